@@ -64,19 +64,19 @@ class CapabilityError(HeadendError):
     code = "capability"
 
 
-class NotFound(HeadendError):  # noqa: N818 - the name is the HTTP and field term
+class NotFound(HeadendError):
     """What was asked for does not exist."""
 
     code = "not-found"
 
 
-class Conflict(HeadendError):  # noqa: N818
+class Conflict(HeadendError):
     """It exists already, or was changed by somebody else meanwhile."""
 
     code = "conflict"
 
 
-class PermissionDenied(HeadendError):  # noqa: N818
+class PermissionDenied(HeadendError):
     """The caller is not who may do this."""
 
     code = "permission-denied"

@@ -1,0 +1,1 @@
+"""Virtual meters and fleets of them."""

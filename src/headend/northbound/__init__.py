@@ -1,0 +1,1 @@
+"""Where readings and events go: MQTT and other sinks."""

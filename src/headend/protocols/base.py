@@ -51,7 +51,9 @@ class ReceiveBuffer:
         if len(self._data) + len(data) > self._limit:
             size = len(self._data) + len(data)
             self._data.clear()
-            raise RemoteProtocolError("too many octets without a frame", expected=f"at most {self._limit}", got=str(size))
+            raise RemoteProtocolError(
+                "too many octets without a frame", expected=f"at most {self._limit}", got=str(size)
+            )
         self._data += data
 
     def view(self) -> bytearray:

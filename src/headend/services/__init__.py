@@ -1,0 +1,1 @@
+"""What a head-end does with meters; knows drivers, never a protocol."""

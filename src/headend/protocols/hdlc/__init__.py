@@ -1,0 +1,1 @@
+"""HDLC data link layer of DLMS/COSEM (IEC 62056-46)."""

@@ -1,0 +1,1 @@
+"""Reading meters on time: plans, schedule, lanes, poller."""

@@ -1,0 +1,1 @@
+"""Finding meters and working out what they are."""

@@ -1,0 +1,1 @@
+"""xDLMS APDUs, one module per service."""

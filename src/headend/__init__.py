@@ -1,0 +1,1 @@
+"""Headend: a head-end system for electricity meters."""

@@ -1,0 +1,173 @@
+"""The driver: all that services, the emulator, the CLI and the console know of a protocol.
+
+A protocol package exports one `Driver` under the entry point group `headend.drivers`. One link has one owner: `attach`
+makes a Session that owns a link we opened (or that a meter opened), `serve` makes a virtual meter own one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from headend.model.job import Command, Outcome
+from headend.model.meter import Meter, MeterIdentity, Secret
+from headend.model.objects import HistoryBlock, HistoryRequest, ObjectInfo, ObjectRef, RawValue, ReadPlan, ReadResult
+from headend.model.profile import LoadProfile, MeterProfile
+from headend.model.reading import Value
+from headend.transport.link import Link
+
+Secrets: TypeAlias = Mapping[str, Secret]
+"""Secrets of one meter by URL parameter: `secret`, `ek`, `ak`, `mk`."""
+
+
+class Capability(enum.Enum):
+    """What a driver, a meter profile or a session can do. Asking for one that is absent raises CapabilityError."""
+
+    READ = "read"
+    HISTORY = "history"
+    OBJECTS = "objects"
+    RELAY = "relay"
+    CLOCK = "clock"
+    WRITE = "write"
+    PUSH = "push"
+
+
+class Sniff(enum.Enum):
+    """What a driver says to the first octets of a link that a meter opened."""
+
+    MATCH = "match"
+    NO = "no"
+    NEED_DATA = "need-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What a meter said unasked: `values` by object, or a plain body where the meter names no objects."""
+
+    kind: str
+    body: RawValue
+    measured_at: int | None = None
+    values: Mapping[ObjectRef, RawValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer of a decoded frame: a name, where it lies in the input, its fields, what it carries, what is wrong in it."""
+
+    name: str
+    offset: int
+    length: int
+    fields: Sequence[tuple[str, str, int, int]] = ()
+    """(name, value as text, offset, length) in the order of the octets"""
+    layers: Sequence[Layer] = ()
+    error: str = ""
+
+
+class Session(Protocol):
+    """A conversation with one meter, opened by `Driver.attach`; lives in a lane. One call at a time.
+
+    Every call raises errors of the tree in `headend.errors`. After a LinkError or a ProtocolError the session is not
+    `sound` any more and must be closed; after a MeterError it goes on.
+    """
+
+    capabilities: frozenset[Capability]
+
+    @property
+    def sound(self) -> bool:
+        """False when the session must not be used again."""
+
+    async def identify(self) -> MeterIdentity:
+        """Ask the meter who it is."""
+
+    async def read(self, plan: ReadPlan) -> ReadResult:
+        """Read all entries of a plan. An entry that the meter refuses is an error in the result, not an exception."""
+
+    def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        """Read a load profile block by block; never the whole of it in memory."""
+
+    async def objects(self) -> Sequence[ObjectInfo]:
+        """The meter's own object list, or the profile's where the protocol has none."""
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry out a command and verify it by reading back. Never repeats a command by itself."""
+
+    def notifications(self) -> Sequence[Notification]:
+        """Take what the meter said unasked since the last call."""
+
+    async def aclose(self) -> None:
+        """Release the association and close the link, within two seconds whatever the meter does."""
+
+
+class MeterModel(Protocol):
+    """A virtual meter as a driver's meter role sees it. All times are milliseconds, all values in base units."""
+
+    profile: MeterProfile
+    identity: MeterIdentity
+    params: Mapping[str, str]
+    """addressing of this one meter, as in Meter.params"""
+    secrets: Secrets
+
+    def now(self) -> int:
+        """The meter's own clock."""
+
+    def value(self, index: int, at: int) -> Value:
+        """The value of `profile.objects[index]` at a time, in the base unit of its quantity (texts as they are)."""
+
+    def write(self, index: int, value: Value) -> None:
+        """Set a writable object; raises AccessDenied."""
+
+    def set_clock(self, at: int) -> None:
+        """Set the meter's clock."""
+
+    def relay_closed(self) -> bool:
+        """True while the load is supplied."""
+
+    def switch_relay(self, *, closed: bool) -> None:
+        """Open or close the load relay."""
+
+    def entries_in_use(self, load_profile: LoadProfile, at: int) -> int:
+        """How many rows the load profile holds at a time."""
+
+    def row(self, load_profile: LoadProfile, entry: int, at: int) -> tuple[int, Sequence[Value]]:
+        """Row `entry` (1 = oldest held at time `at`): its time and the values of its columns without the clock column."""
+
+    def entry_range(self, load_profile: LoadProfile, start: int, end: int, at: int) -> tuple[int, int]:
+        """First and last entry whose time t holds start <= t <= end; (1, 0) when there is none."""
+
+
+class Driver(Protocol):
+    """A protocol, as everybody above the drivers sees it."""
+
+    name: str
+    ports: tuple[int, ...]
+    """default ports, most likely first"""
+    capabilities: frozenset[Capability]
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        """Check and canonicalise an object address (without the protocol's name); raises ConfigError."""
+
+    def check_params(self, params: Mapping[str, Value]) -> None:
+        """Check link and association parameters of a profile or a meter; raises ConfigError naming the parameter."""
+
+    async def attach(
+        self,
+        link: Link,
+        meter: Meter,
+        profile: MeterProfile | None,
+        secrets: Secrets,
+        *,
+        buffered: bytes = b"",
+        timeout: float = 5.0,
+    ) -> Session:
+        """Own an open link, establish whatever the protocol needs, and return the session; `timeout` is per request."""
+
+    def serve(self, link: Link, model: MeterModel) -> None:
+        """Play the meter on a link until it closes. Returns at once; holds no task and no timer while the link is idle."""
+
+    def sniff(self, first: bytes) -> Sniff:
+        """Could these first octets of an inbound link be this protocol?"""
+
+    def explain(self, data: bytes) -> Layer:
+        """Decode any frame of the protocol, layer by layer. Malformed input ends in a layer with `error` set; never raises."""

@@ -1,0 +1,157 @@
+"""The funnel: raw values of any protocol become one ReadingBatch. Pure, and the only such place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from headend.model.objects import HistoryBlock, ObjectEntry, RawValue, ReadPlan, ReadResult
+from headend.model.reading import Missing, Quality, ReadingBatch, Source, Value
+
+_EXACT_DIGITS = 10**15
+_GOOD = int(Quality.GOOD)
+_PRECISION = int(Quality.PRECISION)
+_POWERS: tuple[int, ...] = tuple(10**n for n in range(19))
+
+
+def scale(raw: RawValue, exponent: int) -> Value | None:
+    """A raw value times 10**exponent: an int stays an int where it can, a negative exponent divides once, correctly rounded.
+
+    Octets become text (printable ASCII or UTF-8) or hexadecimal. None, and structured values, have no reading: None.
+    """
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, int):
+        if exponent == 0:
+            return raw
+        return raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
+    if isinstance(raw, float):
+        if exponent == 0:
+            return raw
+        return raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
+    if isinstance(raw, bytes | bytearray):
+        return octets_to_text(bytes(raw))
+    return raw if isinstance(raw, str) else None
+
+
+def octets_to_text(octets: bytes) -> str:
+    """Octets as the text they hold when all of it is printable, else as hexadecimal."""
+    try:
+        text = octets.rstrip(b"\x00 ").decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.hex()
+    return text if text.isprintable() else octets.hex()
+
+
+@lru_cache(maxsize=1024)
+def _columns(plan: ReadPlan) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
+    """(quantities, exponents, good qualities) of a plan in which every entry has a quantity, else shorter than the plan."""
+    kept = [entry for entry in plan.entries if entry.quantity]
+    return (
+        tuple(entry.quantity for entry in kept),
+        tuple(entry.exponent for entry in plan.entries),
+        (_GOOD,) * len(kept),
+    )
+
+
+def to_batch(meter_id: str, plan: ReadPlan, result: ReadResult, received_at: int, source: Source) -> ReadingBatch:
+    """Scale what a read brought; what did not come, or cannot be a reading, is listed in `missing` with its reason.
+
+    `received_at` in milliseconds; readings carry the meter's own time when the result has one.
+    """
+    quantities, exponents, good = _columns(plan)
+    if result.exponents is not None:
+        exponents = tuple(result.exponents)
+    at = received_at if result.measured_at is None else result.measured_at
+    values: list[Value] = []
+    if not result.errors and len(quantities) == len(plan.entries):
+        for raw, exponent in zip(result.values, exponents, strict=True):
+            if type(raw) is int and -_EXACT_DIGITS < raw < _EXACT_DIGITS:
+                values.append(
+                    raw if exponent == 0 else raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
+                )
+            elif type(raw) is float:
+                values.append(scale(raw, exponent))  # type: ignore[arg-type] # a float scales to a float
+            else:
+                break
+        else:
+            return ReadingBatch(
+                meter_id=meter_id,
+                source=source,
+                received_at=received_at,
+                quantities=quantities,
+                values=values,
+                measured_at=(at,) * len(values),
+                quality=good,
+            )
+    return _with_gaps(meter_id, plan.entries, result, exponents, at, received_at, source)
+
+
+def _with_gaps(
+    meter_id: str,
+    entries: Sequence[ObjectEntry],
+    result: ReadResult,
+    exponents: Sequence[int],
+    at: int,
+    received_at: int,
+    source: Source,
+) -> ReadingBatch:
+    quantities: list[str] = []
+    values: list[Value] = []
+    quality: list[int] = []
+    missing: list[Missing] = []
+    for index, entry in enumerate(entries):
+        error = result.errors.get(index)
+        value = None if error else scale(result.values[index], exponents[index])
+        if error is not None or (value is None and entry.quantity):
+            code, reason = (
+                (error.code, str(error)) if error else ("null", "the meter gave no value that a reading can hold")
+            )
+            missing.append(Missing(ref=str(entry.ref), quantity=entry.quantity, code=code, reason=reason))
+        elif value is not None and entry.quantity:
+            quantities.append(entry.quantity)
+            values.append(value)
+            quality.append(_quality(result.values[index], exponents[index]))
+    return ReadingBatch(
+        meter_id=meter_id,
+        source=source,
+        received_at=received_at,
+        quantities=tuple(quantities),
+        values=values,
+        measured_at=(at,) * len(values),
+        quality=tuple(quality),
+        missing=tuple(missing),
+    )
+
+
+def _quality(raw: RawValue, exponent: int) -> int:
+    """PRECISION where an integer has more digits than a float can hold exactly after a division."""
+    return _PRECISION if exponent < 0 and type(raw) is int and abs(raw) >= _EXACT_DIGITS else _GOOD
+
+
+def history_batch(meter_id: str, block: HistoryBlock, received_at: int) -> ReadingBatch:
+    """The readings of a block of load-profile rows, column by column; rows without a time have none."""
+    quantities: list[str] = []
+    values: list[Value] = []
+    times: list[int] = []
+    quality: list[int] = []
+    for position, column in enumerate(block.columns):
+        if not column.quantity:
+            continue
+        for at, row, flags in zip(block.times, block.rows, block.quality, strict=True):
+            value = scale(row[position], column.exponent)
+            if value is None or at is None:
+                continue
+            quantities.append(column.quantity)
+            values.append(value)
+            times.append(at)
+            quality.append(flags | _quality(row[position], column.exponent))
+    return ReadingBatch(
+        meter_id=meter_id,
+        source=Source.HISTORY,
+        received_at=received_at,
+        quantities=quantities,
+        values=values,
+        measured_at=times,
+        quality=quality,
+    )

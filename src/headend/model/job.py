@@ -1,0 +1,60 @@
+"""Commands and jobs: every action on a meter, who asked for it and how it ended."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headend.model.meter import NO_PARAMS
+from headend.model.reading import Value
+
+
+class CommandKind(enum.Enum):
+    """What can be asked of a meter."""
+
+    DISCONNECT = "disconnect"
+    RECONNECT = "reconnect"
+    SET_CLOCK = "set-clock"
+    WRITE = "write"
+    INVOKE = "invoke"
+
+
+class JobState(enum.Enum):
+    """QUEUED → RUNNING → one of the others. UNKNOWN: sent, and nobody knows whether the meter did it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One action. WRITE and INVOKE name an object by `params["ref"]`, with `params["value"]` where one is needed."""
+
+    kind: CommandKind
+    params: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+
+
+class Verdict(enum.Enum):
+    """What is known after a command."""
+
+    CONFIRMED = "confirmed"
+    """read back and found as asked"""
+    REFUSED = "refused"
+    """the meter said no, nothing changed"""
+    UNKNOWN = "unknown"
+    """the answer or the read-back is missing"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a command; `detail` is for people, `observed` is what the read-back saw."""
+
+    verdict: Verdict
+    detail: str = ""
+    observed: Value | None = None

@@ -1,0 +1,77 @@
+"""A meter profile: everything known about one meter model, used to detect, read, emulate and test it.
+
+The TOML form is described in `docs/reference/meter-files.md`; `headend.drivers.library` reads the files.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headend.model.meter import NO_PARAMS
+from headend.model.objects import ObjectEntry, ObjectRef
+from headend.model.reading import Value
+
+
+class ProfileState(enum.Enum):
+    """How far a profile can be trusted."""
+
+    DRAFT = "DRAFT"
+    """from documents or discovery, never run"""
+    EMULATED = "EMULATED"
+    """round-trips against its own virtual meter"""
+    FIELD_VERIFIED = "FIELD_VERIFIED"
+    """has a captured transcript of the real meter"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectRule:
+    """A fact that speaks for this model, with its weight (1 … 100); `value` is an exact text or a `/regular expression/`."""
+
+    fact: str
+    value: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadProfile:
+    """A load profile of the meter: which objects it captures, every how many seconds, how many rows it keeps."""
+
+    ref: ObjectRef
+    period_seconds: int
+    capacity: int
+    columns: tuple[ObjectRef, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileTest:
+    """An annotated exchange and the readings it must give (quantity -> value in base units)."""
+
+    name: str
+    request: bytes
+    response: bytes
+    readings: Mapping[str, Value]
+    framing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeterProfile:
+    """One meter model. `link` and `association` are parameters for the driver; a meter's own `params` override them."""
+
+    id: str
+    vendor: str
+    model: str
+    protocol: str
+    state: ProfileState
+    source: str
+    revision: int = 1
+    objects: tuple[ObjectEntry, ...] = ()
+    load_profiles: tuple[LoadProfile, ...] = ()
+    detect: tuple[DetectRule, ...] = ()
+    link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    quirks: frozenset[str] = frozenset()
+    tests: tuple[ProfileTest, ...] = ()
+    note: str = ""

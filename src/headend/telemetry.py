@@ -1,0 +1,71 @@
+"""Logs and metrics: structlog set-up, redaction of secrets, and every metric declared once.
+
+Labels are drivers, states and error codes, never meters: a process serves thousands of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from headend.model.url import SECRET_PARAMS
+
+REDACTED = "[redacted]"
+SECRET_WORDS = ("password", "passwd", "secret", "token", "authorization", "cookie", "api_key", *SECRET_PARAMS)
+"""A log field whose name is, or ends in an underscore and, one of these words is never written."""
+
+READS = Counter(
+    "headend_reads_total", "Reads of meters, by driver and result (ok or an error code)", ["driver", "result"]
+)
+READ_SECONDS = Histogram(
+    "headend_read_seconds",
+    "Time of one read of a meter, from request to decoded values",
+    ["driver"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30),
+)
+READINGS_STORED = Counter("headend_readings_stored_total", "Readings acknowledged by the database")
+WRITER_QUEUE = Gauge("headend_writer_queue_readings", "Readings waiting for the database")
+LANES = Gauge("headend_lanes", "Wires with an open session or waiting work", ["state"])
+LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters", ["direction"])
+SINK_MESSAGES = Counter(
+    "headend_sink_messages_total", "Messages to northbound peers, by sink and result", ["sink", "result"]
+)
+EVENTS = Counter("headend_events_total", "Events, by type", ["type"])
+BUS_DROPPED = Counter("headend_bus_dropped_total", "Items dropped because a subscriber fell behind", ["subscriber"])
+LIVE_CLIENTS = Gauge("headend_live_clients", "Browsers and programs that follow live values")
+
+_EventDict = MutableMapping[str, Any]
+
+
+def redact(_logger: object, _method: str, event: _EventDict) -> _EventDict:
+    """Replace the values of fields that are named like secrets (a structlog processor)."""
+    for key in event:
+        word = key.lower()
+        if any(word == secret or word.endswith("_" + secret) for secret in SECRET_WORDS):
+            event[key] = REDACTED
+    return event
+
+
+def configure_logging(*, level: str = "info", json: bool = False) -> None:
+    """Send structured logs to standard error: coloured text for people, or one JSON object a line."""
+    renderer = (
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
