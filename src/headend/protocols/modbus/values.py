@@ -1,0 +1,179 @@
+"""What registers mean: numbers of 16, 32 and 64 bits in either word order, floats, text, and prepared reads of blocks.
+
+A register is two octets, high octet first, always. Values of several registers come high word first (`big`, the rule of
+most meters) or low word first (`little`); the octets inside a word never change places.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from headend.errors import DecodeError, LocalProtocolError
+
+Value: TypeAlias = int | float | str | bool | None
+"""A decoded value; None stands for the device's own "not available"."""
+
+_CODES: Final = {"u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q", "f32": "f", "f64": "d"}
+_TEXT: Final = re.compile(r"text([1-9][0-9]{0,2})")
+
+
+class WordOrder(enum.Enum):
+    """Order of the 16-bit words of a longer value."""
+
+    BIG = "big"
+    LITTLE = "little"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterType:
+    """Type of a value in registers. `kind` is u16, i16, u32, i32, u64, i64, f32, f64 or text."""
+
+    kind: str
+    registers: int
+    word_order: WordOrder = WordOrder.BIG
+
+    @classmethod
+    def parse(cls, text: str) -> RegisterType:
+        """`f32`, `u64`, `i32-little` (low word first), `text7` (seven registers); raises ValueError."""
+        kind, dash, order = text.partition("-")
+        found = _TEXT.fullmatch(kind)
+        if found and not dash and int(found[1]) <= 125:
+            return cls("text", int(found[1]))
+        if kind not in _CODES or (dash and (order != "little" or kind.endswith("16"))):
+            raise ValueError(f"unknown register type {text!r}: expected one of {', '.join(_CODES)}, text1 to text125")
+        return cls(kind, struct.calcsize(_CODES[kind]) // 2, WordOrder.LITTLE if dash else WordOrder.BIG)
+
+    def __str__(self) -> str:
+        if self.kind == "text":
+            return f"text{self.registers}"
+        return self.kind if self.word_order is WordOrder.BIG else f"{self.kind}-little"
+
+    @property
+    def _raw(self) -> bool:
+        """The octets need more than struct: text, and words out of order."""
+        return self.kind == "text" or self.word_order is WordOrder.LITTLE
+
+    @property
+    def struct_code(self) -> str:
+        """How `struct` takes the value (or its octets) out of big-endian data."""
+        return f"{self.registers * 2}s" if self._raw else _CODES[self.kind]
+
+    @property
+    def not_available(self) -> int | None:
+        """What many meters send for "no value": all ones, or the greatest signed number. None for the rest."""
+        if self.kind[0] not in "ui":
+            return None
+        bits = self.registers * 16
+        return (1 << bits) - 1 if self.kind[0] == "u" else (1 << bits - 1) - 1
+
+    def decode(self, data: bytes, offset: int = 0) -> Value:
+        """The value at `offset`; a float that is no number is None. Raises DecodeError when octets are missing."""
+        try:
+            (value,) = struct.unpack_from(f">{self.struct_code}", data, offset)
+        except struct.error:
+            size = self.registers * 2
+            raise DecodeError(f"{self} needs {size} octets", offset=offset, got=str(len(data) - offset)) from None
+        return self._finish(value)
+
+    def encode(self, value: float | str | None) -> bytes:
+        """Octets of a value, the not-available pattern for None; raises LocalProtocolError when it does not fit."""
+        if self.kind == "text":
+            octets = ("" if value is None else str(value)).encode("ascii", "replace")
+            return octets[: self.registers * 2].ljust(self.registers * 2, b"\0")
+        try:
+            number = self._number(value)
+            octets = struct.pack(f">{_CODES[self.kind]}", number)
+        except (struct.error, OverflowError, ValueError) as error:
+            raise LocalProtocolError(f"{value!r} does not fit into {self}") from error
+        return octets if self.word_order is WordOrder.BIG else swap_words(octets)
+
+    def _number(self, value: float | str | None) -> float:
+        if self.kind[0] == "f":
+            return math.nan if value is None else float(value)
+        if value is None:
+            return self.not_available or 0
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError("a fraction")
+        return int(value)
+
+    def _finish(self, value: Any) -> Value:  # noqa: ANN401 - what struct gives
+        if isinstance(value, bytes):
+            if self.kind == "text":
+                return value.rstrip(b"\0\xff ").lstrip().decode("latin-1") or None
+            (value,) = struct.unpack(f">{_CODES[self.kind]}", swap_words(value))
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    def finisher(self) -> Callable[[bytes], Value] | None:
+        """What must be done after `struct_code`, apart from floats that are no numbers; None when nothing."""
+        return self._finish if self._raw else None
+
+
+def swap_words(octets: bytes) -> bytes:
+    """The 16-bit words in reverse order."""
+    swapped = bytearray(len(octets))
+    swapped[0::2] = octets[-2::-2]
+    swapped[1::2] = octets[-1::-2]
+    return bytes(swapped)
+
+
+def decode_bits(data: bytes, count: int, offset: int = 0) -> tuple[bool, ...]:
+    """`count` packed coils or discrete inputs, the first in bit 0; raises DecodeError when octets are missing."""
+    if len(data) - offset < (count + 7) // 8:
+        raise DecodeError(f"{count} bits need {(count + 7) // 8} octets", offset=offset, got=str(len(data) - offset))
+    return tuple(bool(data[offset + (index >> 3)] >> (index & 7) & 1) for index in range(count))
+
+
+def encode_bits(bits: Sequence[bool]) -> bytes:
+    """Packed coils or discrete inputs."""
+    number = sum(1 << index for index, bit in enumerate(bits) if bit)
+    return number.to_bytes((len(bits) + 7) // 8, "little")
+
+
+class RegisterLayout:
+    """Where values stand in the data of one answer: one precompiled struct takes all of them out of the buffer.
+
+    `fields` are (registers from the start of the block, type), ascending, without overlap.
+    """
+
+    __slots__ = ("_finishers", "_floats", "_struct", "size")
+
+    def __init__(self, fields: Sequence[tuple[int, RegisterType]], registers: int) -> None:
+        """`registers` is the length of the block."""
+        code = [">"]
+        position = 0
+        for start, kind in fields:
+            if start < position or start + kind.registers > registers:
+                raise ValueError(f"{kind} at register {start} overlaps its neighbour or the end of the block")
+            code.append(f"{(start - position) * 2}x{kind.struct_code}")
+            position = start + kind.registers
+        code.append(f"{(registers - position) * 2}x")
+        self._struct = struct.Struct("".join(code))
+        self.size = registers * 2
+        finishers = ((index, kind.finisher()) for index, (_, kind) in enumerate(fields))
+        self._finishers = tuple((index, finish) for index, finish in finishers if finish)
+        self._floats = tuple(index for index, (_, kind) in enumerate(fields) if kind.struct_code in "fd")
+
+    def decode(self, data: bytes, offset: int = 0) -> tuple[Value, ...]:
+        """The values in the order of the fields; raises DecodeError when octets are missing."""
+        try:
+            values: tuple[Any, ...] = self._struct.unpack_from(data, offset)
+        except struct.error:
+            got = str(len(data) - offset)
+            raise DecodeError("registers are missing", expected=f"{self.size} octets", got=got) from None
+        if not self._finishers and (not self._floats or math.isfinite(sum(values))):
+            return values
+        return self._finished(list(values))
+
+    def _finished(self, values: list[Any]) -> tuple[Value, ...]:
+        for index, finish in self._finishers:
+            values[index] = finish(values[index])
+        for index in self._floats:
+            if not math.isfinite(values[index]):
+                values[index] = None
+        return tuple(values)
