@@ -35,3 +35,45 @@ $(DEV): requirements/dev.lock
 $(PEERS): requirements/peers.lock
 	$(call install,.venv-peers,requirements/peers.lock)
 	@rm -f .venv-peers/.peers-*; touch $@
+
+demo: $(RUNTIME) ## a virtual fleet, the head-end, a broker and the console, in one command
+	@$(BIN)/headend demo
+
+check: $(DEV) ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## let ruff format the tree and fix what it can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+test: $(DEV) $(PEERS) servers ## all tests; ARGS="-k name" for some
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+bench: $(DEV) $(PEERS) ## measure everything the documents claim; results in bench/results
+	$(BIN)/python -m bench
+
+# Real servers and the browser that tests talk to, from Debian, where this user may install them. Without them those
+# tests are skipped, and say so.
+DEBIAN := mosquitto:mosquitto chromium:chromium chromedriver:chromium-driver
+.PHONY: servers
+servers:
+	@missing=; for pair in $(DEBIAN); do \
+	  command -v $${pair%%:*} >/dev/null 2>&1 || test -x /usr/sbin/$${pair%%:*} || missing="$$missing $${pair#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing$$missing"; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; } \
+	    >/dev/null 2>&1 || echo "could not install$$missing; the tests that need them will be skipped"; fi
+
+LOCK_OPTIONS := -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links
+lock: $(DEV) ## make the hashed locks anew from pyproject.toml
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --group build $(LOCK_OPTIONS) -o requirements/runtime.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev $(LOCK_OPTIONS) -c requirements/runtime.lock -o requirements/dev.lock
+	$(BIN)/uv pip compile --group peers $(LOCK_OPTIONS) -o requirements/peers.lock
+
+clean: ## remove the environments and what tools left behind
+	rm -rf .venv .venv-peers dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,230 @@
+"""The meter library: one TOML file per meter model, in the package and in folders of the user's own.
+
+The form of the files is described in `docs/reference/meter-files.md`. Files are indexed by name and parsed when first
+asked for; a user's file with the id of a built-in one replaces it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from headend.drivers.registry import driver
+from headend.errors import ConfigError, NotFound
+from headend.model.objects import ObjectEntry, ObjectRef
+from headend.model.place import line_of
+from headend.model.profile import DetectRule, LoadProfile, MeterProfile, ProfileState, ProfileTest
+from headend.model.quantity import base_unit, find_quantity
+from headend.model.reading import Value
+
+_T = TypeVar("_T")
+_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "detect", "quirk", "test"}
+_METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
+_OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
+
+
+class Library:
+    """The meter profiles at hand."""
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        """`folders` are searched after the built-in profiles; the last file with an id wins."""
+        self._paths: dict[str, Path] = {}
+        self._loaded: dict[str, MeterProfile] = {}
+        for folder in (Path(str(files("headend"))) / "profiles", *folders):
+            if not folder.is_dir():
+                raise ConfigError(f"no folder of meter profiles at {folder}")
+            self._paths.update((path.stem, path) for path in sorted(folder.glob("*.toml")))
+
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all profiles, sorted."""
+        return tuple(sorted(self._paths))
+
+    def path(self, profile_id: str) -> Path:
+        """The file of a profile; raises NotFound."""
+        try:
+            return self._paths[profile_id]
+        except KeyError:
+            near = [known for known in self.ids() if profile_id and profile_id.lower() in known]
+            raise NotFound(
+                f"no meter profile {profile_id!r}",
+                hint=f"did you mean {near[0]}?" if near else "see: headend profile list",
+            ) from None
+
+    def get(self, profile_id: str) -> MeterProfile:
+        """A profile by id; raises NotFound, or ConfigError that names file, line and field."""
+        profile = self._loaded.get(profile_id)
+        if profile is None:
+            path = self.path(profile_id)
+            profile = self._loaded[profile_id] = load_profile(path.read_text(encoding="utf-8"), path.stem, str(path))
+        return profile
+
+    def __iter__(self) -> Iterator[MeterProfile]:
+        return (self.get(profile_id) for profile_id in self.ids())
+
+
+class _Table:
+    """One table of a file: typed access to its keys, with errors that name the place."""
+
+    def __init__(self, origin: str, text: str, name: str, index: int, values: Mapping[str, Any]) -> None:
+        self.name, self.values = name, values
+        self._place = (origin, text, name, index)
+
+    def wrong(self, key: str, expected: str) -> ConfigError:
+        origin, text, table, index = self._place
+        shown = f", got {self.values[key]!r}" if key in self.values else " (it is missing)"
+        return ConfigError(f"{origin}:{line_of(text, table, index, key)}: [{table}] {key}: expected {expected}{shown}")
+
+    def take(self, key: str, kind: type[_T], default: _T | None = None, expected: str = "") -> _T:
+        value = self.values.get(key, default)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.wrong(
+                key, expected or {str: "a text", int: "a whole number", bool: "true or false"}.get(kind, kind.__name__)
+            )
+        return value
+
+    def allow(self, keys: set[str]) -> None:
+        for key in self.values:
+            if key not in keys:
+                raise self.wrong(key, "one of " + ", ".join(sorted(keys)))
+
+
+def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
+    """Parse the text of a meter file; `profile_id` is its name without `.toml`.
+
+    Raises ConfigError `FILE:LINE: [table] key: expected …, got …`.
+    """
+    origin = origin or profile_id
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    _Table(origin, text, "", 0, document).allow(_TOP_KEYS)
+
+    def tables(name: str) -> list[_Table]:
+        found = document.get(name, [])
+        if not isinstance(found, list):
+            raise ConfigError(f"{origin}:{line_of(text, name)}: write [[{name}]]: there may be several")
+        return [_Table(origin, text, name, index, values) for index, values in enumerate(found)]
+
+    meter = _Table(origin, text, "meter", 0, document.get("meter", {}))
+    meter.allow(_METER_KEYS)
+    protocol = meter.take("protocol", str)
+    try:
+        the_driver = driver(protocol)
+    except ConfigError as error:
+        raise meter.wrong("protocol", error.hint) from None
+    objects = tuple(_entry(table, protocol) for table in tables("object"))
+    _refuse_twins(origin, text, objects)
+    link, association = document.get("link", {}), document.get("association", {})
+    the_driver.check_params({**link, **association})
+    return MeterProfile(
+        id=profile_id,
+        vendor=meter.take("vendor", str),
+        model=meter.take("model", str),
+        protocol=protocol,
+        state=_state(meter),
+        source=meter.take("source", str),
+        revision=meter.take("revision", int, 1),
+        note=meter.take("note", str, ""),
+        objects=objects,
+        load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),
+        detect=tuple(
+            DetectRule(fact=table.take("fact", str), value=table.take("value", str), weight=table.take("weight", int))
+            for table in tables("detect")
+        ),
+        link=link,
+        association=association,
+        quirks=frozenset(table.take("name", str) for table in tables("quirk")),
+        tests=tuple(_test(table) for table in tables("test")),
+    )
+
+
+def _state(meter: _Table) -> ProfileState:
+    try:
+        return ProfileState(meter.take("state", str, "DRAFT"))
+    except ValueError:
+        raise meter.wrong("state", "DRAFT, EMULATED or FIELD_VERIFIED") from None
+
+
+def _ref(table: _Table, key: str, protocol: str, text: str) -> ObjectRef:
+    try:
+        return driver(protocol).parse_ref(text)
+    except ConfigError as error:
+        raise table.wrong(key, f"{error}") from None
+
+
+def _entry(table: _Table, protocol: str) -> ObjectEntry:
+    table.allow(_OBJECT_KEYS)
+    unit = table.take("unit", str, "")
+    quantity = table.take("quantity", str, "")
+    scaler: int | None = None
+    if table.values.get("scaler") != "meter":
+        scaler = table.take("scaler", int, 0, 'a whole number, or "meter"')
+    try:
+        base, prefix = base_unit(unit)
+    except ConfigError as error:
+        raise table.wrong("unit", error.hint) from None
+    if quantity:
+        known = find_quantity(quantity)
+        if known is None:
+            raise table.wrong("quantity", "a key of the catalogue (headend profile quantities)")
+        if unit and known.unit != base:
+            raise table.wrong("unit", f"a unit of {known.unit or 'no unit'}, which {quantity} is measured in")
+    emulate: Mapping[str, Value] = table.take("emulate", dict, {})
+    return ObjectEntry(
+        ref=_ref(table, "ref", protocol, table.take("ref", str)),
+        quantity=quantity,
+        name=table.take("name", str, ""),
+        unit=unit,
+        scaler=scaler,
+        exponent=(scaler or 0) + prefix,
+        type=table.take("type", str, ""),
+        poll=table.take("poll", bool, default=True),
+        writable=table.take("writable", bool, default=False),
+        emulate=emulate,
+        note=table.take("note", str, ""),
+    )
+
+
+def _load_profile(table: _Table, protocol: str) -> LoadProfile:
+    columns: list[Any] = table.take("columns", list)
+    return LoadProfile(
+        ref=_ref(table, "ref", protocol, table.take("ref", str)),
+        period_seconds=table.take("period_seconds", int),
+        capacity=table.take("capacity", int),
+        columns=tuple(_ref(table, "columns", protocol, str(column)) for column in columns),
+        name=table.take("name", str, ""),
+    )
+
+
+def _test(table: _Table) -> ProfileTest:
+    return ProfileTest(
+        name=table.take("name", str),
+        framing=table.take("framing", str, ""),
+        request=_hex(table, "request"),
+        response=_hex(table, "response"),
+        readings=table.take("readings", dict),
+    )
+
+
+def _hex(table: _Table, key: str) -> bytes:
+    """Hexadecimal with white space and `# notes` to the end of a line."""
+    text = table.take(key, str)
+    try:
+        return bytes.fromhex("".join(line.partition("#")[0] for line in text.splitlines()))
+    except ValueError:
+        raise table.wrong(key, "hexadecimal octets, with # notes") from None
+
+
+def _refuse_twins(origin: str, text: str, objects: Sequence[ObjectEntry]) -> None:
+    seen: dict[ObjectRef, int] = {}
+    for index, entry in enumerate(objects):
+        if entry.ref in seen:
+            first = line_of(text, "object", seen[entry.ref], "ref")
+            raise ConfigError(
+                f"{origin}:{line_of(text, 'object', index, 'ref')}: [object] ref: {entry.ref} stands at line {first} already"
+            )
+        seen[entry.ref] = index

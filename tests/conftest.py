@@ -1,0 +1,40 @@
+"""What all tests share: skips that fail under CI, places of the corpus and of the peers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI=true a skipped test has failed: the machine lacks something that the Makefile should have installed."""
+    report = yield
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of public captures and tables that HEADEND_CORPUS names; skips where it is absent."""
+    named = os.environ.get("HEADEND_CORPUS", "")
+    if not named or not Path(named).is_dir():
+        pytest.skip("HEADEND_CORPUS names no folder of captures")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def peers_python() -> str:
+    """The interpreter that has the independent stacks; skips where it is absent."""
+    python = Path(os.environ.get("HEADEND_PEERS_PYTHON", ROOT / ".venv-peers/bin/python"))
+    if not python.exists():
+        pytest.skip("no .venv-peers with the independent stacks: make test installs it")
+    return str(python)
