@@ -77,6 +77,8 @@ class ReadResult:
     values: Sequence[RawValue]
     errors: Mapping[int, HeadendError] = field(default_factory=dict)
     exponents: Sequence[int] | None = None
+    units: Sequence[str] | None = None
+    """base units as the meter tells them, in the order of the entries; empty text where it has none"""
     measured_at: int | None = None
 
 
@@ -91,6 +93,8 @@ class ObjectInfo:
     class_id: int | None = None
     class_name: str = ""
     version: int | None = None
+    history: bool = False
+    """its value is a load profile: read it with `read_history`"""
     attributes: Mapping[int, str] = field(default_factory=dict)
     """attribute id -> access: r, w, rw, none (with a trailing * where authentication is needed)"""
     methods: Mapping[int, str] = field(default_factory=dict)
