@@ -1,0 +1,40 @@
+"""Who may use the head-end: roles, people and the keys of machines. Passwords and keys themselves never leave the store."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Role(enum.Enum):
+    """What somebody may do; each role includes those before it."""
+
+    VIEWER = "viewer"
+    """read what is stored"""
+    OPERATOR = "operator"
+    """also talk to meters and submit readings"""
+    ADMIN = "admin"
+    """also change meters, users and keys"""
+
+    def includes(self, other: Role) -> bool:
+        """True when this role may do what `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody who logs in with a password. `created_at` in milliseconds."""
+
+    name: str
+    role: Role
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key of a machine, known by its name; the key itself is shown once, when it is made. `created_at` in milliseconds."""
+
+    name: str
+    role: Role
+    created_at: int = 0
