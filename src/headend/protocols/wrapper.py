@@ -1,0 +1,139 @@
+"""The TCP wrapper of IEC 62056-47: eight octets before each APDU.
+
+```text
+ 0      2        4             6        8
+ +------+--------+-------------+--------+--------- ~
+ | 0001 | source | destination | length | APDU
+ +------+--------+-------------+--------+--------- ~
+ version  wPort      wPort       octets of APDU
+```
+
+Ports. The client sends from `client_sap` to `server_sap`. What it receives from `server_sap` for `client_sap` is an answer;
+so is the same pair swapped, because some meters (Iskraemeco, Actaris) copy the ports of the request. Whatever carries other
+ports, such as a push to port 0x66, is delivered with `unsolicited=True`, and no request can be answered by it.
+
+The server answers whoever sent the last frame. It takes frames for its own `server_sap` and drops those for others, as
+a meter does that has no such logical device; `server_sap=None` takes all.
+
+Errors. A version other than 0001, an empty APDU and a length beyond the limit raise RemoteProtocolError. The framing then
+looks for the next 0001 and goes on from there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final, NoReturn
+
+from headend.errors import LocalProtocolError, RemoteProtocolError
+from headend.protocols.base import (
+    NEED_DATA,
+    ApduReceived,
+    FramingEvent,
+    LinkOpened,
+    LinkReleased,
+    NeedData,
+    ReceiveBuffer,
+    Role,
+)
+
+VERSION: Final = b"\x00\x01"
+HEADER_LENGTH: Final = 8
+MAX_APDU: Final = 0xFFFF
+READ_SIZE: Final = 0x40000
+"""The most that one read of a transport hands over at once."""
+
+_HEADER: Final = struct.Struct(">HHHH")
+
+
+def wrap(apdu: bytes, source: int, destination: int) -> bytes:
+    """The APDU with its header."""
+    return _HEADER.pack(1, source, destination, len(apdu)) + apdu
+
+
+class WrapperFraming:
+    """A `Framing` over the wrapper, for both roles. It is open from the start until `close()`."""
+
+    def __init__(
+        self, role: Role, *, client_sap: int | None = None, server_sap: int | None = None, max_apdu: int = MAX_APDU
+    ) -> None:
+        """A client names both ports; a server may leave them out, to be learned from what it receives."""
+        if role is Role.CLIENT and (client_sap is None or server_sap is None):
+            raise LocalProtocolError("a wrapper client needs its own port and the port of the meter")
+        self.role = role
+        self._own = client_sap if role is Role.CLIENT else server_sap
+        self._peer = server_sap if role is Role.CLIENT else client_sap
+        self._reply_from = self._own
+        self._max_apdu = max_apdu
+        self._buffer = ReceiveBuffer(HEADER_LENGTH + max_apdu + READ_SIZE)
+        self._events: deque[FramingEvent] = deque()
+        self._out = bytearray()
+        self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        """True until `close()`."""
+        return self._open
+
+    def open(self) -> None:
+        """There is nothing to negotiate: LinkOpened follows at once."""
+        self._open = True
+        self._events.append(LinkOpened())
+
+    def close(self) -> None:
+        """Nothing goes over the wire: LinkReleased follows at once."""
+        self._open = False
+        self._events.append(LinkReleased())
+
+    def send_apdu(self, apdu: bytes) -> None:
+        """Queue one frame; raises LocalProtocolError when closed, too long, or when a server has nobody to answer."""
+        if not self._open:
+            raise LocalProtocolError("the wrapper is closed")
+        if not 0 < len(apdu) <= self._max_apdu:
+            raise LocalProtocolError(f"an APDU of {len(apdu)} octets does not fit the wrapper")
+        if self._reply_from is None or self._peer is None:
+            raise LocalProtocolError("no client has sent anything yet")
+        self._out += wrap(apdu, self._reply_from, self._peer)
+
+    def receive_data(self, data: bytes) -> None:
+        """Hand over received octets."""
+        self._buffer.append(data)
+
+    def data_to_send(self) -> bytes:
+        """Octets to write now."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    def next_event(self) -> FramingEvent | NeedData:
+        """The next frame or link event, or NEED_DATA; raises RemoteProtocolError and resynchronises."""
+        if self._events:
+            return self._events.popleft()
+        while True:
+            view = self._buffer.view()
+            if view[:2] != VERSION[: len(view)]:
+                self._fail("not a wrapper frame", 0, expected="version 0001", got=view[:2].hex())
+            if len(view) < HEADER_LENGTH:
+                return NEED_DATA
+            _, source, destination, length = _HEADER.unpack_from(view)
+            if not 0 < length <= self._max_apdu:
+                expected = f"1 to {self._max_apdu} octets"
+                self._fail("length of a wrapper frame", 6, expected=expected, got=str(length))
+            if len(view) < HEADER_LENGTH + length:
+                return NEED_DATA
+            apdu = self._buffer.consume(HEADER_LENGTH + length)[HEADER_LENGTH:]
+            if self.role is Role.CLIENT:
+                expected_ports = {source, destination} == {self._own, self._peer}
+                return ApduReceived(apdu, source, destination, unsolicited=not expected_ports)
+            if self._own in {None, destination}:
+                self._reply_from, self._peer = destination, source
+                return ApduReceived(apdu, source, destination)
+
+    def _fail(self, message: str, offset: int, *, expected: str, got: str) -> NoReturn:
+        """Drop everything up to the next thing after `offset` that looks like a version, and raise."""
+        view = self._buffer.view()
+        start = view.find(VERSION, offset + 1)
+        if start < 0:
+            start = len(view) - (view[-1:] == VERSION[:1] and len(view) > 1)
+        self._buffer.consume(start)
+        raise RemoteProtocolError(message, offset=offset, expected=expected, got=got)

@@ -1,0 +1,152 @@
+"""The wrapper of IEC 62056-47, in both roles, fed whole, octet by octet, and with rubbish."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headend.errors import LocalProtocolError, RemoteProtocolError
+from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.wrapper import WrapperFraming, wrap
+
+# The AARQ that a public client sends to port 1 of a meter from port 16, with its header.
+AARQ = bytes.fromhex("601da109060760857405080101be10040e01000000065f1f040000 1e1dffff")
+AARQ_FRAME = bytes.fromhex("0001 0010 0001 001f") + AARQ
+
+
+def client(**options: int) -> WrapperFraming:
+    return WrapperFraming(Role.CLIENT, client_sap=16, server_sap=1, **options)
+
+
+def drain(framing: WrapperFraming) -> list[object]:
+    events: list[object] = []
+    while True:
+        try:
+            event = framing.next_event()
+        except RemoteProtocolError as error:
+            events.append(error)
+            continue
+        if event is NEED_DATA:
+            return events
+        events.append(event)
+
+
+def test_header_of_a_known_frame() -> None:
+    assert wrap(AARQ, 16, 1) == AARQ_FRAME
+
+
+def test_client_sends_from_its_port_to_the_meter() -> None:
+    framing = client()
+    framing.send_apdu(AARQ)
+    assert framing.data_to_send() == AARQ_FRAME
+    assert framing.data_to_send() == b""
+
+
+def test_server_answers_the_port_that_asked() -> None:
+    framing = WrapperFraming(Role.SERVER, server_sap=1)
+    framing.receive_data(AARQ_FRAME)
+    assert drain(framing) == [ApduReceived(AARQ, 16, 1)]
+    framing.send_apdu(b"\x61")
+    assert framing.data_to_send() == bytes.fromhex("0001 0001 0010 0001 61")
+
+
+def test_server_drops_frames_for_another_logical_device() -> None:
+    framing = WrapperFraming(Role.SERVER, server_sap=2)
+    framing.receive_data(AARQ_FRAME + wrap(b"\x62", 16, 2))
+    assert drain(framing) == [ApduReceived(b"\x62", 16, 2)]
+
+
+def test_server_without_a_port_takes_all() -> None:
+    framing = WrapperFraming(Role.SERVER)
+    framing.receive_data(AARQ_FRAME)
+    assert drain(framing) == [ApduReceived(AARQ, 16, 1)]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "unsolicited"), [(1, 16, False), (16, 1, False), (1, 0x66, True), (2, 16, True)]
+)
+def test_client_tells_answers_from_other_frames(source: int, destination: int, unsolicited: bool) -> None:
+    framing = client()
+    framing.receive_data(wrap(b"\x0f", source, destination))
+    assert drain(framing) == [ApduReceived(b"\x0f", source, destination, unsolicited=unsolicited)]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.integers(1, 7))
+def test_any_cut_of_the_stream_gives_the_same_frames(apdus: list[bytes], size: int) -> None:
+    stream = b"".join(wrap(apdu, 1, 16) for apdu in apdus)
+    framing = client()
+    events: list[object] = []
+    for start in range(0, len(stream), size):
+        framing.receive_data(stream[start : start + size])
+        events += drain(framing)
+    assert events == [ApduReceived(apdu, 1, 16) for apdu in apdus]
+
+
+@pytest.mark.parametrize(
+    ("rubbish", "complaint"),
+    [
+        (b"7", "version 0001, got 37"),
+        (b"\x00\x02", "version 0001, got 0002"),
+        (bytes.fromhex("7ea00703219353"), "version 0001, got 7ea0"),
+        (bytes.fromhex("0001 0001 0010 0000"), "1 to 100 octets, got 0"),
+        (bytes.fromhex("0001 0001 0010 0065"), "1 to 100 octets, got 101"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_rubbish_is_named_and_the_next_frame_found(rubbish: bytes, complaint: str, whole: bool) -> None:
+    framing = client(max_apdu=100)
+    stream = rubbish + wrap(b"\xd8\x01\x01", 1, 16)
+    events: list[object] = []
+    for data in [stream] if whole else [bytes((octet,)) for octet in stream]:
+        framing.receive_data(data)
+        events += drain(framing)
+    errors = [event for event in events if isinstance(event, RemoteProtocolError)]
+    assert complaint.partition(", got ")[0] in str(errors[0])
+    if whole:
+        assert complaint in str(errors[0])
+    assert events[-1] == ApduReceived(b"\xd8\x01\x01", 1, 16)
+
+
+def test_half_a_version_at_the_end_of_rubbish_is_kept() -> None:
+    framing = client()
+    framing.receive_data(b"\xff\x00")
+    assert len(drain(framing)) == 1
+    framing.receive_data(wrap(b"\x63", 1, 16)[1:])
+    assert drain(framing) == [ApduReceived(b"\x63", 1, 16)]
+
+
+@given(st.binary(max_size=200))
+def test_no_octets_break_it(data: bytes) -> None:
+    framing = client(max_apdu=50)
+    framing.receive_data(data)
+    for event in drain(framing):
+        assert isinstance(event, ApduReceived | RemoteProtocolError)
+
+
+def test_the_buffer_is_bounded() -> None:
+    framing = client(max_apdu=10)
+    with pytest.raises(RemoteProtocolError, match="too many octets"):
+        framing.receive_data(bytes(0x50000))
+
+
+def test_open_and_close_are_events() -> None:
+    framing = client()
+    assert framing.is_open
+    framing.open()
+    framing.close()
+    assert not framing.is_open
+    assert drain(framing) == [LinkOpened(), LinkReleased()]
+    with pytest.raises(LocalProtocolError, match="closed"):
+        framing.send_apdu(AARQ)
+
+
+def test_what_cannot_be_sent() -> None:
+    with pytest.raises(LocalProtocolError, match="own port"):
+        WrapperFraming(Role.CLIENT, client_sap=16)
+    with pytest.raises(LocalProtocolError, match="0 octets"):
+        client().send_apdu(b"")
+    with pytest.raises(LocalProtocolError, match="65536 octets"):
+        client().send_apdu(bytes(65536))
+    with pytest.raises(LocalProtocolError, match="no client"):
+        WrapperFraming(Role.SERVER, server_sap=1).send_apdu(b"\x61")
