@@ -124,6 +124,51 @@ def test_no_octets_break_it(data: bytes) -> None:
         assert isinstance(event, ApduReceived | RemoteProtocolError)
 
 
+def test_prepared_frames_are_those_that_are_sent() -> None:
+    framing = client()
+    prepared = framing.prepare(AARQ)
+    assert framing.request(prepared) == AARQ_FRAME
+    framing.send_apdu(b"\x62")
+    assert framing.request(prepared) == wrap(b"\x62", 16, 1) + AARQ_FRAME
+    framing.close()
+    with pytest.raises(LocalProtocolError, match="closed"):
+        framing.request(prepared)
+    with pytest.raises(LocalProtocolError, match="ports"):
+        WrapperFraming(Role.SERVER).prepare(AARQ)
+
+
+def test_one_whole_frame_is_taken_at_once() -> None:
+    framing = client(max_apdu=20)
+    frame = wrap(b"\xc4\x01\xc1", 1, 16)
+    assert framing.receive_apdu(frame) == (frame, 8, 11)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        wrap(b"\xc4", 1, 16)[:-1],
+        wrap(b"\xc4", 1, 16) + b"\x00",
+        wrap(b"\xc4", 2, 16),
+        wrap(b"\xc4", 16, 1),
+        wrap(bytes(21), 1, 16),
+    ],
+)
+def test_anything_else_goes_the_general_way(data: bytes) -> None:
+    assert client(max_apdu=20).receive_apdu(data) is None
+
+
+def test_nothing_overtakes_what_came_before() -> None:
+    framing = client()
+    framing.receive_data(b"\x00")
+    assert framing.receive_apdu(wrap(b"\xc4", 1, 16)) is None
+    framing = client()
+    framing.open()
+    assert framing.receive_apdu(wrap(b"\xc4", 1, 16)) is None
+    framing = WrapperFraming(Role.SERVER)
+    assert framing.receive_apdu(wrap(b"\xc4", 1, 16)) is None
+
+
 def test_the_buffer_is_bounded() -> None:
     framing = client(max_apdu=10)
     with pytest.raises(RemoteProtocolError, match="too many octets"):

@@ -65,6 +65,8 @@ class WrapperFraming:
         self._peer = server_sap if role is Role.CLIENT else client_sap
         self._reply_from = self._own
         self._max_apdu = max_apdu
+        self._most = HEADER_LENGTH + max_apdu
+        self._answer = _HEADER.pack(1, server_sap or 0, client_sap or 0, 0)[:6] if role is Role.CLIENT else b""
         self._buffer = ReceiveBuffer(HEADER_LENGTH + max_apdu + READ_SIZE)
         self._events: deque[FramingEvent] = deque()
         self._out = bytearray()
@@ -94,6 +96,28 @@ class WrapperFraming:
         if self._reply_from is None or self._peer is None:
             raise LocalProtocolError("no client has sent anything yet")
         self._out += wrap(apdu, self._reply_from, self._peer)
+
+    def prepare(self, apdu: bytes) -> bytes:
+        """The frame of an APDU that will be sent again and again by `request`, by any client with our ports."""
+        if self._reply_from is None or self._peer is None:
+            raise LocalProtocolError("only a client knows the ports beforehand")
+        return wrap(apdu, self._reply_from, self._peer)
+
+    def request(self, prepared: bytes) -> bytes:
+        """`send_apdu` and `data_to_send` in one."""
+        if not self._open:
+            raise LocalProtocolError("the wrapper is closed")
+        return self.data_to_send() + prepared if self._out else prepared
+
+    def receive_apdu(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """`receive_data` and `next_event` in one for the common case; the buffer, start and end of the APDU in it.
+
+        The common case: `data` is exactly one frame from the meter for us. In any other case None, and nothing has happened.
+        """
+        length = len(data)
+        if length > HEADER_LENGTH and data[:6] == self._answer and data[6] << 8 | data[7] == length - HEADER_LENGTH:
+            return None if self._buffer or self._events or length > self._most else (data, HEADER_LENGTH, length)
+        return None
 
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets."""

@@ -27,10 +27,10 @@ from headend.protocols.dlms.apdu.get import (
 )
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.axdr import encode_length
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse, BlockReceived
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
-from headend.protocols.dlms.octets import encode_length
 from headend.protocols.dlms.state import State
 from headend.protocols.dlms.template import prepare_get
 from headend.protocols.wrapper import WrapperFraming, wrap
@@ -166,13 +166,34 @@ def test_streamed_blocks(make_pair: Any) -> None:
     pair.client.send_streaming(GetRequestNormal(0xC1, BUFFER))
     pair.carry(pair.client, pair.server)
     blocks = pair.answer(GetResponseNormal(0xC1, data))
+    while not blocks[-1].last_block:
+        assert pair.client.state is State.BLOCKS
+        pair.client.ask_next_block()
+        assert pair.carry(pair.client, pair.server) == []
+        blocks += pair.carry(pair.server, pair.client)
     assert [(block.block_number, block.last_block) for block in blocks] == [(1, False), (2, False), (3, True)]
     assert all(isinstance(block, BlockReceived) for block in blocks)
     assert b"".join(block.raw_data for block in blocks) == data
+    with pytest.raises(LocalProtocolError, match="no block transfer"):
+        pair.client.ask_next_block()
     # and what is short comes as it always does
     pair.client.send_streaming(GetRequestNormal(0xC2, BUFFER))
     pair.carry(pair.client, pair.server)
     assert pair.answer(GetResponseNormal(0xC2, ONE)) == [GetResponseNormal(0xC2, ONE)]
+
+
+def test_a_stream_that_is_given_up(make_pair: Any) -> None:
+    pair = make_pair()
+    pair.associate(client_pdu=64)
+    with pytest.raises(LocalProtocolError, match="no block transfer"):
+        pair.client.ask_next_block()
+    pair.client.send_streaming(GetRequestNormal(0xC1, BUFFER))
+    pair.carry(pair.client, pair.server)
+    assert len(pair.answer(GetResponseNormal(0xC1, long_data(130)))) == 1
+    assert pair.ask(GetRequestNormal(0xC2, ENERGY)) == [GetRequestNormal(0xC2, ENERGY)]
+    assert pair.answer(GetResponseNormal(0xC2, ONE)) == [GetResponseNormal(0xC2, ONE)]
+    with pytest.raises(LocalProtocolError, match="no block transfer"):
+        pair.client.ask_next_block()
 
 
 def test_a_transfer_that_is_given_up(make_pair: Any) -> None:
@@ -269,6 +290,8 @@ def test_blocks_out_of_order_end_the_transfer(numbers: tuple[int, ...], streamin
         client.send_streaming(GetRequestNormal(0xC1, BUFFER))
     for number in numbers[:-1]:
         receive(client, block(number))
+        if streaming:
+            client.ask_next_block()
     with pytest.raises(RemoteProtocolError, match="block number"):
         receive(client, block(numbers[-1]))
     assert client.state is State.ASSOCIATED

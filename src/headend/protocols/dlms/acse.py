@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeAlias
 
 from headend.errors import DecodeError
-from headend.protocols.dlms.octets import Reader, encode_length
+from headend.protocols.dlms.axdr import encode_length
+from headend.protocols.dlms.octets import Reader
 
 _OID_PREFIX: Final = b"\x60\x85\x74\x05\x08"
 """2.16.756.5.8: joint-iso-ccitt, country, Switzerland, DLMS UA."""

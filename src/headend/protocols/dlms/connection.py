@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.base import NEED_DATA, ApduReceived, Framing, LinkOpened, LinkReleased, NeedData, Role
+from headend.protocols.base import (
+    NEED_DATA,
+    ApduReceived,
+    Framing,
+    FramingEvent,
+    LinkReleased,
+    NeedData,
+    Role,
+)
 from headend.protocols.dlms.acse import Aare, Aarq
 from headend.protocols.dlms.apdu.descriptor import CONFIRMED, HIGH_PRIORITY, INVOKE_ID, DataAccessResult
 from headend.protocols.dlms.apdu.get import (
@@ -115,9 +123,18 @@ class DlmsConnection:
             self._negotiate(event)
 
     def send_streaming(self, event: Request) -> None:
-        """Like `send`, but an answer in blocks comes as one BlockReceived for each block and is not put together."""
+        """Like `send`, but an answer in blocks comes as one BlockReceived for each block and is not put together.
+
+        After each but the last the caller goes on with `ask_next_block`, or gives up the rest by sending another request.
+        """
         self.send(event)
         self._streaming = True
+
+    def ask_next_block(self) -> None:
+        """Queue the request for the block after the last one; raises LocalProtocolError when no transfer is under way."""
+        if self._receiver is None:
+            raise LocalProtocolError("no block transfer is under way")
+        self._send(GetRequestNext(self._asked[2], self._receiver.number))
 
     def send_prepared(self, apdu: bytes) -> None:
         """Like `send`, for the encoded APDU of a request."""
@@ -146,15 +163,18 @@ class DlmsConnection:
             received = self._framing.next_event()
             if received is NEED_DATA:
                 return NEED_DATA
-            if isinstance(received, LinkOpened):
-                return received
-            if isinstance(received, LinkReleased):
-                self.state = State.IDLE
-                self._sender = self._receiver = None
-                return received
-            event = self._receive(received)
-            if event is not None:
+            event = self.take(received)
+            if event is not NEED_DATA:
                 return event
+
+    def take(self, received: FramingEvent) -> Event | NeedData:
+        """What `next_event` makes of one event of the framing, for an owner who drives the framing himself."""
+        if isinstance(received, ApduReceived):
+            return self._receive(received)
+        if isinstance(received, LinkReleased):
+            self.state = State.IDLE
+            self._sender = self._receiver = None
+        return received
 
     def _send(self, event: Spoken) -> bytes:
         """Send what has its final form and make the step; returns the APDU."""
@@ -206,7 +226,7 @@ class DlmsConnection:
         self._sender = BlockSender(event.invoke_id_and_priority, data, room_for_raw_data(self.max_send_pdu, overhead))
         return self._sender.next_block(0)
 
-    def _receive(self, received: ApduReceived) -> Event | None:
+    def _receive(self, received: ApduReceived) -> Event | NeedData:
         """The event of one APDU, if it is one for the caller."""
         event = self._decode(received.apdu)
         message = message_of(event)
@@ -232,12 +252,12 @@ class DlmsConnection:
             return response_from_aare(apdu, self._protection)
         return apdu
 
-    def _take_request(self, event: Spoken, state: State) -> Event | None:
+    def _take_request(self, event: Spoken, state: State) -> Event | NeedData:
         """Server: note what the client wants; blocks are sent at once."""
         self.state = state
         if isinstance(event, GetRequestNext):
             self._send_next_block(event)
-            return None
+            return NEED_DATA
         self._sender = None
         if isinstance(event, AssociationRequest):
             self._proposal = event.initiate
@@ -256,7 +276,7 @@ class DlmsConnection:
             self._sender = None
         self._send(block)
 
-    def _take_answer(self, event: Spoken, state: State) -> Event | None:
+    def _take_answer(self, event: Spoken, state: State) -> Event | NeedData:
         """Client: check that the answer belongs to the request."""
         if isinstance(event, Response):
             self._check_answer(event)
@@ -277,24 +297,23 @@ class DlmsConnection:
         if isinstance(response, GetResponseWithList) and self._asked[1] != _WITH_LIST:
             self._refuse("a list of results", "one result", f"{len(response.results)}")
 
-    def _take_block(self, block: GetResponseWithDatablock, state: State) -> Event | None:
+    def _take_block(self, block: GetResponseWithDatablock, state: State) -> Event | NeedData:
         """Client: one block of an answer. Ask for the next one, or put them together."""
         self.state = State.ASSOCIATED
         if not isinstance(block.result, bytes):
             return GetResponseNormal(block.invoke_id_and_priority, block.result)
-        if self._receiver is None:
-            self._receiver = BlockReceiver(self._max_transfer)
-        receiver = self._receiver
+        receiver, self._receiver = self._receiver or BlockReceiver(self._max_transfer), None
         receiver.check(block.block_number)
         if not self._streaming:
             receiver.add(block.result)
         self.state = state
         if not block.last_block:
-            self._send(GetRequestNext(self._asked[2], block.block_number))
+            self._receiver = receiver
         if self._streaming:
             return BlockReceived(block.invoke_id_and_priority, block.block_number, block.result, block.last_block)
         if not block.last_block:
-            return None
+            self.ask_next_block()
+            return NEED_DATA
         if self._asked[1] == _WITH_LIST:
             reader = Reader(receiver.data())
             results = decode_results(reader)

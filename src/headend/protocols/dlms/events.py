@@ -49,7 +49,7 @@ class AssociationResponse:
 
 @dataclass(frozen=True, slots=True)
 class BlockReceived:
-    """One block of an answer that is streamed. The next one is asked for already; the last one ends the request."""
+    """One block of an answer that is streamed; the last one ends the request."""
 
     invoke_id_and_priority: int
     block_number: int

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from headend.errors import DecodeError
-from headend.protocols.dlms.octets import Reader, encode_length
+from headend.protocols.dlms.axdr import encode_length
+from headend.protocols.dlms.octets import Reader
 
 DLMS_VERSION: Final = 6
 VAA_LN: Final = 0x0007

@@ -8,14 +8,6 @@ LONGEST_LENGTH = 4
 """Octets that a length may take after its first one; more than 4 GiB is nobody's length."""
 
 
-def encode_length(length: int) -> bytes:
-    """A length in BER and A-XDR: one octet below 128, otherwise 80 + n and n octets."""
-    if length < 0x80:
-        return bytes((length,))
-    size = (length.bit_length() + 7) // 8
-    return bytes((0x80 | size,)) + length.to_bytes(size, "big")
-
-
 class Reader:
     """A place in an APDU. Every method moves on by what it returns, or raises DecodeError that names the octet."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.errors import DecodeError
 from headend.protocols.dlms.apdu.descriptor import CONFIRMED, DESCRIPTOR_LENGTH, HIGH_PRIORITY, DataAccessResult
+from headend.protocols.dlms.axdr import encode_length
 from headend.protocols.dlms.axdr_plain import FIXED, Plain, decode_data
-from headend.protocols.dlms.octets import encode_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,8 @@ from headend.protocols.dlms.apdu.descriptor import (
     encode_selection,
     take_data,
 )
-from headend.protocols.dlms.octets import Reader, encode_length
+from headend.protocols.dlms.axdr import encode_length
+from headend.protocols.dlms.octets import Reader
 
 DataOrResult: TypeAlias = bytes | DataAccessResult
 

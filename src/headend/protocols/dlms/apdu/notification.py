@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 
 from headend.errors import DecodeError
 from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor, decode_attribute
-from headend.protocols.dlms.octets import Reader, encode_length
+from headend.protocols.dlms.axdr import encode_length
+from headend.protocols.dlms.octets import Reader
 
 _DATE_TIME_LENGTH: Final = 12
 _TAGGED_DATE_TIME: Final = b"\x09\x0c"

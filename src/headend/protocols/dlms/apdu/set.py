@@ -14,7 +14,8 @@ from headend.protocols.dlms.apdu.descriptor import (
     decode_selection,
     encode_selection,
 )
-from headend.protocols.dlms.octets import Reader, encode_length
+from headend.protocols.dlms.axdr import encode_length
+from headend.protocols.dlms.octets import Reader
 
 
 @dataclass(frozen=True, slots=True)
