@@ -24,13 +24,17 @@ class EndpointKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a meter is reached. `wire` names the link that meters may share: the key of a lane."""
+    """Where a meter is reached. `wire` names the link that meters may share: the key of a lane.
+
+    A serial port has a speed and a character format: data bits, parity, stop bits.
+    """
 
     kind: EndpointKind
     host: str = ""
     port: int = 0
     path: str = ""
     baud: int = 9600
+    line: str = "8N1"
 
     @property
     def wire(self) -> str:

@@ -8,8 +8,9 @@ modbus://HOST[:502]/UNIT            Modbus TCP         modbus+rtu://HOST:PORT/UN
 inbound://IDENTITY                  a meter that dials in
 ```
 
-Query parameters go to the driver as text, `profile=ID` chooses the meter file, and the secrets (`secret`, `ek`, `ak`, `mk`)
-are given as `env:NAME`, `file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
+A serial port takes `baud` (9600) and `line` (data bits, parity and stop bits: 8N1). The other query parameters go to the
+driver as text, `profile=ID` chooses the meter file, and the secrets (`secret`, `ek`, `ak`, `mk`) are given as `env:NAME`,
+`file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ def parse_url(text: str) -> MeterUrl:
     elif path_param and path.strip("/"):
         params[path_param] = path.strip("/")
     baud = _number(params.pop("baud", "9600"), "baud")
+    line = params.pop("line", "8N1").upper()
     if kind is EndpointKind.SERIAL:
         if not path.startswith("/") or parts.hostname:
             raise ConfigError(f"{shown!r} names no serial device", hint=f"write {parts.scheme}:///dev/ttyUSB0")
-        endpoint = Endpoint(kind=kind, path=path, baud=baud)
+        endpoint = Endpoint(kind=kind, path=path, baud=baud, line=line)
     else:
         host = parts.hostname or ""
         if not host:
@@ -126,6 +128,8 @@ def format_url(meter: Meter) -> str:
     if endpoint.kind is EndpointKind.SERIAL:
         where = f"{endpoint.path}{tail}"
         params["baud"] = str(endpoint.baud)
+        if endpoint.line != "8N1":
+            params["line"] = endpoint.line
     elif endpoint.kind is EndpointKind.INBOUND:
         where = endpoint.host
         params = {"protocol": meter.protocol, "framing": meter.framing, **params}
