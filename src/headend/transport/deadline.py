@@ -26,10 +26,9 @@ class Expirable(Protocol):
 class Sweeper:
     """Expires what is overdue. Runs only while something is registered; holds no task, one timer."""
 
-    __slots__ = ("__weakref__", "_handle", "_loop", "_waiting")
+    __slots__ = ("_handle", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._waiting: set[Expirable] = set()
         self._handle: asyncio.TimerHandle | None = None
 
@@ -37,7 +36,7 @@ class Sweeper:
         """Watch a target until `discard`."""
         self._waiting.add(target)
         if self._handle is None:
-            self._handle = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+            self._handle = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     def discard(self, target: Expirable) -> None:
         """Stop watching a target."""
@@ -47,8 +46,9 @@ class Sweeper:
             self._handle = None
 
     def _sweep(self) -> None:
-        now = self._loop.time()
-        self._handle = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._handle = loop.call_later(SWEEP_SECONDS, self._sweep)
         for target in [target for target in self._waiting if target.deadline <= now]:
             target.deadline = NEVER
             target.expire()
@@ -62,5 +62,5 @@ def sweeper() -> Sweeper:
     loop = asyncio.get_running_loop()
     found = _sweepers.get(loop)
     if found is None:
-        found = _sweepers[loop] = Sweeper(loop)
+        found = _sweepers[loop] = Sweeper()
     return found
