@@ -1,0 +1,120 @@
+"""UDP links: one connected socket, each datagram handed on as it came."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from headend.errors import ConnectRefused, LinkClosed, LinkError
+from headend.transport.link import Receiver, Tap
+from headend.transport.tcp import format_address, resolve, unreachable
+
+
+class UdpLink(asyncio.DatagramProtocol):
+    """A Link over a connected UDP socket."""
+
+    __slots__ = (
+        "_closed",
+        "_reason",
+        "_receiver",
+        "_transport",
+        "is_open",
+        "local",
+        "octets_in",
+        "octets_out",
+        "peer",
+        "tap",
+    )
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.local = ""
+        self.octets_in = 0
+        self.octets_out = 0
+        self.tap: Tap | None = None
+        self.is_open = False
+        self._transport: asyncio.DatagramTransport | None = None
+        self._receiver: Receiver | None = None
+        self._reason: LinkError | None = None
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
+        """Give the link an owner. A datagram that came before the first owner is dropped, as networks drop them."""
+        self._receiver = receiver
+        if buffered:
+            receiver.data_received(buffered)
+        if self._transport is None and self._receiver is receiver:
+            self._receiver = None
+            receiver.link_lost(self._reason or LinkClosed(f"the link to {self.peer} is not open"))
+
+    def write(self, data: bytes) -> None:
+        """Send one datagram; does nothing on a link that is not open."""
+        if self.is_open and data:
+            self.octets_out += len(data)
+            if self.tap is not None:
+                self.tap(">>", data)
+            self._transport.sendto(data)  # type: ignore[union-attr] # open means that there is a transport
+
+    def _drop(self, reason: LinkError) -> None:
+        self.is_open = False
+        if self._reason is None:
+            self._reason = reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Drop the link at once."""
+        self._drop(LinkClosed(f"the link to {self.peer} was closed by this side"))
+
+    async def aclose(self) -> None:
+        """Close the link; datagrams leave at once, so only the close itself is waited for."""
+        self.abort()
+        if self._transport is not None:
+            await self._closed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ready."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        self.local = format_address(transport.get_extra_info("sockname"))
+        self.is_open = True
+
+    def datagram_received(self, data: bytes, _addr: object) -> None:
+        """A datagram came: it is handed on at once."""
+        self.octets_in += len(data)
+        if self.tap is not None:
+            self.tap("<<", data)
+        if self._receiver is not None:
+            self._receiver.data_received(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """The network said that a datagram did not arrive."""
+        if isinstance(exc, ConnectionRefusedError):
+            self._drop(ConnectRefused(f"nobody listens at {self.peer} (UDP)", hint="check the port"))
+        else:
+            self._drop(LinkError(f"cannot reach {self.peer}: {getattr(exc, 'strerror', None) or exc}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self.is_open = False
+        self._transport = None
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self._reason is None:
+            self._reason = LinkClosed(f"the link to {self.peer} was lost{f': {exc}' if exc else ''}")
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.link_lost(self._reason)
+
+
+async def connect_udp(host: str, port: int, timeout: float) -> UdpLink:
+    """Open a UDP link. That somebody is there shows only when they answer; raises LinkError."""
+    where = format_address((host, port))
+    try:
+        async with asyncio.timeout(timeout):
+            address = (await resolve(host))[0]
+            _, link = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: UdpLink(where), remote_addr=(address, port)
+            )
+    except (OSError, UnicodeError) as error:
+        raise unreachable(error, where, timeout) from error
+    return link
