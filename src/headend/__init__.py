@@ -1,1 +1,25 @@
-"""Headend: a head-end system for electricity meters."""
+"""Headend: a head-end system for electricity meters.
+
+```python
+async with headend.connect("dlms://192.0.2.7?client=16") as meter:
+    print(await meter.session.identify())
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headend.runtime.connect import connect as connect
+
+__all__ = ["connect"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the public names when first asked for: importing the package costs nothing."""
+    if name == "connect":
+        from headend.runtime.connect import connect  # noqa: PLC0415 - loaded on first use
+
+        return connect
+    raise AttributeError(f"module 'headend' has no attribute {name!r}")

@@ -1,0 +1,278 @@
+"""The `headend` command. Each command lives in a module of its own that is imported when the command runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from headend.errors import (
+    ConfigError,
+    HeadendError,
+    LinkError,
+    MeterError,
+    NotFound,
+    ProtocolError,
+    SecurityError,
+    StorageError,
+)
+
+EXIT_CODES: tuple[tuple[type[HeadendError], int], ...] = (
+    (ConfigError, 2),
+    (NotFound, 2),
+    (LinkError, 3),
+    (ProtocolError, 4),
+    (MeterError, 5),
+    (SecurityError, 6),
+    (StorageError, 7),
+)
+"""Exit codes by family of errors; 1 for all others, 130 after Ctrl-C."""
+
+app = typer.Typer(
+    name="headend",
+    help="Head-end system for electricity meters: finds, reads, commands and emulates them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+profile_app = typer.Typer(no_args_is_help=True, help="The meter library.")
+user_app = typer.Typer(no_args_is_help=True, help="People who may use the console and REST.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys for programs.")
+app.add_typer(profile_app, name="profile")
+app.add_typer(user_app, name="user")
+app.add_typer(key_app, name="key")
+
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="Meter URL, e.g. dlms://192.0.2.7?client=16 or modbus://192.0.2.8/1")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for one answer.", min=0.1, max=600)]
+Profiles = Annotated[list[str] | None, typer.Option("--profiles", help="Folder with meter files of your own.")]
+Config = Annotated[str | None, typer.Option("--config", "-c", help="Settings file (TOML).", metavar="FILE")]
+DataFolder = Annotated[str | None, typer.Option("--data", help="Folder for database and keys.", metavar="DIR")]
+
+
+def _run(module: str, function: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passes a command's own options on
+    getattr(import_module(f"headend.cli.{module}"), function)(*args, **kwargs)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Head-end system for electricity meters: finds, reads, commands and emulates them."""
+    if show_version:
+        typer.echo(f"headend {version('headend')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    meters: Annotated[int, typer.Option(help="Virtual meters.", min=3, max=10000)] = 210,
+    port: Annotated[int, typer.Option(help="Port of the console.", min=0, max=65535)] = 8080,
+    data: DataFolder = None,
+    seconds: Annotated[float, typer.Option(help="Stop after this time; 0: run until Ctrl-C.", min=0)] = 0,
+) -> None:
+    """Run everything at once: a virtual fleet, the head-end, a broker and the console."""
+    _run("run", "demo", meters=meters, port=port, data=data, seconds=seconds)
+
+
+@app.command()
+def serve(config: Config = None, data: DataFolder = None) -> None:
+    """Run the head-end for real, as its settings say."""
+    _run("run", "serve", config=config, data=data)
+
+
+@app.command()
+def emulate(
+    what: Annotated[
+        str, typer.Argument(metavar="PROFILE|FLEET.toml", help="A meter profile, or a file that describes a fleet.")
+    ],
+    count: Annotated[int, typer.Option(help="Meters of that profile.", min=1, max=100000)] = 1,
+    port: Annotated[int, typer.Option(help="Port; 0: the protocol's own, or any free one.", min=0, max=65535)] = 0,
+    framing: Annotated[str, typer.Option(help="Variant of the protocol: wrapper, hdlc; tcp, rtu.")] = "",
+    profiles: Profiles = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Run virtual meters on loopback addresses until Ctrl-C."""
+    _run("run", "emulate", what, count=count, port=port, framing=framing, folders=profiles, as_json=json)
+
+
+@app.command()
+def read(
+    url: Url,
+    refs: Annotated[
+        list[str] | None, typer.Argument(metavar="[REF…]", help="Objects, e.g. 3/1-0:1.8.0.255/2 or 1-0:1.8.0.255")
+    ] = None,
+    timeout: Timeout = 5.0,
+    profiles: Profiles = None,
+    *,
+    json: Json = False,
+    hexdump: Annotated[bool, typer.Option("--hex", help="Show the octets on the wire.")] = False,
+) -> None:
+    """Read objects of a meter; without REF all that its profile, or its object list, names."""
+    _run("meter", "read", url, refs or [], timeout=timeout, folders=profiles, as_json=json, hexdump=hexdump)
+
+
+@app.command()
+def history(
+    url: Url,
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="The load profile, e.g. 7/1-0:99.1.0.255/2 or 1-0:99.1.0.255")
+    ],
+    start: Annotated[
+        str | None, typer.Option("--from", help="First time, e.g. 2026-03-01 or 2026-03-01T12:00Z.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, not included.")] = None,
+    first: Annotated[int | None, typer.Option("--first", help="First entry, 1 is the oldest.", min=1)] = None,
+    last: Annotated[int | None, typer.Option("--last", help="Last entry.", min=1)] = None,
+    timeout: Timeout = 5.0,
+    profiles: Profiles = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Read a load profile by time range or by entry."""
+    _run(
+        "meter",
+        "history",
+        url,
+        ref,
+        start=start,
+        end=end,
+        first=first,
+        last=last,
+        timeout=timeout,
+        folders=profiles,
+        as_json=json,
+    )
+
+
+@app.command()
+def objects(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, json: Json = False) -> None:
+    """List what a meter has."""
+    _run("meter", "objects", url, timeout=timeout, folders=profiles, as_json=json)
+
+
+@app.command()
+def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, json: Json = False) -> None:
+    """Ask a meter who it is."""
+    _run("meter", "identify", url, timeout=timeout, folders=profiles, as_json=json)
+
+
+@app.command()
+def decode(
+    octets: Annotated[
+        list[str], typer.Argument(metavar="HEX", help="A frame as hexadecimal, in any grouping; - for standard input.")
+    ],
+    protocol: Annotated[str, typer.Option(help="Protocol; without it every installed one is tried.")] = "",
+    *,
+    json: Json = False,
+) -> None:
+    """Explain a frame layer by layer."""
+    _run("decode", "decode", octets, protocol=protocol, as_json=json)
+
+
+@app.command()
+def doctor(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
+    """Check machine, settings, database and broker, and explain what is wrong."""
+    _run("doctor", "doctor", config=config, data=data, as_json=json)
+
+
+@profile_app.command("list")
+def profile_list(profiles: Profiles = None, *, json: Json = False) -> None:
+    """List the meter profiles."""
+    _run("profile", "list_profiles", folders=profiles, as_json=json)
+
+
+@profile_app.command("show")
+def profile_show(
+    profile_id: Annotated[str, typer.Argument(metavar="ID")], profiles: Profiles = None, *, json: Json = False
+) -> None:
+    """Show one meter profile."""
+    _run("profile", "show", profile_id, folders=profiles, as_json=json)
+
+
+@profile_app.command("check")
+def profile_check(
+    paths: Annotated[list[str], typer.Argument(metavar="FILE…", help="Meter files.")], *, json: Json = False
+) -> None:
+    """Check meter files: form, addresses, quantities, and their own tests."""
+    _run("profile", "check", paths, as_json=json)
+
+
+@profile_app.command("quantities")
+def profile_quantities(*, json: Json = False) -> None:
+    """List the catalogue of quantities."""
+    _run("profile", "list_quantities", as_json=json)
+
+
+Role = Annotated[str, typer.Option(help="viewer, operator or admin")]
+
+
+@user_app.command("add")
+def user_add(
+    name: Annotated[str, typer.Argument()], role: Role = "viewer", config: Config = None, data: DataFolder = None
+) -> None:
+    """Add a user; the password is asked for, or read from standard input."""
+    _run("access", "add_user", name, role=role, config=config, data=data)
+
+
+@user_app.command("list")
+def user_list(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
+    """List the users."""
+    _run("access", "list_users", config=config, data=data, as_json=json)
+
+
+@user_app.command("remove")
+def user_remove(name: Annotated[str, typer.Argument()], config: Config = None, data: DataFolder = None) -> None:
+    """Remove a user and end the sessions of that user."""
+    _run("access", "remove_user", name, config=config, data=data)
+
+
+@key_app.command("add")
+def key_add(
+    name: Annotated[str, typer.Argument()], role: Role = "viewer", config: Config = None, data: DataFolder = None
+) -> None:
+    """Make an API key; it is printed once."""
+    _run("access", "add_key", name, role=role, config=config, data=data)
+
+
+@key_app.command("list")
+def key_list(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
+    """List the API keys, without the keys themselves."""
+    _run("access", "list_keys", config=config, data=data, as_json=json)
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID")], config: Config = None, data: DataFolder = None
+) -> None:
+    """Revoke an API key."""
+    _run("access", "revoke_key", key_id, config=config, data=data)
+
+
+def exit_code(error: HeadendError) -> int:
+    """The exit code of an error."""
+    return next((code for family, code in EXIT_CODES if isinstance(error, family)), 1)
+
+
+def run() -> None:
+    """Entry point: run a command, print errors of the tree as one line and a hint, exit with their code."""
+    try:
+        app()
+    except HeadendError as error:
+        typer.echo(f"headend: {error}", err=True)
+        if error.hint:
+            typer.echo(f"  try: {error.hint}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

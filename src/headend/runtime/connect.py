@@ -1,0 +1,59 @@
+"""One meter by its URL: open the link, attach the driver, hand out the session. Used by the CLI and by programs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from headend.drivers.base import Session
+from headend.drivers.library import Library
+from headend.drivers.registry import driver
+from headend.errors import ConfigError
+from headend.model.meter import EndpointKind, Meter
+from headend.model.profile import MeterProfile
+from headend.model.url import parse_url
+from headend.runtime.secrets import resolve_secrets
+from headend.transport.link import Tap
+from headend.transport.open import open_link
+
+
+class Connected:
+    """A session with one meter, with the meter and its profile at hand."""
+
+    __slots__ = ("meter", "profile", "session")
+
+    def __init__(self, meter: Meter, profile: MeterProfile | None, session: Session) -> None:
+        self.meter = meter
+        self.profile = profile
+        self.session = session
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, timeout: float = 5.0, library: Library | None = None, tap: Tap | None = None
+) -> AsyncIterator[Connected]:
+    """Open a session with the meter at a URL; `timeout` in seconds is per answer.
+
+    Raises ConfigError for the URL, LinkError, ProtocolError, MeterError or SecurityError for what happens on the way.
+    """
+    parsed = parse_url(url)
+    if parsed.endpoint.kind is EndpointKind.INBOUND:
+        raise ConfigError(
+            "an inbound meter calls us: it cannot be connected to", hint="run headend serve and read it there"
+        )
+    the_driver = driver(parsed.protocol)
+    the_driver.check_params(parsed.params)
+    profile = (library or Library()).get(parsed.profile_id) if parsed.profile_id else None
+    meter = parsed.meter("cli")
+    secrets = resolve_secrets(parsed.secrets)
+    link = await open_link(meter.endpoint, timeout)
+    link.tap = tap
+    try:
+        session = await the_driver.attach(link, meter, profile, secrets, timeout=timeout)
+    except BaseException:
+        link.abort()
+        raise
+    try:
+        yield Connected(meter, profile, session)
+    finally:
+        await session.aclose()

@@ -1,0 +1,191 @@
+"""Settings: one TOML file, overridden by environment variables `HEADEND_SECTION__FIELD`, all with safe defaults.
+
+Every field is described here and listed in `docs/reference/settings.md` (a test keeps the two in step). Passwords are named
+by place (`env:NAME`, `file:PATH`), never written into the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from headend.errors import ConfigError
+from headend.model.place import line_of
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StorageSettings(_Section):
+    """Where readings and meters are kept."""
+
+    url: str = Field(default="", description="database URL; empty: `sqlite:///headend.db` in the data folder")
+    vault_key: str = Field(
+        default="", description="file with the key that encrypts meter secrets; empty: `vault.key` in the data folder"
+    )
+    retention_days: int = Field(
+        default=0, ge=0, description="readings older than this many days are removed; 0: kept for ever"
+    )
+
+
+class WebSettings(_Section):
+    """REST and console."""
+
+    enabled: bool = Field(default=True, description="serve REST and the console")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; beyond loopback every request needs a credential"
+    )
+    port: Port = Field(default=8080, description="port to listen on; 0: any free one")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="host names under which browsers may ask, beside loopback names"
+    )
+    cors_origins: tuple[str, ...] = Field(default=(), description="origins of other pages that may use REST")
+    tls_certificate: str = Field(
+        default="", description="PEM file with the certificate chain; together with `tls_key` turns on TLS"
+    )
+    tls_key: str = Field(default="", description="PEM file with the private key")
+    accept_unknown_meters: bool = Field(
+        default=False, description="readings posted for an unknown meter create that meter (not polled)"
+    )
+
+
+class MqttSettings(_Section):
+    """The MQTT broker that telemetry is published to."""
+
+    enabled: bool = Field(default=True, description="publish to MQTT")
+    broker: str = Field(
+        default="", description="`mqtt://HOST[:PORT]` or `mqtts://…` of your broker; empty: the embedded one"
+    )
+    username: str = Field(default="", description="user name at the broker")
+    password: str = Field(default="", description="where the password is: `env:NAME` or `file:PATH`")
+    version: Literal["3.1.1", "5"] = Field(
+        default="5", description="MQTT version spoken to your broker (the embedded one speaks 3.1.1)"
+    )
+    prefix: str = Field(default="headend/v1", description="first levels of every topic")
+    client_id: str = Field(default="", description="client id; empty: made from the host name")
+    ca_file: str = Field(
+        default="", description="PEM file with the authorities trusted for `mqtts`; empty: the system's"
+    )
+    embedded_host: str = Field(
+        default="127.0.0.1", description="address of the embedded broker; beyond loopback it needs users"
+    )
+    embedded_port: Port = Field(default=1883, description="TCP port of the embedded broker")
+    embedded_users: dict[str, str] = Field(
+        default={}, description="users of the embedded broker: name to `env:NAME` or `file:PATH`"
+    )
+
+
+class PollSettings(_Section):
+    """How meters are read."""
+
+    timeout: Seconds = Field(default=5.0, description="seconds to wait for one answer of a meter")
+    in_flight: int = Field(default=2000, ge=1, le=20000, description="reads under way at once")
+    connects_per_second: int = Field(default=500, ge=1, description="new links opened per second")
+
+
+class LogSettings(_Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe level that is written"
+    )
+    json_lines: bool = Field(default=False, description="one JSON object a line instead of text for people")
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADEND_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    data: str = Field(
+        default="", description="folder for database and keys; empty: `headend` in the user's data folder"
+    )
+    profiles: tuple[str, ...] = Field(default=(), description="folders with meter files of your own")
+    storage: StorageSettings = StorageSettings()
+    web: WebSettings = WebSettings()
+    mqtt: MqttSettings = MqttSettings()
+    poll: PollSettings = PollSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file (given as init values)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder for database and keys."""
+        if self.data:
+            return Path(self.data).expanduser()
+        return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "headend"
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read a settings file (None: defaults and environment only).
+
+    Raises ConfigError `FILE:LINE: section.field: expected …, got …`.
+    """
+    text, values = "", {}
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
+        except FileNotFoundError:
+            raise ConfigError(f"no settings file at {path}", hint="see docs/reference/settings.md") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the settings file {path}: {error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(item, path, text) for item in error.errors())) from None
+
+
+def _explain(item: Any, path: Path | None, text: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    names = [str(part) for part in item["loc"]]
+    table, key = (names[0], names[1]) if len(names) > 1 else ("", names[0])
+    in_file = path is not None and (key in text)
+    place = f"{path}:{line_of(text, table, 0, key)}" if in_file else f"HEADEND_{'__'.join(names).upper()}"
+    if item["type"] == "extra_forbidden":
+        section = Settings.model_fields[table].annotation if table in Settings.model_fields else Settings
+        known = ", ".join(getattr(section, "model_fields", Settings.model_fields))
+        return f"{place}: {'.'.join(names)}: no such setting; known here: {known}"
+    return f"{place}: {'.'.join(names)}: {item['msg'].lower()}, got {item['input']!r}"
+
+
+def describe() -> Iterator[tuple[str, str, str]]:
+    """(name, default, description) of every setting, for the reference page."""
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            for key, inner in section.model_fields.items():
+                yield f"{name}.{key}", _shown(inner.default), inner.description or ""
+        else:
+            yield name, _shown(field.default), field.description or ""
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return "[]"
+    return "{}" if isinstance(default, dict) else f'"{default}"' if isinstance(default, str) else str(default)
