@@ -225,9 +225,13 @@ class KeyMissing(SecurityError):
 
 
 class StorageError(HeadendError):
-    """The database is away, full or damaged."""
+    """The database is away, full or damaged; `reason` says which: `full`, `locked`, `damaged`, `closed`, `failed`."""
 
     code = "storage"
+
+    def __init__(self, message: str, *, reason: str = "failed", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class SinkError(HeadendError):
