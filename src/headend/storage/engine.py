@@ -1,0 +1,169 @@
+"""The database file: opening, migrating, transactions, and the one seam where its errors become StorageError.
+
+Readers take connections from a pool and see a snapshot; there is one writing connection, taken under a lock, so that
+writers of this process queue fairly and only other processes are met as `database is locked`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+
+from headend.errors import ConfigError, StorageError
+from headend.storage.schema import HEAD
+
+BUSY_SECONDS = 10.0
+"""How long a writer waits for another process before the store says that it is locked."""
+
+_COMMON = ("PRAGMA synchronous=NORMAL", "PRAGMA foreign_keys=ON", "PRAGMA temp_store=MEMORY")
+_WRITER = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA wal_autocheckpoint=4000",
+    "PRAGMA journal_size_limit=67108864",
+    *_COMMON,
+)
+_READER = ("PRAGMA query_only=ON", "PRAGMA cache_size=-8192", *_COMMON)
+
+_REASONS: dict[int, tuple[str, str, str]] = {
+    sqlite3.SQLITE_FULL: ("full", "the disk is full", "free space, or shorten the retention of readings"),
+    sqlite3.SQLITE_BUSY: ("locked", "another process holds the database", "stop the other process"),
+    sqlite3.SQLITE_LOCKED: ("locked", "another connection holds the table", "try again"),
+    sqlite3.SQLITE_CORRUPT: (
+        "damaged",
+        "the database is damaged",
+        "restore a backup, or recover it with sqlite3 .recover",
+    ),
+    sqlite3.SQLITE_NOTADB: ("damaged", "the file is not a database", "name another file, or restore a backup"),
+    sqlite3.SQLITE_READONLY: ("failed", "the database may not be written", "check owner and mode of file and folder"),
+    sqlite3.SQLITE_CANTOPEN: ("failed", "the database cannot be opened", "check owner and mode of file and folder"),
+    sqlite3.SQLITE_IOERR: ("failed", "the disk reports an error", "check the disk"),
+}
+
+
+class Database:
+    """One SQLite file. `read()` and `write()` give transactions; leaving them normally commits."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._closed = False
+        with self._mapped():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(mode=0o600)
+            except OSError as error:
+                raise StorageError(f"{path}: {error.strerror}", hint="check owner and mode of the folder") from error
+            self._writer = _engine(path, _WRITER, "BEGIN IMMEDIATE", pool_size=1, max_overflow=0)
+            self._reader = _engine(path, _READER, "BEGIN", pool_size=4, max_overflow=12)
+            try:
+                with self._writer.begin() as connection:
+                    _migrate(connection, path)
+            except BaseException:
+                self.close()
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A snapshot of the database."""
+        self._check_open()
+        with self._mapped(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that changes the database; what it did is on the way to the disk when this returns."""
+        with self._lock, self._mapped():
+            self._check_open()
+            with self._writer.begin() as connection:
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections; transactions still open in other threads end with theirs. May be called twice."""
+        self._closed = True
+        with self._lock:
+            self._reader.dispose()
+            self._writer.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError(f"{self.path}: the store is closed", reason="closed")
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """The seam: what SQLite and SQLAlchemy raise leaves as StorageError."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise _storage_error(self.path, error.orig) from error.orig
+        except sqlite3.Error as error:
+            raise _storage_error(self.path, error) from error
+        except sa.exc.TimeoutError as error:
+            raise StorageError(f"{self.path}: all connections are busy", reason="locked", hint="try again") from error
+
+
+def driver(connection: sa.Connection) -> sqlite3.Connection:
+    """The driver's own connection inside a transaction, for the statements that are run for every reading."""
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+def _storage_error(path: Path, error: BaseException | None) -> StorageError:
+    number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    reason, text, hint = _REASONS.get(number, ("failed", str(error), ""))
+    return StorageError(f"{path}: {text}", reason=reason, hint=hint)
+
+
+def _engine(path: Path, pragmas: tuple[str, ...], begin: str, *, pool_size: int, max_overflow: int) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=os.fspath(path)),
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+    )
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in pragmas:
+            connection.execute(pragma).close()
+
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", start)
+    return engine
+
+
+def _migrate(connection: sa.Connection, path: Path) -> None:
+    """Bring the schema to HEAD inside the transaction of `connection`: all of it, or nothing."""
+    found = _revision(connection)
+    if found == HEAD:
+        return
+    from alembic import command  # noqa: PLC0415 # loaded only when there is something to migrate
+    from alembic.config import Config  # noqa: PLC0415 # ditto
+    from alembic.util import CommandError  # noqa: PLC0415 # ditto
+
+    config = Config()
+    config.set_main_option("script_location", os.fspath(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigError(
+            f"{path}: the database is at revision {found!r}, which this version of headend does not know",
+            hint="start the newer headend that made it, or restore a backup",
+        ) from error
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()

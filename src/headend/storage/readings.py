@@ -1,0 +1,291 @@
+"""Readings: written in batches, read as columns. `headend.storage.schema` tells how they lie in the tables.
+
+A reading is known by meter, quantity and time of measurement. Written again it is still one row: the last write wins,
+except that an estimated value never replaces a measured one. The latest reading of a series is the one with the greatest
+time of measurement; a time ahead of its receipt counts as the receipt, so that one wrong clock cannot freeze the display.
+Readings of meters that are not registered are kept under their id like any others.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from headend.errors import NotFound
+from headend.model.reading import ReadingBatch, Source, Value
+from headend.storage import schema
+from headend.storage.engine import Database, driver
+from headend.storage.records import BucketColumns, LatestColumns, Receipt, SeriesColumns
+from headend.storage.values import (
+    AGE_SHIFT,
+    CAST,
+    DAY_MS,
+    ESTIMATED,
+    INLINE_AGE,
+    INT64,
+    POINT_MASK,
+    POINT_SHIFT,
+    SOURCE_MASK,
+    Stored,
+    decode_quality,
+    decode_value,
+    encode_marks,
+    encode_value,
+)
+
+PURGE_ROWS = 50_000
+"""Rows that a purge removes in one transaction, so that writing goes on in between."""
+
+_INSERT = f"""INSERT INTO readings (day, point, value, note) VALUES (?, ?, ?, ?)
+ON CONFLICT (day, point) DO UPDATE SET value = excluded.value, note = excluded.note
+WHERE excluded.note & {ESTIMATED} = 0 OR note & {ESTIMATED} <> 0"""  # noqa: S608 # a constant of this module
+
+_LATEST = f"""UPDATE series SET measured_at = ?2, received_at = ?3, value = ?4, note = ?5 WHERE number = ?1 AND (
+measured_at IS NULL OR min(?2, ?3) > min(measured_at, received_at)
+OR (min(?2, ?3) = min(measured_at, received_at) AND (?5 & {ESTIMATED} = 0 OR note & {ESTIMATED} <> 0)))"""  # noqa: S608 # ditto
+
+_RECEIPT = """INSERT INTO receipts (day, number, received_at, source)
+SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM receipts WHERE day = ?1 RETURNING number"""
+
+_SPAN = "SELECT point, value, note FROM readings WHERE day = ? AND point >= ? AND point < ? ORDER BY point LIMIT ?"
+
+_DAYS = """WITH RECURSIVE days (day) AS (
+SELECT min(day) FROM readings WHERE day BETWEEN :first AND :last
+UNION ALL
+SELECT (SELECT min(day) FROM readings WHERE day > days.day AND day <= :last) FROM days WHERE days.day IS NOT NULL)"""
+"""The days that have readings, found by one step in the index each."""
+
+_BUCKETS = f"""{_DAYS}, buckets AS (
+SELECT ((days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) - :skip) / :bucket AS bucket, min(value) AS low, max(value) AS high,
+avg(value) AS mean, count(*) AS readings, max((days.day - :first) * {DAY_MS} + (point & {POINT_MASK})) AS last_at
+FROM days CROSS JOIN readings ON readings.day = days.day AND point >= :base AND point < :base + {POINT_MASK + 1}
+WHERE typeof(value) IN ('integer', 'real')
+AND (days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) BETWEEN :start AND :end GROUP BY bucket)
+SELECT bucket, low, high, mean, value, buckets.readings FROM buckets
+JOIN readings ON readings.day = :first + last_at / {DAY_MS} AND point = :base + last_at % {DAY_MS} ORDER BY bucket"""  # noqa: S608 # ditto
+
+_COUNT = f"""{_DAYS} SELECT count(*) FROM days CROSS JOIN readings
+ON readings.day = days.day AND point >= :base AND point < :base + {POINT_MASK + 1}"""  # noqa: S608 # ditto
+
+EVER = (-INT64, INT64 - 1)
+"""All times."""
+
+_Row = tuple[int, int, Stored, int]
+_LatestRow = tuple[int, int, int, Stored, int]
+
+
+class Readings:
+    """History and latest values. `write` is for the writer thread; the rest may run beside it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._numbers: dict[str, dict[str, int]] = {}  # used under the write lock only
+
+    def write(self, batches: Iterable[ReadingBatch]) -> int:
+        """Store the readings of all batches, and the latest of each series, in one transaction; returns how many.
+
+        A value that is no `Value`, or quality flags beyond the octet's six, are errors of the caller: TypeError, ValueError.
+        """
+        try:
+            with self._database.write() as connection:
+                sqlite = driver(connection)
+                rows, latest = self._rows(sqlite, batches)
+                sqlite.executemany(_INSERT, rows).close()
+                sqlite.executemany(_LATEST, latest).close()
+        except BaseException:
+            self._numbers.clear()  # it may hold numbers that were rolled back
+            raise
+        return len(rows)
+
+    def _rows(self, sqlite: sqlite3.Connection, batches: Iterable[ReadingBatch]) -> tuple[list[_Row], list[_LatestRow]]:
+        rows: list[_Row] = []
+        newest: dict[int, _LatestRow] = {}
+        for batch in batches:
+            numbers = self._numbers_of(sqlite, batch.meter_id, batch.quantities)
+            received_at, source = batch.received_at, int(batch.source)
+            receipts: dict[int, int] = {}
+            for quantity, value, at, quality in zip(
+                batch.quantities, batch.values, batch.measured_at, batch.quality, strict=True
+            ):
+                stored: Stored
+                kind = type(value)
+                if (kind is float and value == value) or (kind is int and -INT64 <= value < INT64):  # type: ignore[operator] # noqa: PLR0124 # a number; not nan
+                    stored, cast_bit = value, 0
+                else:
+                    stored, cast_bit = encode_value(value)
+                marks = encode_marks(source, quality, cast_bit) if quality or cast_bit else source
+                day, millis = divmod(at, DAY_MS)
+                age = received_at - at
+                if not 0 <= age < INLINE_AGE:
+                    if day not in receipts:
+                        receipts[day] = sqlite.execute(_RECEIPT, (day, received_at, source)).fetchone()[0]
+                    age = -receipts[day]
+                number = numbers[quantity]
+                rows.append((day, number << POINT_SHIFT | millis, stored, age << AGE_SHIFT | marks))
+                known = newest.get(number)
+                if known is None or _supersedes(at, received_at, marks, known):
+                    newest[number] = (number, at, received_at, stored, marks)
+        return rows, list(newest.values())
+
+    def _numbers_of(self, sqlite: sqlite3.Connection, meter_id: str, quantities: Sequence[str]) -> dict[str, int]:
+        numbers = self._numbers.get(meter_id)
+        if numbers is None:
+            found = sqlite.execute("SELECT quantity, number FROM series WHERE meter_id = ?", (meter_id,))
+            numbers = self._numbers[meter_id] = dict(found.fetchall())
+        for quantity in quantities:
+            if quantity not in numbers:
+                row = sqlite.execute(
+                    "INSERT INTO series (meter_id, quantity) VALUES (?, ?) RETURNING number", (meter_id, quantity)
+                ).fetchone()
+                numbers[quantity] = row[0]
+        return numbers
+
+    def latest(
+        self, meter_ids: Sequence[str] | None = None, quantities: Sequence[str] | None = None, limit: int = 100_000
+    ) -> LatestColumns:
+        """The newest reading of each series, or of those of the named meters and quantities."""
+        table = schema.series.c
+        query = sa.select(table.meter_id, table.quantity, table.value, table.measured_at, table.note, table.received_at)
+        query = query.where(table.measured_at.is_not(None))
+        if meter_ids is not None:
+            query = query.where(table.meter_id.in_(meter_ids))
+        if quantities is not None:
+            query = query.where(table.quantity.in_(quantities))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(table.meter_id, table.quantity).limit(limit)).all()
+        return LatestColumns(
+            meter_ids=[row[0] for row in rows],
+            quantities=[row[1] for row in rows],
+            values=[decode_value(row[2], row[4]) for row in rows],
+            measured_at=[row[3] for row in rows],
+            quality=[decode_quality(row[4]) for row in rows],
+            received_at=[row[5] for row in rows],
+            sources=[Source(row[4] & SOURCE_MASK) for row in rows],
+        )
+
+    def series(self, meter_id: str, quantity: str, start: int, end: int, limit: int = 1_000_000) -> SeriesColumns:
+        """Readings with start <= measured_at < end (milliseconds), oldest first, at most `limit`."""
+        times: list[int] = []
+        values: list[Value] = []
+        quality: list[int] = []
+        with self._database.read() as connection:
+            sqlite = driver(connection)
+            base = _base(sqlite, meter_id, quantity)
+            for day in _days(connection, start, end) if base else ():
+                midnight = day * DAY_MS
+                low, high = max(start - midnight, 0), min(end - midnight, DAY_MS)
+                for point, stored, note in sqlite.execute(_SPAN, (day, base + low, base + high, limit - len(times))):
+                    times.append(midnight + (point & POINT_MASK))
+                    values.append(decode_value(stored, note) if note & CAST else stored)
+                    quality.append(decode_quality(note))
+                if len(times) >= limit:
+                    break
+        return SeriesColumns(measured_at=times, values=values, quality=quality)
+
+    def receipt(self, meter_id: str, quantity: str, measured_at: int) -> Receipt:
+        """When and from whom one reading came; raises NotFound where there is no such reading."""
+        day, millis = divmod(measured_at, DAY_MS)
+        with self._database.read() as connection:
+            sqlite = driver(connection)
+            point = _base(sqlite, meter_id, quantity) + millis
+            row = sqlite.execute("SELECT note FROM readings WHERE day = ? AND point = ?", (day, point)).fetchone()
+            if row is None:
+                raise NotFound(f"meter {meter_id!r} has no reading of {quantity!r} at {measured_at}")
+            age = row[0] >> AGE_SHIFT
+            if age >= 0:
+                return Receipt(received_at=measured_at + age, source=Source(row[0] & SOURCE_MASK))
+            query = "SELECT received_at, source FROM receipts WHERE day = ? AND number = ?"
+            received_at, source = sqlite.execute(query, (day, -age)).fetchone()
+            return Receipt(received_at=received_at, source=Source(source))
+
+    def aggregate(self, meter_id: str, quantity: str, start: int, end: int, bucket: int) -> BucketColumns:
+        """Minimum, maximum, mean, last and count of the numbers in each `bucket` milliseconds; buckets start at multiples of it."""
+        if bucket <= 0:
+            raise ValueError("a bucket lasts at least a millisecond")
+        first, last = start // DAY_MS, (end - 1) // DAY_MS
+        origin = start // bucket * bucket
+        with self._database.read() as connection:
+            base = _base(driver(connection), meter_id, quantity)
+            given = {
+                "first": first,
+                "last": last,
+                "base": base,
+                "bucket": bucket,
+                "skip": origin - first * DAY_MS,
+                "start": start - first * DAY_MS,
+                "end": end - 1 - first * DAY_MS,
+            }
+            rows = connection.execute(sa.text(_BUCKETS), given).all() if base and start < end else []
+        return BucketColumns(
+            start=[origin + row[0] * bucket for row in rows],
+            minimum=[row[1] for row in rows],
+            maximum=[row[2] for row in rows],
+            mean=[row[3] for row in rows],
+            last=[row[4] for row in rows],
+            count=[row[5] for row in rows],
+        )
+
+    def count(self, meter_id: str | None = None, quantity: str | None = None) -> int:
+        """How many readings are stored: of one series, of one meter, or of all (which walks through the whole table)."""
+        with self._database.read() as connection:
+            if meter_id is None:
+                return int(connection.execute(sa.text("SELECT count(*) FROM readings")).scalar_one())
+            bases = [
+                number << POINT_SHIFT
+                for name, number in _series(driver(connection), meter_id)
+                if quantity in {None, name}
+            ]
+            given = {"first": EVER[0], "last": EVER[1]}
+            return sum(connection.execute(sa.text(_COUNT), given | {"base": base}).scalar_one() for base in bases)
+
+    def purge(self, before_day: int) -> int:
+        """Remove the readings measured before a day (days since 1970-01-01 UTC); returns how many. Latest values stay."""
+        removed = 0
+        while True:
+            with self._database.write() as connection:
+                sqlite = driver(connection)
+                first = sqlite.execute("SELECT min(day) FROM readings WHERE day < ?", (before_day,)).fetchone()[0]
+                if first is None:
+                    sqlite.execute("DELETE FROM receipts WHERE day < ?", (before_day,)).close()
+                    return removed
+                query = "SELECT point FROM readings WHERE day = ? ORDER BY point LIMIT 1 OFFSET ?"
+                beyond = sqlite.execute(query, (first, PURGE_ROWS)).fetchone() or (INT64 - 1,)
+                query = "DELETE FROM readings WHERE day = ? AND point < ?"
+                removed += sqlite.execute(query, (first, beyond[0])).rowcount
+
+    def forget(self, connection: sa.Connection, meter_id: str) -> None:
+        """Remove all readings of a meter, inside a transaction of the caller."""
+        sqlite = driver(connection)
+        days = _days(connection, *EVER)
+        for _, number in _series(sqlite, meter_id):
+            base = number << POINT_SHIFT
+            query = "DELETE FROM readings WHERE day = ? AND point BETWEEN ? AND ?"
+            sqlite.executemany(query, [(day, base, base + POINT_MASK) for day in days]).close()
+        sqlite.execute("DELETE FROM series WHERE meter_id = ?", (meter_id,)).close()
+        self._numbers.pop(meter_id, None)
+
+
+def _supersedes(at: int, received_at: int, marks: int, known: _LatestRow) -> bool:
+    """Whether a reading becomes the latest of its series: the same rule as in _LATEST."""
+    rank, known_rank = min(at, received_at), min(known[1], known[2])
+    return rank > known_rank or (rank == known_rank and (not marks & ESTIMATED or bool(known[4] & ESTIMATED)))
+
+
+def _series(sqlite: sqlite3.Connection, meter_id: str) -> list[tuple[str, int]]:
+    return sqlite.execute("SELECT quantity, number FROM series WHERE meter_id = ?", (meter_id,)).fetchall()
+
+
+def _base(sqlite: sqlite3.Connection, meter_id: str, quantity: str) -> int:
+    """The first point of a series; 0 where there is none, because numbers start at 1."""
+    query = "SELECT number FROM series WHERE meter_id = ? AND quantity = ?"
+    row = sqlite.execute(query, (meter_id, quantity)).fetchone()
+    return row[0] << POINT_SHIFT if row else 0
+
+
+def _days(connection: sa.Connection, start: int, end: int) -> list[int]:
+    """The days between two times that have readings."""
+    given = {"first": start // DAY_MS, "last": (end - 1) // DAY_MS}
+    query = f"{_DAYS} SELECT day FROM days WHERE day IS NOT NULL"  # noqa: S608 # a constant of this module
+    return list(connection.execute(sa.text(query), given).scalars())

@@ -1,0 +1,77 @@
+"""The way in: one object that owns the database and has a part for each kind of data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
+
+from headend.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headend.storage.engine import Database
+    from headend.storage.meters import Meters
+    from headend.storage.readings import Readings
+    from headend.storage.vault import Secrets
+
+
+class Store:
+    """An open store. Methods of its parts block, raise StorageError, and may be called from any thread."""
+
+    readings: Readings
+    meters: Meters
+    secrets: Secrets
+
+    def __init__(self, database: Database, vault_key: bytes | None) -> None:
+        from headend.storage.meters import Meters  # noqa: PLC0415 # SQLAlchemy is loaded when a store is opened
+        from headend.storage.readings import Readings  # noqa: PLC0415 # ditto
+        from headend.storage.vault import Secrets  # noqa: PLC0415 # ditto
+
+        self._database = database
+        self.readings = Readings(database)
+        self.secrets = Secrets(database, vault_key)
+        self.meters = Meters(database, self.readings, self.secrets)
+
+    @classmethod
+    def open(cls, url_or_path: str | os.PathLike[str], *, vault_key: bytes | None) -> Self:
+        """Open the database, making folders and tables where they are missing, and bring it to the newest revision.
+
+        `url_or_path` is a file or `sqlite:///FILE`. `vault_key` opens the secrets of the meters; without it they stay closed.
+        """
+        from headend.storage.engine import Database  # noqa: PLC0415 # SQLAlchemy is loaded when a store is opened
+
+        database = Database(database_path(url_or_path))
+        try:
+            return cls(database, vault_key)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Close the database; every later call raises StorageError."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def database_path(url_or_path: str | os.PathLike[str]) -> Path:
+    """The file that a path or `sqlite:///` URL names; raises ConfigError for any other URL."""
+    text = os.fspath(url_or_path)
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        if scheme != "sqlite":
+            raise ConfigError(f"unknown database {scheme!r}://", hint="write a file name or sqlite:///FILE")
+        text = unquote(rest.removeprefix("/"))
+    if not text or text.startswith(":"):
+        raise ConfigError("the database needs a file", hint="write a file name or sqlite:///FILE")
+    return Path(text)
