@@ -160,8 +160,8 @@ def _typed(buf: bytes, at: int, depth: int) -> tuple[Data, int]:
         return Data(Tag.BIT_STRING, BitString.parse(str(bits))), after
     if tag == Tag.COMPACT_ARRAY:
         description, contents, after = decode_compact_header(buf, at + 1)
+        decode_contents(description, buf, contents, after)  # raises where the contents do not fit
         value = CompactArray(description, buf[contents:after])
-        value.plain()  # raises for contents that do not fit the description
         return Data(Tag.COMPACT_ARRAY, value), after
     leaf, after = VARIABLE[tag](buf, at + 1, depth)
     return Data(Tag(tag), cast("Value", leaf)), after

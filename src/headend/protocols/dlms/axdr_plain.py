@@ -108,6 +108,10 @@ DELTA_FORMATS: Final = {
 """The same for the differences to the value before."""
 
 
+class CutShort(DecodeError):
+    """The data goes on beyond the octets at hand: more of them might complete it."""
+
+
 class Delta(int):
     """A difference to the value before it (tags 28 to 33), told from an absolute value by its type."""
 
@@ -150,9 +154,9 @@ def decode_data(buf: bytes, offset: int = 0, end: int | None = None) -> tuple[Pl
     return value, at
 
 
-def cut_short(end: int) -> DecodeError:
+def cut_short(end: int) -> CutShort:
     """The error of data that goes on beyond the end of the octets."""
-    return DecodeError("data cut short", offset=end, expected="more octets", got="the end")
+    return CutShort("data cut short", offset=end, expected="more octets", got="the end")
 
 
 def decode_length(buf: bytes, at: int) -> tuple[int, int]:
@@ -172,7 +176,7 @@ def decode_count(buf: bytes, at: int, depth: int) -> tuple[int, int]:
     """The count of an array or structure; each element takes an octet at least, so a false one is seen at once."""
     count, after = decode_length(buf, at)
     if count > len(buf) - after:
-        raise DecodeError("count", offset=at, expected=f"at most {len(buf) - after}", got=str(count))
+        raise CutShort("count", offset=at, expected=f"at most {len(buf) - after}", got=str(count))
     check_depth(at, depth)
     return count, after
 
@@ -283,32 +287,33 @@ def decode_compact_header(buf: bytes, at: int) -> tuple[TypeDescription, int, in
     """Type description of a compact-array, and the offsets of its contents and of their end."""
     start = at
     description, at = decode_type_description(buf, at)
-    length, at = decode_length(buf, at)
     octets, values = description.least()
     if values > 8 * octets:
         raise DecodeError("compact-array", offset=start, expected="elements that take octets", got="null-data")
-    if at + length > len(buf):
-        raise cut_short(len(buf))
+    length, at = decode_length(buf, at)
     return description, at, at + length
 
 
 def decode_contents(description: TypeDescription, buf: bytes, at: int, end: int) -> list[Plain]:
     """The elements of a compact-array, whose contents lie between `at` and `end`."""
+    if end > len(buf):
+        raise cut_short(len(buf))
     values = []
     while at < end:
-        value, at = _untagged(description, buf, at)
+        value, at = decode_untagged(description, buf, at)
         values.append(value)
     if at != end:
         raise DecodeError("compact-array", offset=end, expected="whole elements", got="a part of one")
     return values
 
 
-def _untagged(description: TypeDescription, buf: bytes, at: int) -> tuple[Plain, int]:
+def decode_untagged(description: TypeDescription, buf: bytes, at: int) -> tuple[Plain, int]:
+    """One element of a compact-array at `at`; reads ahead, so that the caller compares the offset after it."""
     tag = description.tag
     if tag is Tag.STRUCTURE or tag is Tag.ARRAY:
         values = []
         for element in description.elements * (description.count if tag is Tag.ARRAY else 1):
-            value, at = _untagged(element, buf, at)
+            value, at = decode_untagged(element, buf, at)
             values.append(value)
         return values, at
     fixed = FIXED[tag]

@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from enum import IntEnum, IntFlag
 from functools import partial
-from struct import Struct
+from operator import add
+from struct import Struct, unpack
 from struct import error as StructError  # noqa: N812 - reads as what it is
 from typing import TYPE_CHECKING, Any, Final
 
 from headend.errors import DecodeError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 DST_BEGIN: Final = 0xFE
 DST_END: Final = 0xFD
@@ -193,14 +194,16 @@ class EpochReader:
         except _NotPlain:
             return self._read_words(day, time, tail)
 
-    def read_all(self, words: Iterable[tuple[int, ...]]) -> list[int | None]:
-        """Milliseconds of many date-times, each given as three big-endian words of 4 octets."""
-        words = list(words)
-        days, times, tails = _DAYS, _TIMES, self._tails
+    def read_all(self, octets: bytes) -> list[int | None]:
+        """Milliseconds of many date-times of 12 octets, one after the other."""
+        words = unpack(f">{len(octets) // 12 * 3}I", octets)
+        days = map(_DAYS.__getitem__, words[0::3])
+        times = map(_TIMES.__getitem__, words[1::3])
+        tails = map(self._tails.__getitem__, words[2::3])
         try:
-            return [days[day] + times[time] + tails[tail] for day, time, tail in words]
+            return list(map(add, map(add, days, times), tails))
         except _NotPlain:
-            return [self._read_words(*word) for word in words]
+            return [self._read_words(*words[at : at + 3]) for at in range(0, len(words), 3)]
 
     def _read_words(self, day: int, time: int, tail: int) -> int | None:
         try:
