@@ -1,0 +1,121 @@
+"""All lanes: from a meter to the lane of its wire, and `run_job`, the one door to every meter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from headend.drivers.base import Driver, Secrets
+from headend.model.meter import Endpoint, Meter
+from headend.model.profile import MeterProfile
+from headend.services.acquisition.lane import Access, Lane, Pace, Priority, T, Unit, Work
+from headend.services.roster import MeterState, Roster
+from headend.transport.deadline import sweeper
+from headend.transport.link import Link
+
+JOB_SECONDS: Final = 60.0
+
+
+class Lanes:
+    """The lanes of all wires, by name of the wire, and the meters on them. Made inside the event loop."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        open_link: Callable[[Endpoint, float], Awaitable[Link]],
+        driver: Callable[[str], Driver],
+        profile: Callable[[Meter], MeterProfile | None],
+        secrets: Callable[[Meter], Awaitable[Secrets]],
+        connects_per_second: float = 1000.0,
+        connect_timeout: float = 5.0,
+        request_timeout: float = 5.0,
+    ) -> None:
+        self._roster = roster
+        self._access = Access(
+            open_link=open_link,
+            driver=driver,
+            profile=profile,
+            secrets=secrets,
+            roster=roster,
+            sweeper=sweeper(),
+            time=asyncio.get_running_loop().time,
+            pace=Pace(connects_per_second),
+            connect_timeout=connect_timeout,
+            request_timeout=request_timeout,
+        )
+        self._lanes: dict[str, Lane] = {}
+        self._units: dict[str, Unit] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+        roster.follow(self._follow)
+
+    def of(self, endpoint: Endpoint) -> Lane:
+        """The lane of a wire; made when it is first asked for."""
+        wire = endpoint.wire
+        lane = self._lanes.get(wire)
+        if lane is None:
+            lane = self._lanes[wire] = Lane(self._access, endpoint)
+            lane.closed = self._closed
+        return lane
+
+    def unit(self, meter_id: str) -> Unit:
+        """A meter on its lane; raises NotFound."""
+        unit = self._units.get(meter_id)
+        if unit is None:
+            state = self._roster.state(meter_id)
+            unit = self._units[meter_id] = Unit(self.of(state.meter.endpoint), state)
+            unit.lane.units.add(unit)
+        return unit
+
+    async def run_job(
+        self,
+        meter_id: str,
+        work: Work[T],
+        priority: Priority = Priority.REQUEST,
+        *,
+        timeout: float = JOB_SECONDS,
+        repeat: bool = True,
+    ) -> T:
+        """Do something with the session of a meter and return what it returns; the one door to every meter.
+
+        The job waits for the wire, behind more urgent ones. It ends, with what `work` returned or an error of the tree,
+        `timeout` seconds from now at the latest. `work` may be called a second time, on a session that was opened anew,
+        unless `repeat` is false. A job that is cancelled costs the session.
+        """
+        unit = self.unit(meter_id)
+        deadline = self._access.time() + timeout
+        return await unit.lane.run(unit, work, priority, deadline, repeat=repeat)
+
+    async def aclose(self, timeout: float = 5.0) -> None:
+        """End all work and close all sessions, politely within `timeout` seconds, then anyhow."""
+        self._closed = True
+        for lane in self._lanes.values():
+            self._spawn(lane.aclose(), f"close {lane.wire}")
+        if self._closing:
+            _, late = await asyncio.wait(self._closing, timeout=timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        for lane in self._lanes.values():
+            if lane.line is not None:
+                lane.line.drop()
+
+    def _follow(self, meter_id: str, _state: MeterState | None) -> None:
+        """A meter was added, changed or removed: what was known of it is closed, the next job begins anew."""
+        unit = self._units.pop(meter_id, None)
+        if unit is not None:
+            unit.lane.interrupt(unit)
+            self._spawn(self._retire(unit), f"close {meter_id}")
+
+    async def _retire(self, unit: Unit) -> None:
+        await unit.lane.retire(unit)
+        if not unit.lane.units and self._lanes.get(unit.lane.wire) is unit.lane:
+            del self._lanes[unit.lane.wire]
+
+    def _spawn(self, closing: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(closing, name=name)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

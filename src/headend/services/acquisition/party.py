@@ -1,0 +1,141 @@
+"""A party line: one link, and a port on it for every session that believes it owns a link of its own.
+
+Several meters may share a wire (unit ids behind a gateway, HDLC addresses on a bus). Drivers know nothing of it: each
+session gets a Port, which is a Link. The lane gives the turn to one port at a time; only that one hears the wire.
+"""
+
+from __future__ import annotations
+
+from headend import telemetry
+from headend.errors import LinkClosed, LinkError
+from headend.transport.link import Link, Receiver, Tap
+
+
+class PartyLine:
+    """The receiver of a link; passes on what comes to the port whose turn it is. The last port to close closes the link."""
+
+    __slots__ = ("_link_open", "active", "link", "ports", "receiver", "seen_in", "seen_out")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.ports: set[Port] = set()
+        self.active: Port | None = None
+        self.receiver: Receiver | None = None
+        """of the active port"""
+        self.seen_in = 0
+        """octets of the link that are accounted for already"""
+        self.seen_out = 0
+        self._link_open = True
+        telemetry.LANES.labels("open").inc()
+        link.set_receiver(self)
+
+    @property
+    def is_open(self) -> bool:
+        """True while the link is."""
+        return self._link_open and self.link.is_open
+
+    def open_port(self) -> Port:
+        """A new port, whose turn it is now."""
+        port = Port(self)
+        self.ports.add(port)
+        self.turn(port)
+        return port
+
+    def turn(self, port: Port) -> None:
+        """Let a port hear the wire from now on."""
+        self.active = port
+        self.receiver = port.receiver
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came in; what comes before anybody listens is lost."""
+        if self.receiver is not None:
+            self.receiver.data_received(data)
+
+    def link_lost(self, error: LinkError) -> None:
+        """The link is gone: every port is."""
+        if self._link_open:
+            self._link_open = False
+            telemetry.LANES.labels("open").dec()
+            for port in tuple(self.ports):
+                port.lose(error)
+
+    def drop(self) -> None:
+        """Give up the link and all its ports at once."""
+        self.link.abort()
+        self.link_lost(LinkClosed(f"the link to {self.link.peer} was dropped"))
+
+    async def aclose(self) -> None:
+        """Flush and close the link."""
+        await self.link.aclose()
+        self.drop()
+
+    def leave(self, port: Port) -> None:
+        """A port closed."""
+        self.ports.discard(port)
+        if self.active is port:
+            self.active = self.receiver = None
+
+
+class Port:
+    """A Link, as far as one session can see."""
+
+    __slots__ = ("_line", "_open", "local", "octets_in", "octets_out", "peer", "receiver")
+
+    def __init__(self, line: PartyLine) -> None:
+        self._line = line
+        self._open = True
+        self.peer = line.link.peer
+        self.local = line.link.local
+        self.octets_in = 0
+        """not counted per port: the lane reads the counters of the link"""
+        self.octets_out = 0
+        self.receiver: Receiver | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """False as soon as the port or the link is closed."""
+        return self._open and self._line.is_open
+
+    @property
+    def tap(self) -> Tap | None:
+        """The tap of the link."""
+        return self._line.link.tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._line.link.tap = tap
+
+    def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
+        """The session that listens when it is the port's turn."""
+        self.receiver = receiver
+        if self._line.active is self:
+            self._line.receiver = receiver
+        if buffered:
+            receiver.data_received(buffered)
+
+    def write(self, data: bytes) -> None:
+        """Send octets, unless the port is closed."""
+        if self._open:
+            self._line.link.write(data)
+
+    def abort(self) -> None:
+        """Close the port; the link only when no other port is open."""
+        if self._open:
+            self.lose(LinkClosed(f"the link to {self.peer} was closed"))
+            if not self._line.ports:
+                self._line.drop()
+
+    async def aclose(self) -> None:
+        """Close the port; flush and close the link when no other port is open."""
+        if self._open:
+            self.lose(LinkClosed(f"the link to {self.peer} was closed"))
+            if not self._line.ports:
+                await self._line.aclose()
+
+    def lose(self, error: LinkError) -> None:
+        """The port is gone; the session is told, once."""
+        if self._open:
+            self._open = False
+            self._line.leave(self)
+            if self.receiver is not None:
+                self.receiver.link_lost(error)

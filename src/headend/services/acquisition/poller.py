@@ -1,0 +1,264 @@
+"""The poller: reads every meter when its schedule says so, and puts what it brought on the bus.
+
+Workers are tasks that exist only while meters are due: one takes a due meter, reads it, and takes the next. No worker waits
+for a wire that another one is serving: the meter joins the queue of that worker, so that a slow bus of 30 meters occupies
+one worker and not 30.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+
+from headend import telemetry
+from headend.drivers.base import Session
+from headend.drivers.mapping import to_batch
+from headend.errors import CapabilityError, HeadendError, SecurityError
+from headend.model.event import Event, EventType, Severity
+from headend.model.meter import Meter
+from headend.model.objects import ReadPlan
+from headend.model.profile import MeterProfile
+from headend.model.reading import ReadingBatch, Source
+from headend.services.acquisition.lane import Priority, Unit, Work
+from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.plan import poll_plan
+from headend.services.acquisition.schedule import NEVER, Schedule
+from headend.services.bus import Bus
+from headend.services.roster import Clock, MeterState, Roster
+
+TICK_SECONDS: Final = 0.01
+"""Meters that fall due within a tick are dispatched together."""
+POLL_SECONDS: Final = 60.0
+"""for one read of one meter, whatever number of requests it takes"""
+
+log = structlog.get_logger(__name__)
+
+
+class _Wire:
+    """The worker that reads over one wire, and the meters that wait for it."""
+
+    __slots__ = ("meters", "served", "waiting")
+
+    def __init__(self) -> None:
+        self.meters = 0
+        self.served = False
+        self.waiting: deque[_Polled] = deque()
+
+
+class _Polled:
+    """One meter that is polled, with all that a read needs at hand."""
+
+    __slots__ = ("failed_with", "id", "protocol", "state", "unit", "wire", "work")
+
+    def __init__(self, state: MeterState, work: Work[ReadingBatch], wire: _Wire) -> None:
+        self.id = state.meter.id
+        self.protocol = state.meter.protocol
+        self.state = state
+        self.wire = wire
+        self.work = work
+        self.unit: Unit | None = None
+        self.failed_with = ""
+        """the error code of the last read, said already"""
+
+
+async def _read_batch(meter_id: str, plan: ReadPlan, clock: Clock, session: Session) -> ReadingBatch:
+    return to_batch(meter_id, plan, await session.read(plan), clock(), Source.POLL)
+
+
+class Poller:
+    """Polls all enabled meters of the roster that have a period and a profile with something to read."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        lanes: Lanes,
+        bus: Bus,
+        *,
+        profile: Callable[[Meter], MeterProfile | None],
+        clock: Clock,
+        max_in_flight: int = 2000,
+    ) -> None:
+        self._lanes = lanes
+        self._bus = bus
+        self._profile = profile
+        self._clock = clock
+        self._roster = roster
+        self._max_in_flight = max_in_flight
+        self._loop = asyncio.get_running_loop()
+        self._schedule = Schedule()
+        self._polled: dict[str, _Polled] = {}
+        self._wires: dict[str, _Wire] = {}
+        self._workers = 0
+        self._stopping = False
+        self._wake: asyncio.Future[None] | None = None
+        roster.follow(self._follow)
+
+    @property
+    def in_flight(self) -> int:
+        """How many workers there are."""
+        return self._workers
+
+    async def run(self) -> None:
+        """Poll until `stop`; returns when the reads under way have ended."""
+        async with asyncio.TaskGroup() as workers:
+            while not self._stopping:
+                await self._bus.room()
+                now = self._loop.time()
+                for meter_id in self._schedule.pop_due(now, self._max_in_flight - self._workers):
+                    self._workers += 1
+                    workers.create_task(self._serve(meter_id), name="poll")
+                await self._pause(now)
+
+    def stop(self) -> None:
+        """Begin no further read."""
+        self._stopping = True
+        self._rouse()
+
+    async def poll_now(self, meter_id: str, *, timeout: float = POLL_SECONDS) -> ReadingBatch:
+        """Read a meter at once, whether it is polled or not, publish the batch and return it.
+
+        Raises NotFound, CapabilityError when its profile has nothing to read, and what reading raises.
+        """
+        meter = self._roster.state(meter_id).meter
+        plan = self._plan(meter)
+        if plan is None:
+            raise CapabilityError(
+                f"nothing is known that could be read on meter {meter_id!r}", hint="give it a profile"
+            )
+        work = partial(_read_batch, meter_id, plan, self._clock)
+        batch = await self._lanes.run_job(meter_id, work, timeout=timeout)
+        self._bus.publish(batch)
+        self._schedule.recovered(meter_id, self._loop.time())
+        return batch
+
+    # the loop
+
+    async def _pause(self, now: float) -> None:
+        """Sleep until the next meter is due, or something changed; a tick at least."""
+        wake = self._wake = self._loop.create_future()
+        due = NEVER if self._workers >= self._max_in_flight else self._schedule.next_due()
+        timer = None if due == NEVER else self._loop.call_at(max(due, now + TICK_SECONDS), self._rouse)
+        try:
+            if not self._stopping:
+                await wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _serve(self, meter_id: str | None) -> None:
+        """A worker: read meters as long as any are due."""
+        schedule, time = self._schedule, self._loop.time
+        try:
+            while meter_id is not None:
+                polled = self._polled.get(meter_id)
+                if polled is not None:
+                    if polled.wire.served:
+                        polled.wire.waiting.append(polled)
+                    else:
+                        await self._serve_wire(polled)
+                if self._stopping or self._bus.pressure() >= 1.0:
+                    return
+                meter_id = schedule.pop(time())
+        finally:
+            self._workers -= 1
+            if self._wake is not None:
+                self._rouse()
+
+    async def _serve_wire(self, polled: _Polled) -> None:
+        """Read a meter, and all that fell due behind it on the same wire meanwhile."""
+        wire = polled.wire
+        wire.served = True
+        try:
+            await self._read(polled)
+            while wire.waiting:
+                polled = wire.waiting.popleft()
+                if self._stopping or self._bus.pressure() >= 1.0:
+                    self._schedule.hurry(polled.id, self._loop.time())
+                else:
+                    await self._read(polled)
+        finally:
+            wire.served = False
+
+    async def _read(self, polled: _Polled) -> None:
+        unit = polled.unit
+        if unit is None or unit.removed:
+            if self._polled.get(polled.id) is not polled:
+                return
+            unit = polled.unit = self._lanes.unit(polled.id)
+        time = self._loop.time
+        started = time()
+        try:
+            batch = await unit.lane.run(unit, polled.work, Priority.POLL, started + POLL_SECONDS, repeat=True)
+        except HeadendError as error:
+            self._failed(polled, unit, error)
+            return
+        now = time()
+        self._schedule.done(polled.id, now)
+        polled.state.reads_ok += 1
+        polled.failed_with = ""
+        self._bus.publish(batch)
+        telemetry.READS.labels(polled.protocol, "ok").inc()
+        telemetry.READ_SECONDS.labels(polled.protocol).observe(now - started)
+
+    def _failed(self, polled: _Polled, unit: Unit, error: HeadendError) -> None:
+        """Try again later; a SecurityError is for somebody to mend first. Say so once."""
+        telemetry.READS.labels(polled.protocol, error.code).inc()
+        if unit.removed:
+            return
+        polled.state.reads_failed += 1
+        now = self._loop.time()
+        if isinstance(error, SecurityError):
+            self._schedule.remove(polled.id)
+        else:
+            self._schedule.failed(polled.id, now, unit.lane.retry_at(unit))
+        if error.code != polled.failed_with:
+            polled.failed_with = error.code
+            self._bus.publish(
+                Event(
+                    type=EventType.READ_FAILED,
+                    severity=Severity.WARNING,
+                    occurred_at=self._clock(),
+                    meter_id=polled.id,
+                    data={"code": error.code, "reason": str(error)},
+                )
+            )
+
+    # keeping in step with the roster
+
+    def _follow(self, meter_id: str, state: MeterState | None) -> None:
+        old = self._polled.pop(meter_id, None)
+        if old is not None:
+            self._schedule.remove(meter_id)
+            old.wire.meters -= 1
+            if not old.wire.meters:
+                del self._wires[old.state.meter.endpoint.wire]
+        if state is None or not state.meter.enabled or state.meter.poll_seconds <= 0:
+            return
+        try:
+            plan = self._plan(state.meter)
+        except HeadendError as error:
+            log.warning("meter cannot be polled", meter=meter_id, code=error.code, reason=str(error))
+            self._roster.failed(state, error)
+            return
+        if plan is not None:
+            wire = self._wires.setdefault(state.meter.endpoint.wire, _Wire())
+            wire.meters += 1
+            self._polled[meter_id] = _Polled(state, partial(_read_batch, meter_id, plan, self._clock), wire)
+            self._schedule.add(meter_id, state.meter.poll_seconds, self._loop.time())
+            self._rouse()
+
+    def _plan(self, meter: Meter) -> ReadPlan | None:
+        """What to read on a meter; None when its profile has nothing, or there is none."""
+        profile = self._profile(meter)
+        plan = None if profile is None else poll_plan(profile)
+        return plan if plan is not None and plan.entries else None

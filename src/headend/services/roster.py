@@ -1,0 +1,179 @@
+"""The roster: every meter and what is known of it right now, in memory.
+
+The store is the truth about meters: whoever changes one writes it there first and tells the roster afterwards. The
+roster says it on the bus, and tells the parts that keep something per meter (lanes, poller) at once, by `follow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import structlog
+
+from headend.errors import Conflict, HeadendError, LinkError, MeterError, NotFound, RemoteProtocolError
+from headend.model.event import Event, EventType, Severity
+from headend.model.meter import EndpointKind, Meter, MeterIdentity
+from headend.model.reading import Value
+from headend.services.acquisition.circuit import Circuit
+from headend.services.bus import Bus
+
+Clock: TypeAlias = Callable[[], int]
+"""Milliseconds since the epoch."""
+Follower: TypeAlias = Callable[[str, "MeterState | None"], None]
+"""Told the id and the new state of a meter that was added or changed, None for one that was removed."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class MeterState:
+    """A meter and what is known of it since the start; times are milliseconds. Replaced when the meter is changed."""
+
+    meter: Meter
+    circuit: Circuit
+    online: bool | None = None
+    """None until it was tried"""
+    last_seen: int | None = None
+    last_error_code: str = ""
+    last_error_text: str = ""
+    last_error_at: int | None = None
+    reads_ok: int = 0
+    reads_failed: int = 0
+    octets_in: int = 0
+    octets_out: int = 0
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """under which `Roster.resolve` finds it"""
+
+
+class Roster:
+    """All meters by id. Belongs to the event loop; nothing here waits."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._states: dict[str, MeterState] = {}
+        self._by_key: dict[str, set[str]] = {}
+        self._followers: list[Follower] = []
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __iter__(self) -> Iterator[MeterState]:
+        return iter(self._states.values())
+
+    def __contains__(self, meter_id: str) -> bool:
+        return meter_id in self._states
+
+    def state(self, meter_id: str) -> MeterState:
+        """What is known of a meter; raises NotFound."""
+        found = self._states.get(meter_id)
+        if found is None:
+            raise NotFound(f"no meter {meter_id!r}")
+        return found
+
+    def follow(self, follower: Follower) -> None:
+        """Be told of every meter that there is, and of every one added, changed or removed from now on."""
+        self._followers.append(follower)
+        for meter_id, state in self._states.items():
+            follower(meter_id, state)
+
+    def load(self, meters: Iterable[Meter]) -> None:
+        """Take over the meters of the store, at the start; nothing is published."""
+        for meter in meters:
+            self._keep(meter)
+
+    def add(self, meter: Meter) -> None:
+        """A meter was added to the store; raises Conflict when its id is known already."""
+        if meter.id in self._states:
+            raise Conflict(f"there is a meter {meter.id!r} already")
+        self._keep(meter)
+        self._tell(EventType.METER_ADDED, meter.id, {"name": meter.name})
+
+    def update(self, meter: Meter) -> None:
+        """A meter, or a secret of it, was changed in the store: it starts anew with clean circuit; raises NotFound."""
+        self._forget(meter.id)
+        self._keep(meter)
+        self._tell(EventType.METER_CHANGED, meter.id, {"name": meter.name})
+
+    def remove(self, meter_id: str) -> None:
+        """A meter was removed from the store; raises NotFound."""
+        self._forget(meter_id)
+        for follower in self._followers:
+            follower(meter_id, None)
+        self._tell(EventType.METER_REMOVED, meter_id, {})
+
+    def resolve(self, identity: MeterIdentity) -> Meter | None:
+        """The one meter that says this about itself, by the most telling field; None when there is none, or several."""
+        for key in (*_keys(identity), *_dialled(identity)):
+            found = self._by_key.get(key)
+            if found is not None and len(found) == 1:
+                return self._states[next(iter(found))].meter
+        return None
+
+    def succeeded(self, state: MeterState) -> None:
+        """The meter did what was asked."""
+        state.last_seen = self._clock()
+        if not state.online:
+            self._comes(state)
+
+    def failed(self, state: MeterState, error: HeadendError) -> None:
+        """The meter did not do what was asked: remember why; it is offline when it could not be reached."""
+        state.last_error_code = error.code
+        state.last_error_text = str(error)
+        state.last_error_at = self._clock()
+        if isinstance(error, MeterError):
+            self.succeeded(state)
+        elif isinstance(error, LinkError | RemoteProtocolError) and state.online is not False:
+            state.online = False
+            log.warning("meter offline", meter=state.meter.id, code=error.code, reason=str(error))
+            data: dict[str, Value] = {"code": error.code, "reason": str(error)}
+            self._tell(EventType.METER_OFFLINE, state.meter.id, data, Severity.WARNING)
+
+    def _comes(self, state: MeterState) -> None:
+        if state.online is False:
+            log.info("meter online again", meter=state.meter.id)
+        state.online = True
+        self._tell(EventType.METER_ONLINE, state.meter.id, {})
+
+    def _keep(self, meter: Meter) -> None:
+        keys = tuple(_keys(meter.identity))
+        if meter.endpoint.kind is EndpointKind.INBOUND:
+            keys += (f"inbound {meter.endpoint.host}",)
+        state = MeterState(meter=meter, circuit=Circuit(meter.id), keys=keys)
+        self._states[meter.id] = state
+        for key in keys:
+            self._by_key.setdefault(key, set()).add(meter.id)
+        for follower in self._followers:
+            follower(meter.id, state)
+
+    def _forget(self, meter_id: str) -> None:
+        for key in self.state(meter_id).keys:
+            ids = self._by_key[key]
+            ids.discard(meter_id)
+            if not ids:
+                del self._by_key[key]
+        del self._states[meter_id]
+
+    def _tell(self, kind: EventType, meter_id: str, data: dict[str, Value], severity: Severity = Severity.INFO) -> None:
+        self._bus.publish(Event(type=kind, severity=severity, occurred_at=self._clock(), meter_id=meter_id, data=data))
+
+
+def _keys(identity: MeterIdentity) -> Iterator[str]:
+    """What names a meter, the most telling first; a serial number is unique only together with its manufacturer."""
+    if identity.system_title:
+        yield f"system title {identity.system_title}"
+    if identity.logical_device_name:
+        yield f"logical device {identity.logical_device_name}"
+    if identity.serial:
+        yield f"serial {identity.manufacturer}/{identity.serial}"
+    if identity.meter_address:
+        yield f"address {identity.meter_address}"
+
+
+def _dialled(identity: MeterIdentity) -> Iterator[str]:
+    """By which `inbound://` address a meter that says this about itself may have been entered."""
+    for name in (identity.system_title, identity.logical_device_name, identity.serial, identity.meter_address):
+        if name:
+            yield f"inbound {name}"

@@ -1,0 +1,413 @@
+"""What the tests of the services share: a clock that jumps, a link in memory, a line-based protocol and its meters."""
+
+# ruff: noqa: ARG002 - a driver takes what the contract says, needed or not
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from headend.drivers.base import Capability, Layer, MeterModel, Notification, Secrets, Sniff
+from headend.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    Busy,
+    ConnectRefused,
+    HeadendError,
+    LinkClosed,
+    LinkError,
+    LinkTimeout,
+    RemoteProtocolError,
+)
+from headend.model.event import Event
+from headend.model.job import Command, Outcome, Verdict
+from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
+from headend.model.objects import HistoryBlock, HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, ReadPlan, ReadResult
+from headend.model.profile import MeterProfile, ProfileState
+from headend.model.reading import ReadingBatch
+from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.poller import Poller
+from headend.services.bus import Bus
+from headend.services.roster import Roster
+from headend.transport.exchange import Exchange
+from headend.transport.link import Link, Receiver, Tap
+
+EPOCH = 1_700_000_000.0
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Where others would wait, the clock jumps; except while a thread is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.threads = 0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None or self.threads:
+            return super().select(timeout if not self.threads else None)
+        ready = super().select(0)
+        if not ready:
+            self.now += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only by jumps to the next timer."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        return self._jumping.now
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        self._jumping.threads += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _future: object) -> None:
+        self._jumping.threads -= 1
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test in virtual time; afterwards no task may be left and no callback may have failed."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        failures: list[str] = []
+
+        async def guarded() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(str(context)))
+            await test(*args, **kwargs)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, left
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(guarded())
+        assert not failures, failures
+
+    return run
+
+
+def clock() -> int:
+    """Milliseconds since the epoch, in step with the loop."""
+    return round((EPOCH + asyncio.get_running_loop().time()) * 1000)
+
+
+class MemoryLink:
+    """Half of a link in memory; octets arrive in a later turn of the loop."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.local = "here"
+        self.octets_in = 0
+        self.octets_out = 0
+        self.tap: Tap | None = None
+        self.other: MemoryLink | None = None
+        self.is_open = True
+        self._receiver: Receiver | None = None
+
+    @classmethod
+    def pair(cls, peer: str) -> tuple[MemoryLink, MemoryLink]:
+        near, far = cls(peer), cls("head-end")
+        near.other, far.other = far, near
+        return near, far
+
+    def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
+        self._receiver = receiver
+        if buffered:
+            receiver.data_received(buffered)
+
+    def write(self, data: bytes) -> None:
+        if self.is_open and data:
+            self.octets_out += len(data)
+            assert self.other is not None
+            asyncio.get_running_loop().call_soon(self.other._arrive, data)
+
+    def abort(self) -> None:
+        if self.is_open:
+            assert self.other is not None
+            self._lose(LinkClosed("closed by us"))
+            asyncio.get_running_loop().call_soon(self.other._lose, LinkClosed(f"{self.peer} closed the link"))
+
+    async def aclose(self) -> None:
+        self.abort()
+
+    def _arrive(self, data: bytes) -> None:
+        if self.is_open:
+            self.octets_in += len(data)
+            if self._receiver is not None:
+                self._receiver.data_received(data)
+
+    def _lose(self, error: LinkError) -> None:
+        if self.is_open:
+            self.is_open = False
+            if self._receiver is not None:
+                self._receiver.link_lost(error)
+
+
+class Site:
+    """A wire and the meters on it, by unit. `moods` says how a unit misbehaves; `log` is what was asked of them."""
+
+    def __init__(self, values: Mapping[str, int] | None = None) -> None:
+        self.values = dict(values or {"1": 230})
+        self.moods: dict[str, str] = {}
+        self.log: list[str] = []
+        self.links: list[MemoryLink] = []
+        self.absent = False
+        self.delay = 0.0
+        self.connects = 0
+
+    def accept(self, far: MemoryLink) -> None:
+        self.links.append(far)
+        far.set_receiver(_Server(self, far))
+
+    @property
+    def open_links(self) -> int:
+        return sum(link.is_open for link in self.links)
+
+
+class _Server:
+    def __init__(self, site: Site, link: MemoryLink) -> None:
+        self._site = site
+        self._link = link
+        self._buffer = b""
+
+    def link_lost(self, error: LinkError) -> None:
+        pass
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._site.log.append(line.decode())
+            self._answer(*line.decode().split())
+
+    def _answer(self, verb: str, unit: str, *arguments: str) -> None:
+        site = self._site
+        mood = site.moods.get(unit, "")
+        if unit not in site.values or mood == "silent":
+            return
+        answer = f"{unit} {site.values[unit]}\n"
+        if verb == "LOGIN":
+            answer = f"{unit} {'OK' if arguments == ('open-sesame',) else 'BAD-PASSWORD'}\n"
+        elif verb == "SWITCH":
+            answer = f"{unit} OK\n"
+        if mood == "closes":
+            self._link.abort()
+            return
+        if mood in ("busy-once", "silent-once", "closes-once"):
+            del site.moods[unit]
+            if mood == "closes-once":
+                self._link.abort()
+            elif mood == "busy-once":
+                self._link.write(f"{unit} BUSY\n".encode())
+            return
+        answer = {
+            "garbage": "\x00\xff\x01\n",
+            "wrong": f"{unit} abc\n",
+            "flood": "x" * 5000,
+            "refuses": f"{unit} DENIED\n",
+            "busy": f"{unit} BUSY\n",
+        }.get(mood, answer)
+        if site.delay:
+            asyncio.get_running_loop().call_later(site.delay, self._link.write, answer.encode())
+        else:
+            self._link.write(answer.encode())
+
+
+class TextSession(Exchange):
+    """`READ unit address` -> `unit value`; answers of other units are ignored."""
+
+    capabilities = frozenset({Capability.READ, Capability.RELAY})
+
+    def __init__(self, link: Link, unit: str, timeout: float) -> None:
+        super().__init__(link)
+        self.unit = unit
+        self.timeout = timeout
+        self.closed = False
+        self._buffer = b""
+
+    @property
+    def sound(self) -> bool:
+        return self.lost is None
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > 1000:
+            self._buffer = b""
+            self.poison(RemoteProtocolError("too many octets without a line"))
+            return
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            unit, _, text = line.decode("latin-1").partition(" ")
+            if not unit.isdigit():
+                self.poison(RemoteProtocolError("no unit in front of the line"))
+            elif unit != self.unit:
+                continue
+            elif text == "BUSY":
+                self.fail(Busy("busy"))
+            elif text == "DENIED":
+                self.fail(AccessDenied("denied"))
+            elif text == "BAD-PASSWORD":
+                self.poison(AuthenticationFailed("bad password"))
+            elif text == "OK" or text.isdigit():
+                self.complete(text)
+            else:
+                self.poison(RemoteProtocolError("neither a number nor a word of the protocol", got=text))
+
+    async def ask(self, *words: str) -> str:
+        answer: str = await self.transact((" ".join(words) + "\n").encode(), self.timeout)
+        return answer
+
+    async def identify(self) -> MeterIdentity:
+        return MeterIdentity(serial=self.unit)
+
+    async def read(self, plan: ReadPlan) -> ReadResult:
+        return ReadResult(values=[int(await self.ask("READ", self.unit, entry.ref.address)) for entry in plan.entries])
+
+    async def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        raise NotImplementedError
+        yield
+
+    async def objects(self) -> Sequence[ObjectInfo]:
+        return ()
+
+    async def execute(self, command: Command) -> Outcome:
+        await self.ask("SWITCH", self.unit, command.kind.value)
+        return Outcome(verdict=Verdict.CONFIRMED)
+
+    def notifications(self) -> Sequence[Notification]:
+        return ()
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.stop()
+        await self.link.aclose()
+
+
+class TextDriver:
+    name = "text"
+    ports = (7,)
+    capabilities = TextSession.capabilities
+
+    def __init__(self) -> None:
+        self.sessions: list[TextSession] = []
+
+    async def attach(
+        self,
+        link: Link,
+        meter: Meter,
+        profile: MeterProfile | None,
+        secrets: Secrets,
+        *,
+        buffered: bytes = b"",
+        timeout: float = 5.0,
+    ) -> TextSession:
+        session = TextSession(link, meter.params["unit"], timeout)
+        self.sessions.append(session)
+        session.start(buffered)
+        if "secret" in secrets:
+            try:
+                await session.ask("LOGIN", session.unit, secrets["secret"].reveal().decode())
+            except HeadendError:
+                session.stop()
+                raise
+        return session
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        return ObjectRef("text", text)
+
+    def check_params(self, params: Mapping[str, Any]) -> None: ...
+
+    def serve(self, link: Link, model: MeterModel) -> None:
+        raise NotImplementedError
+
+    def sniff(self, first: bytes) -> Sniff:
+        return Sniff.NO
+
+    def explain(self, data: bytes) -> Layer:
+        return Layer(name="text", offset=0, length=len(data))
+
+
+PROFILE = MeterProfile(
+    id="text",
+    vendor="Text",
+    model="T1",
+    protocol="text",
+    state=ProfileState.EMULATED,
+    source="tests",
+    objects=(
+        ObjectEntry(ref=ObjectRef("text", "u"), quantity="voltage_l1"),
+        ObjectEntry(ref=ObjectRef("text", "n"), name="no quantity"),
+        ObjectEntry(ref=ObjectRef("text", "f"), quantity="frequency", poll=False),
+    ),
+)
+
+
+def meter(meter_id: str, host: str, unit: str = "1", **fields: Any) -> Meter:
+    values: dict[str, Any] = {"poll_seconds": 60.0, "params": {"unit": unit}} | fields
+    endpoint = Endpoint(kind=EndpointKind.TCP, host=host, port=7)
+    return Meter(id=meter_id, protocol="text", framing="", endpoint=endpoint, **values)
+
+
+class World:
+    """A roster, lanes and a bus over sites in memory, by host."""
+
+    def __init__(self, sites: Mapping[str, Site], **options: Any) -> None:
+        self.sites = sites
+        self.driver = TextDriver()
+        self.bus = Bus()
+        self.seen: list[Any] = []
+        self.roster = Roster(self.bus, clock)
+        self.secrets: dict[str, Secrets] = {}
+        self.lanes = Lanes(
+            self.roster,
+            open_link=self.open_link,
+            driver=lambda _name: self.driver,
+            profile=lambda _meter: PROFILE,
+            secrets=self._secrets,
+            **options,
+        )
+        self.tape = self.bus.subscribe("tape", ReadingBatch, Event, maxsize=100_000)
+
+    def poller(self, **options: Any) -> Poller:
+        return Poller(self.roster, self.lanes, self.bus, profile=lambda _meter: PROFILE, clock=clock, **options)
+
+    def published(self) -> list[Any]:
+        """Everything published since the last call."""
+        items = list(self.tape._items)
+        self.tape._items.clear()
+        self.tape.size = 0
+        return items
+
+    async def open_link(self, endpoint: Endpoint, timeout: float) -> Link:
+        site = self.sites[endpoint.host]
+        site.connects += 1
+        if site.absent:
+            raise ConnectRefused(f"nobody listens at {endpoint.wire}")
+        if endpoint.host == "black-hole":
+            await asyncio.sleep(timeout)
+            raise LinkTimeout("no answer to the connect")
+        near, far = MemoryLink.pair(endpoint.wire)
+        site.accept(far)
+        return near
+
+    async def _secrets(self, meter: Meter) -> Secrets:
+        return self.secrets.get(meter.id, {})
+
+    async def read(self, meter_id: str, **options: Any) -> int:
+        """The one value of a meter, through the door."""
+        result = await self.lanes.run_job(meter_id, lambda session: session.read(PLAN), **options)
+        value = result.values[0]
+        assert isinstance(value, int)
+        return value
+
+
+PLAN = ReadPlan(entries=(PROFILE.objects[0],))
