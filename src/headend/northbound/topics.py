@@ -1,0 +1,125 @@
+"""MQTT topics and payloads: what is published where, and what a request looks like. Pure.
+
+```text
+headend/v1/gateway/status                      retained, last will     {"online": true, "ts": …, "version": …}
+headend/v1/meters/ID/status                    retained                {"online": true, "ts": …}
+headend/v1/meters/ID/telemetry                                         {"ts": …, "source": "poll", "values": {"voltage_l1": 230.1}}
+headend/v1/meters/ID/events                                            {"ts": …, "event": "METER_OFFLINE", "severity": …, …}
+headend/v1/meters/ID/command/request           to the head-end         {"id": "42", "method": "read", "params": {…}}
+headend/v1/meters/ID/command/response                                  {"id": "42", "success": true, "result": …}
+```
+
+Times are milliseconds since 1970 (UTC), amounts are in the base unit of their quantity. A batch with several measuring
+times (history) is published as an array of telemetry objects, oldest first. Ids are percent-encoded where MQTT needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import orjson
+
+from headend.errors import ConfigError
+from headend.model.event import Event
+from headend.model.reading import ReadingBatch, Value
+
+MAX_REQUEST = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics under a prefix."""
+
+    prefix: str
+
+    def __post_init__(self) -> None:
+        if (
+            not self.prefix
+            or self.prefix.startswith(("/", "$"))
+            or self.prefix.endswith("/")
+            or set("+#") & set(self.prefix)
+        ):
+            raise ConfigError(f"expected a topic prefix like headend/v1, got {self.prefix!r}")
+
+    @property
+    def gateway_status(self) -> str:
+        """Where the head-end says that it is there."""
+        return f"{self.prefix}/gateway/status"
+
+    @property
+    def requests(self) -> str:
+        """The filter for requests to all meters."""
+        return f"{self.prefix}/meters/+/command/request"
+
+    def meter(self, meter_id: str, tail: str) -> str:
+        """A topic of one meter: `telemetry`, `status`, `events`, `command/response`."""
+        return f"{self.prefix}/meters/{quote(meter_id, safe=' :@,;=')}/{tail}"
+
+    def requested(self, topic: str) -> str:
+        """The meter that a request topic names."""
+        return unquote(topic[len(self.prefix) + len("/meters/") :].partition("/")[0])
+
+
+def telemetry_payload(batch: ReadingBatch) -> bytes:
+    """The readings of a batch: one object, or an array where they were measured at several times."""
+    rows: dict[int, dict[str, Any]] = {}
+    source = batch.source.name.lower()
+    for quantity, value, at, quality in zip(
+        batch.quantities, batch.values, batch.measured_at, batch.quality, strict=True
+    ):
+        row = rows.get(at)
+        if row is None:
+            row = rows[at] = {"ts": at, "source": source, "values": {}}
+        row["values"][quantity] = value
+        if quality:
+            row.setdefault("quality", {})[quantity] = quality
+    ordered = [rows[at] for at in sorted(rows)]
+    return orjson.dumps(ordered[0] if len(ordered) == 1 else ordered)
+
+
+def event_payload(event: Event) -> bytes:
+    """An event."""
+    return orjson.dumps(
+        {"ts": event.occurred_at, "event": event.type.value, "severity": event.severity.value, "data": dict(event.data)}
+    )
+
+
+def status_payload(at: int, *, online: bool, **more: Value) -> bytes:
+    """The state of a meter or of the head-end."""
+    return orjson.dumps({"online": online, "ts": at, **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request to one meter."""
+
+    meter_id: str
+    id: str
+    method: str
+    params: Mapping[str, Any]
+
+
+def parse_request(meter_id: str, payload: bytes) -> Request:
+    """Read a request; raises ConfigError that says what was expected."""
+    if len(payload) > MAX_REQUEST:
+        raise ConfigError(f"expected a request of at most {MAX_REQUEST} octets, got {len(payload)}")
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        raise ConfigError('expected a request as JSON: {"id": "1", "method": "read", "params": {}}') from None
+    if not isinstance(document, dict) or not isinstance(document.get("method"), str):
+        raise ConfigError('expected an object with a "method", for example {"id": "1", "method": "read"}')
+    params = document.get("params", {})
+    if not isinstance(params, dict):
+        raise ConfigError('expected "params" to be an object')
+    return Request(meter_id=meter_id, id=str(document.get("id", "")), method=document["method"], params=params)
+
+
+def response_payload(request_id: str, at: int, *, result: object = None, error: str = "", detail: str = "") -> bytes:
+    """The answer to a request: a result, or an error code with its words."""
+    body: dict[str, object] = {"ts": at, "id": request_id, "success": not error}
+    body.update({"error": error, "detail": detail} if error else {"result": result})
+    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)

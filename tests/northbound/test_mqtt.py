@@ -1,0 +1,232 @@
+"""The sink against the embedded broker and against mosquitto, watched by an independent client (paho, without aiomqtt)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from headend.errors import ConfigError, NotFound
+from headend.model.event import Event, EventType, Severity
+from headend.model.meter import Secret
+from headend.model.reading import ReadingBatch, Source
+from headend.northbound.broker import EmbeddedBroker
+from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
+from headend.northbound.topics import Request, Topics
+from headend.services.bus import Bus
+
+TOPICS = Topics("headend/v1")
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+
+
+class Watcher:
+    """A paho client in its own thread; what comes is put into an asyncio queue."""
+
+    def __init__(self, port: int, *, version: int = paho.MQTTv311, user: tuple[str, str] | None = None) -> None:
+        self.messages: asyncio.Queue[paho.MQTTMessage] = asyncio.Queue()
+        self.ready = asyncio.Event()
+        self.refused = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
+        if user:
+            self.client.username_pw_set(*user)
+
+        def on_connect(client: paho.Client, _data: object, _flags: object, reason: object, _props: object) -> None:
+            if getattr(reason, "is_failure", False):
+                loop.call_soon_threadsafe(self.refused.set)
+            else:
+                client.subscribe("headend/#", qos=1)
+
+        self.client.on_connect = on_connect
+        self.client.on_subscribe = lambda *_: loop.call_soon_threadsafe(self.ready.set)
+        self.client.on_message = lambda _client, _data, message: loop.call_soon_threadsafe(
+            self.messages.put_nowait, message
+        )
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    async def next(self, topic: str) -> paho.MQTTMessage:
+        while True:
+            message = await asyncio.wait_for(self.messages.get(), 10)
+            if message.topic == topic:
+                return message
+
+    def stop(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+async def answer(request: Request) -> object:
+    if request.method != "read":
+        raise NotFound(f"no method {request.method!r}")
+    return {"asked": dict(request.params)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+BROKERS = [
+    ("embedded", "3.1.1"),  # amqtt speaks nothing else
+    pytest.param(("mosquitto", "3.1.1"), marks=pytest.mark.broker),
+    pytest.param(("mosquitto", "5"), marks=pytest.mark.broker),
+]
+
+
+@pytest.fixture(params=BROKERS, ids=str)
+def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(broker, MQTT version)."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
+    if kind[0] == "embedded":
+        broker = EmbeddedBroker("127.0.0.1", 0, {})
+        await broker.start()
+        yield broker.port
+        await broker.stop()
+        return
+    if MOSQUITTO is None:
+        pytest.skip("no mosquitto on this machine (Debian package mosquitto)")
+    chosen = free_port()
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {chosen} 127.0.0.1\nallow_anonymous true\n")
+    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", chosen)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    break
+        yield chosen
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int, str]]:
+    version = kind[1]
+    bus = Bus()
+    sink = MqttSink(Broker(host="127.0.0.1", port=port, version=version), TOPICS, bus, answer, lambda: 5, version="1")
+    task = asyncio.create_task(sink.run())
+    await asyncio.wait_for(sink.connected.wait(), 10)
+    yield bus, port, version
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    sink.close()
+
+
+def batch(value: float) -> ReadingBatch:
+    return ReadingBatch(
+        meter_id="m1",
+        source=Source.POLL,
+        received_at=7,
+        quantities=["voltage_l1"],
+        values=[value],
+        measured_at=[7],
+        quality=[0],
+    )
+
+
+async def test_readings_states_and_requests_travel(sink: tuple[Bus, int, str]) -> None:
+    bus, port, _ = sink
+    watcher = Watcher(port)
+    try:
+        await asyncio.wait_for(watcher.ready.wait(), 10)
+        hello = await watcher.next("headend/v1/gateway/status")
+        assert hello.retain
+        assert json.loads(hello.payload)["online"] is True
+
+        bus.publish(batch(230.5))
+        message = await watcher.next("headend/v1/meters/m1/telemetry")
+        assert json.loads(message.payload)["values"] == {"voltage_l1": 230.5}
+
+        bus.publish(Event(type=EventType.METER_ONLINE, severity=Severity.INFO, occurred_at=9, meter_id="m1"))
+        assert json.loads((await watcher.next("headend/v1/meters/m1/status")).payload) == {"online": True, "ts": 9}
+
+        for payload, success in (
+            (b'{"id":"1","method":"read","params":{"refs":[]}}', True),
+            (b'{"id":"1","method":"x"}', False),
+        ):
+            watcher.client.publish("headend/v1/meters/m1/command/request", payload, qos=1)
+            response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+            assert (response["id"], response["success"]) == ("1", success)
+        watcher.client.publish("headend/v1/meters/m1/command/request", b"{", qos=1)
+        assert json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)["error"] == "config"
+    finally:
+        watcher.stop()
+
+
+async def test_the_response_topic_and_correlation_data_of_mqtt_5(sink: tuple[Bus, int, str]) -> None:
+    _, port, version = sink
+    if version != "5":
+        return
+    watcher = Watcher(port, version=paho.MQTTv5)
+    try:
+        await asyncio.wait_for(watcher.ready.wait(), 10)
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = "headend/answers"
+        properties.CorrelationData = b"\x01\x02"
+        request = b'{"id":"1","method":"read"}'
+        watcher.client.publish("headend/v1/meters/m1/command/request", request, qos=1, properties=properties)
+        message = await watcher.next("headend/answers")
+        assert message.properties.CorrelationData == b"\x01\x02"
+    finally:
+        watcher.stop()
+
+
+async def test_users_of_the_embedded_broker() -> None:
+    broker = EmbeddedBroker("127.0.0.1", 0, {"ada": Secret(b"correct horse")})
+    await broker.start()
+    good = Watcher(broker.port, user=("ada", "correct horse"))
+    bad = Watcher(broker.port, user=("ada", "wrong"))
+    nobody = Watcher(broker.port)
+    try:
+        await asyncio.wait_for(good.ready.wait(), 10)
+        await asyncio.wait_for(bad.refused.wait(), 10)
+        await asyncio.wait_for(nobody.refused.wait(), 10)
+    finally:
+        for each in (good, bad, nobody):
+            each.stop()
+        await broker.stop()
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        broker = EmbeddedBroker("127.0.0.1", other.getsockname()[1], {})
+        with pytest.raises(ConfigError, match="cannot listen") as caught:
+            await broker.start()
+        assert "mqtt.embedded_port" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("mqtt://h", ("h", 1883, False)), ("mqtts://h", ("h", 8883, True)), ("mqtt://[::1]:1884/", ("::1", 1884, False))],
+)
+def test_broker_urls(url: str, expected: tuple[str, int, bool]) -> None:
+    assert broker_from_url(url) == expected
+
+
+@pytest.mark.parametrize("url", ["h", "http://h", "mqtt://", "mqtt://user:secret@h", "mqtt://h:x"])
+def test_broker_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"mqtt\.broker") as caught:
+        broker_from_url(url)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from headend.errors import ConfigError
+from headend.model.event import Event, EventType, Severity
+from headend.model.reading import ReadingBatch, Source
+from headend.northbound.topics import (
+    Topics,
+    event_payload,
+    parse_request,
+    response_payload,
+    status_payload,
+    telemetry_payload,
+)
+
+
+def batch(times: list[int]) -> ReadingBatch:
+    return ReadingBatch(
+        meter_id="m1",
+        source=Source.POLL,
+        received_at=99,
+        quantities=["voltage_l1", "frequency"],
+        values=[230.1, 50],
+        measured_at=times,
+        quality=[0, 2],
+    )
+
+
+def test_one_time_is_one_object() -> None:
+    assert json.loads(telemetry_payload(batch([5, 5]))) == {
+        "ts": 5,
+        "source": "poll",
+        "values": {"voltage_l1": 230.1, "frequency": 50},
+        "quality": {"frequency": 2},
+    }
+
+
+def test_several_times_are_an_array_in_order() -> None:
+    rows = json.loads(telemetry_payload(batch([9, 5])))
+    assert [(row["ts"], row["values"]) for row in rows] == [(5, {"frequency": 50}), (9, {"voltage_l1": 230.1})]
+
+
+@pytest.mark.parametrize("meter_id", ["m1", "a/b", "x+y#", "ü %"])
+def test_any_id_makes_a_topic_that_names_it(meter_id: str) -> None:
+    topics = Topics("headend/v1")
+    topic = topics.meter(meter_id, "command/request")
+    assert topic.startswith("headend/v1/meters/")
+    assert not set("+#") & set(topic)
+    assert topic.count("/") == 5
+    assert topics.requested(topic) == meter_id
+
+
+@pytest.mark.parametrize("prefix", ["", "/a", "a/", "a/+", "$SYS"])
+def test_prefixes_that_cannot_be(prefix: str) -> None:
+    with pytest.raises(ConfigError):
+        Topics(prefix)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"{", b'{"id": 1}', b'{"method": 1}', b'{"method": "read", "params": []}', b" " * 70000]
+)
+def test_requests_that_are_none(payload: bytes) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        parse_request("m1", payload)
+
+
+def test_requests_and_responses() -> None:
+    request = parse_request("m1", b'{"id": 7, "method": "read", "params": {"refs": ["a"]}}')
+    assert (request.id, request.method, request.params) == ("7", "read", {"refs": ["a"]})
+    assert json.loads(response_payload("7", 5, result={"a": 1})) == {
+        "ts": 5,
+        "id": "7",
+        "success": True,
+        "result": {"a": 1},
+    }
+    refused = json.loads(response_payload("7", 5, error="access-denied", detail="no"))
+    assert refused == {"ts": 5, "id": "7", "success": False, "error": "access-denied", "detail": "no"}
+
+
+def test_events_and_states() -> None:
+    event = Event(
+        type=EventType.METER_OFFLINE, severity=Severity.WARNING, occurred_at=5, meter_id="m", data={"code": "x"}
+    )
+    assert json.loads(event_payload(event)) == {
+        "ts": 5,
+        "event": "METER_OFFLINE",
+        "severity": "warning",
+        "data": {"code": "x"},
+    }
+    assert json.loads(status_payload(5, online=False, reason="r")) == {"online": False, "ts": 5, "reason": "r"}
