@@ -45,7 +45,8 @@ def test_any_apdu_arrives_whole(
 ) -> None:
     pair = make_pair(limits, server_limits, address, chunk)
     pair.open()
-    size = pair.client.limits.max_information_transmit
+    pair.wire.clear()
+    size = max(pair.client.limits.max_information_transmit, pair.client.limits.max_information_receive)
     for request, response in conversation:
         pair.answer = lambda _, response=response: response
         pair.client.send_apdu(request)
@@ -54,7 +55,7 @@ def test_any_apdu_arrives_whole(
         assert [event.apdu for event in at_client] == [response]
         assert (at_server[0].source, at_server[0].destination) == (0x10 << 14, address.packed)
         assert (at_client[0].source, at_client[0].destination) == (address.packed, 0x10 << 14)
-    assert max(len(frame) for frame in pair.wire) <= max(size, pair.client.limits.max_information_receive) + 18
+    assert max(len(frame) for frame in pair.wire) <= size + 10 + address.size
     pair.client.close()
     assert pair.run() == ([LinkReleased("closed by this side")], [LinkReleased("DISC received")])
 
