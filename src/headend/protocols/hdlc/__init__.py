@@ -2,8 +2,9 @@
 
 from headend.protocols.hdlc.address import Address
 from headend.protocols.hdlc.connection import HdlcConnection
+from headend.protocols.hdlc.listener import HdlcListener
 from headend.protocols.hdlc.parameters import Limits
 from headend.protocols.hdlc.prepared import PreparedFrames
 from headend.protocols.hdlc.state import State
 
-__all__ = ["Address", "HdlcConnection", "Limits", "PreparedFrames", "State"]
+__all__ = ["Address", "HdlcConnection", "HdlcListener", "Limits", "PreparedFrames", "State"]
