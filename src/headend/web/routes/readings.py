@@ -1,0 +1,168 @@
+"""Readings that are stored: the latest of all, series of one meter, and readings handed in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from fastapi.responses import Response
+
+from headend.errors import Busy
+from headend.model.quantity import Kind, find_quantity
+from headend.model.reading import Quality, Reading, Source, from_millis
+from headend.services.submit import submit
+from headend.storage.records import LatestColumns
+from headend.web import schemas
+from headend.web.access import OPERATOR, VIEWER
+from headend.web.encode import ready
+from headend.web.parts import WebParts
+from headend.web.problems import Refused
+from headend.web.routes import Parts, router
+from headend.web.times import parse_span, parse_time
+
+api = router("readings")
+
+DAY_MILLIS: Final = 86_400_000
+MAX_BUCKETS: Final = 20_000
+_SOURCES = {source: source.name.lower() for source in Source}
+_LATEST_COLUMNS = ("meter_id", "quantity", "value", "measured_at", "quality", "received_at", "source")
+
+
+def _names(text: str) -> list[str] | None:
+    names = [name for name in text.split(",") if name]
+    return names or None
+
+
+@api.get("/readings/latest", operation_id="latestReadings", response_model=schemas.LatestOut, openapi_extra=VIEWER)
+async def latest_readings(
+    parts: Parts,
+    meters: Annotated[str, Query(max_length=20_000, description="only these ids, with commas between")] = "",
+    quantities: Annotated[str, Query(max_length=20_000, description="only these keys, with commas between")] = "",
+    limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+) -> Response:
+    """The newest reading of each series, ordered by meter and quantity."""
+
+    def answer() -> Response:
+        found = parts.store.readings.latest(_names(meters), _names(quantities), limit)
+        return ready({"columns": _LATEST_COLUMNS, "rows": latest_rows(found)})
+
+    return await asyncio.to_thread(answer)
+
+
+def latest_rows(found: LatestColumns) -> list[tuple[Any, ...]]:
+    """The rows of the latest readings."""
+    sources = [_SOURCES[source] for source in found.sources]
+    return list(
+        zip(
+            found.meter_ids,
+            found.quantities,
+            found.values,
+            found.measured_at,
+            found.quality,
+            found.received_at,
+            sources,
+            strict=True,
+        )
+    )
+
+
+@api.get(
+    "/meters/{meter_id}/readings", operation_id="readSeries", response_model=schemas.SeriesOut, openapi_extra=VIEWER
+)
+async def read_series(
+    meter_id: str,
+    parts: Parts,
+    quantity: Annotated[str, Query(max_length=100, examples=["voltage_l1"])],
+    start: Annotated[str | None, Query(max_length=40, description="first time; default: a day before the end")] = None,
+    end: Annotated[str | None, Query(max_length=40, description="first time beyond; default: now")] = None,
+    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    bucket: Annotated[
+        str | None, Query(max_length=12, description="minimum, maximum, mean … of each span: `15m`")
+    ] = None,
+) -> Response:
+    """Readings of one quantity with start <= measured_at < end, oldest first, or a summary of each `bucket`."""
+    parts.roster.state(meter_id)
+    unit = _unit(quantity)
+    last = parse_time(end, "query.end") if end is not None else parts.millis() + 1
+    first = parse_time(start, "query.start") if start is not None else max(0, last - DAY_MILLIS)
+    head = {"meter_id": meter_id, "quantity": quantity, "unit": unit}
+    if bucket is not None:
+        return await _buckets(parts, head, first, last, parse_span(bucket, "query.bucket"))
+
+    def answer() -> Response:
+        found = parts.store.readings.series(meter_id, quantity, first, last, limit)
+        more = found.measured_at[-1] + 1 if len(found) == limit else None
+        body = {**head, "measured_at": found.measured_at, "values": found.values, "quality": found.quality}
+        return ready({**body, "next": more if more is not None and more < last else None})
+
+    return await asyncio.to_thread(answer)
+
+
+async def _buckets(parts: WebParts, head: dict[str, str], start: int, end: int, bucket: int) -> Response:
+    if (end - start) // bucket > MAX_BUCKETS:
+        raise Refused("invalid-request", f"at most {MAX_BUCKETS} buckets between start and end", field="query.bucket")
+
+    def answer() -> Response:
+        found = parts.store.readings.aggregate(head["meter_id"], head["quantity"], start, end, bucket)
+        return ready(
+            {
+                **head,
+                "measured_at": found.start,
+                "minimum": found.minimum,
+                "maximum": found.maximum,
+                "mean": found.mean,
+                "last": found.last,
+                "count": found.count,
+                "next": None,
+            }
+        )
+
+    return await asyncio.to_thread(answer)
+
+
+def _unit(quantity: str) -> str:
+    known = find_quantity(quantity)
+    if known is None:
+        raise Refused(
+            "invalid-request", "a key of the catalogue", hint="see /api/v1/quantities", field="query.quantity"
+        )
+    return known.unit
+
+
+@api.post("/readings", operation_id="submitReadings", status_code=202, openapi_extra=OPERATOR)
+async def submit_readings(body: schemas.Submission, parts: Parts) -> schemas.Accepted:
+    """Hand in readings of known meters, all or none. A reading of the same meter, quantity and time is replaced."""
+    by_meter: dict[str, list[Reading]] = {}
+    for index, row in enumerate(body.readings):
+        parts.roster.state(row.meter_id)
+        by_meter.setdefault(row.meter_id, []).append(_reading(parts, row, f"body.readings.{index}"))
+    await take_in(parts, by_meter)
+    return schemas.Accepted(accepted=len(body.readings))
+
+
+async def take_in(parts: WebParts, by_meter: dict[str, list[Reading]]) -> None:
+    """Publish readings, when there is room for them within seconds."""
+    try:
+        async with asyncio.timeout(5):
+            await parts.bus.room()
+    except TimeoutError:
+        raise Busy("the database does not keep up with the readings that wait already") from None
+    for meter_id, readings in by_meter.items():
+        submit(parts.roster, parts.bus, parts.millis, meter_id, readings)
+
+
+def _reading(parts: WebParts, row: schemas.ReadingIn, place: str) -> Reading:
+    known = find_quantity(row.quantity)
+    if known is None:
+        raise Refused("invalid-request", "a key of the catalogue", field=f"{place}.quantity")
+    if isinstance(row.value, str | bool) and known.kind is not Kind.STATUS:
+        raise Refused("invalid-request", "a number", field=f"{place}.value")
+    at = parts.millis() if row.measured_at is None else parse_time(str(row.measured_at), f"{place}.measured_at")
+    return Reading(
+        meter_id=row.meter_id,
+        quantity=row.quantity,
+        value=row.value,
+        measured_at=from_millis(at),
+        quality=Quality(row.quality),
+    )

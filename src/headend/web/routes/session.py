@@ -1,0 +1,95 @@
+"""Logging in and out: who may is asked of the store, slowly enough for guessing to be hopeless."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from headend.model.access import User
+from headend.web import schemas
+from headend.web.access import PUBLIC, SIGNED_IN, VIEWER, Authority, Principal
+from headend.web.parts import WebParts
+from headend.web.problems import Refused
+from headend.web.routes import Asking, Parts, router
+from headend.web.throttle import Throttle
+
+api = router("access")
+
+
+class Gate:
+    """Checks passwords, few at a time and ever slower for whoever fails."""
+
+    AT_ONCE = 2
+    """a check takes tens of milliseconds and megabytes on purpose"""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._access = parts.access
+        self._peers = Throttle(parts.clock, allowed=20, fade_seconds=30)
+        self._users = Throttle(parts.clock, allowed=5, fade_seconds=30)
+        self._slots = asyncio.Semaphore(self.AT_ONCE)
+
+    async def check(self, request: Request, name: str, password: str) -> User:
+        """The user, or Refused. A failure counts for the peer, and for the name at that peer."""
+        peer = request.client.host if request.client else ""
+        counted = ((self._peers, peer), (self._users, f"{peer} {name}"))
+        for throttle, key in counted:
+            throttle.check(key)
+            throttle.failed(key)  # counted before the check, so that guesses sent at once count too
+        async with self._slots:
+            user = await asyncio.to_thread(self._access.check_password, name, password)
+        if user is None:
+            raise Refused("login-failed", "the user name or the password is wrong")
+        for throttle, key in counted:
+            throttle.succeeded(key)
+        return user
+
+
+@api.post("/session", operation_id="login", openapi_extra=PUBLIC)
+async def login(body: schemas.LoginIn, request: Request, response: Response, parts: Parts) -> schemas.Whoami:
+    """Log in; the session travels in a cookie that scripts cannot read."""
+    gate: Gate = request.app.state.gate
+    user = await gate.check(request, body.user, body.password)
+    principal = Principal(kind="user", name=user.name, role=user.role)
+    authority: Authority = request.app.state.authority
+    authority.close(request.scope)
+    response.set_cookie(
+        authority.cookie,
+        authority.open(principal),
+        max_age=parts.settings.session_seconds,
+        secure=parts.settings.secure_cookie,
+        httponly=True,
+        samesite="strict",
+    )
+    return _whoami(principal)
+
+
+@api.get("/session", operation_id="whoAmI", openapi_extra=VIEWER)
+async def who_am_i(asking: Asking) -> schemas.Whoami:
+    """Who asks: a user, a key, or nobody."""
+    return _whoami(asking)
+
+
+@api.delete("/session", operation_id="logout", status_code=204, openapi_extra=SIGNED_IN)
+async def logout(request: Request, response: Response) -> None:
+    """End the session."""
+    authority: Authority = request.app.state.authority
+    authority.close(request.scope)
+    response.delete_cookie(authority.cookie, secure=authority.secure, httponly=True, samesite="strict")
+
+
+@api.put("/session/password", operation_id="changePassword", status_code=204, openapi_extra=SIGNED_IN)
+async def change_password(body: schemas.PasswordChange, request: Request, asking: Asking, parts: Parts) -> None:
+    """Change one's own password; all sessions of the user end."""
+    if asking.kind != "user":
+        raise Refused("permission-denied", "only a user has a password")
+    gate: Gate = request.app.state.gate
+    user = await gate.check(request, asking.name, body.old)
+    await asyncio.to_thread(parts.access.put_user, user.name, user.role, body.new)
+    authority: Authority = request.app.state.authority
+    authority.forget("user", user.name)
+
+
+def _whoami(principal: Principal) -> schemas.Whoami:
+    return schemas.Whoami.model_validate({"kind": principal.kind, "name": principal.name, "role": principal.role})

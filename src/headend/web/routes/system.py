@@ -1,0 +1,189 @@
+"""What the head-end is and knows: health, version, catalogue, library, decoding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from headend.drivers.base import Layer, Sniff
+from headend.drivers.registry import driver_names
+from headend.errors import ConfigError, NotFound, StorageError
+from headend.model.profile import MeterProfile
+from headend.model.quantity import quantities
+from headend.web import schemas
+from headend.web.access import PUBLIC, VIEWER
+from headend.web.live import LiveFeed
+from headend.web.parts import WebParts
+from headend.web.problems import KINDS
+from headend.web.pulse import Pulse
+from headend.web.routes import Parts, router
+
+api = router("system")
+root = router("system", "")
+
+
+@api.get("/health", operation_id="health", openapi_extra=PUBLIC)
+async def health(parts: Parts) -> schemas.Health:
+    """Whether the head-end works: `degraded` when its database does not take readings or does not answer."""
+    if parts.bus.pressure() >= 1.0:
+        return schemas.Health(status="degraded")
+    try:
+        await asyncio.to_thread(parts.store.meters.count)
+    except StorageError:
+        return schemas.Health(status="degraded")
+    return schemas.Health(status="ok")
+
+
+@api.get("/status", operation_id="status", openapi_extra=VIEWER)
+async def status(request: Request, parts: Parts) -> schemas.Status:
+    """The head-end at a glance. What is counted is counted since its start."""
+    states = Counter(state.online for state in parts.roster)
+    pulse: Pulse = request.app.state.pulse
+    feed: LiveFeed = request.app.state.feed
+    return schemas.Status(
+        version=parts.version,
+        uptime_seconds=pulse.uptime,
+        meters=len(parts.roster),
+        online=states[True],
+        offline=states[False],
+        untried=states[None],
+        readings_stored=parts.writer.acknowledged,
+        readings_per_second=round(pulse.rate(), 1),
+        readings_waiting=parts.writer.waiting,
+        pressure=round(parts.bus.pressure(), 3),
+        live_clients=len(feed),
+    )
+
+
+@api.get("/version", operation_id="version", openapi_extra=VIEWER)
+def version(parts: Parts) -> schemas.Version:
+    """Which Headend this is."""
+    return schemas.Version(version=parts.version)
+
+
+@api.get("/quantities", operation_id="listQuantities", openapi_extra=VIEWER)
+def list_quantities() -> schemas.Quantities:
+    """The catalogue of quantities, with the unit in which readings of each are kept."""
+    return schemas.Quantities(
+        items=[
+            schemas.QuantityOut(
+                key=row.key,
+                unit=row.unit,
+                kind=row.kind.value,
+                label=row.label,
+                phase=row.phase,
+                tariff=row.tariff,
+                obis=row.obis,
+            )
+            for row in quantities().values()
+        ]
+    )
+
+
+def _summary(profile: MeterProfile) -> dict[str, Any]:
+    return {
+        "id": profile.id,
+        "vendor": profile.vendor,
+        "model": profile.model,
+        "protocol": profile.protocol,
+        "state": profile.state.value,
+        "revision": profile.revision,
+    }
+
+
+@api.get("/profiles", operation_id="listProfiles", openapi_extra=VIEWER)
+def list_profiles(parts: Parts) -> schemas.Profiles:
+    """The meter models of the library."""
+    return schemas.Profiles(items=[schemas.ProfileSummary(**_summary(profile)) for profile in parts.library])
+
+
+@api.get("/profiles/{profile_id}", operation_id="readProfile", openapi_extra=VIEWER)
+def read_profile(profile_id: str, parts: Parts) -> schemas.ProfileOut:
+    """A meter model with its objects and load profiles."""
+    profile = parts.library.get(profile_id)
+    return schemas.ProfileOut(
+        **_summary(profile),
+        source=profile.source,
+        note=profile.note,
+        objects=[
+            schemas.ProfileObject(
+                ref=str(entry.ref),
+                quantity=entry.quantity,
+                name=entry.name,
+                unit=entry.unit,
+                poll=entry.poll,
+                writable=entry.writable,
+                note=entry.note,
+            )
+            for entry in profile.objects
+        ],
+        load_profiles=[
+            schemas.ProfileHistory(
+                ref=str(each.ref),
+                name=each.name,
+                period_seconds=each.period_seconds,
+                capacity=each.capacity,
+                columns=[str(column) for column in each.columns],
+            )
+            for each in profile.load_profiles
+        ],
+    )
+
+
+@api.post("/decode", operation_id="decode", openapi_extra=VIEWER)
+def decode(body: schemas.DecodeIn, parts: Parts) -> schemas.Decoded:
+    """Explain a frame, layer by layer. Without `protocol` the drivers are asked whose frame it is."""
+    text = body.hex.lower().replace("0x", " ").translate(str.maketrans(":,-\n", "    "))
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        raise ConfigError("hex: expected pairs of hexadecimal digits") from None
+    if not octets:
+        raise ConfigError("hex: expected at least one octet")
+    name, layer = _explain(parts, octets, body.protocol)
+    return schemas.Decoded(protocol=name, length=len(octets), layer=_layer(layer))
+
+
+def _explain(parts: WebParts, octets: bytes, protocol: str) -> tuple[str, Layer]:
+    if protocol:
+        return protocol, parts.driver(protocol).explain(octets)
+    names = sorted(driver_names(), key=lambda name: parts.driver(name).sniff(octets) is not Sniff.MATCH)
+    explained = [(name, parts.driver(name).explain(octets)) for name in names]
+    return min(explained, key=lambda pair: _has_error(pair[1]))
+
+
+def _has_error(layer: Layer) -> bool:
+    return bool(layer.error) or any(_has_error(inner) for inner in layer.layers)
+
+
+def _layer(layer: Layer) -> schemas.DecodedLayer:
+    return schemas.DecodedLayer(
+        name=layer.name,
+        offset=layer.offset,
+        length=layer.length,
+        fields=[
+            schemas.DecodedField(name=name, value=value, offset=offset, length=length)
+            for name, value, offset, length in layer.fields
+        ],
+        layers=[_layer(inner) for inner in layer.layers],
+        error=layer.error,
+    )
+
+
+@root.get("/problems/{code}", operation_id="explainProblem", response_class=PlainTextResponse, openapi_extra=PUBLIC)
+def explain_problem(code: str) -> str:
+    """What a problem code means."""
+    if code not in KINDS:
+        raise NotFound(f"no problem {code[:50]!r}")
+    return f"{code} (status {KINDS[code].status}): {KINDS[code].meaning}\n"
+
+
+@root.get("/metrics", operation_id="metrics", response_class=PlainTextResponse, openapi_extra=VIEWER)
+def metrics() -> Response:
+    """Metrics of the head-end, for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
