@@ -20,11 +20,11 @@ from headend.storage.engine import Database, driver
 from headend.storage.records import BucketColumns, LatestColumns, Receipt, SeriesColumns
 from headend.storage.values import (
     AGE_SHIFT,
-    CAST,
     DAY_MS,
     ESTIMATED,
     INLINE_AGE,
     INT64,
+    MILLI,
     POINT_MASK,
     POINT_SHIFT,
     SOURCE_MASK,
@@ -57,13 +57,15 @@ UNION ALL
 SELECT (SELECT min(day) FROM readings WHERE day > days.day AND day <= :last) FROM days WHERE days.day IS NOT NULL)"""
 """The days that have readings, found by one step in the index each."""
 
-_BUCKETS = f"""{_DAYS}, buckets AS (
-SELECT ((days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) - :skip) / :bucket AS bucket, min(value) AS low, max(value) AS high,
-avg(value) AS mean, count(*) AS readings, max((days.day - :first) * {DAY_MS} + (point & {POINT_MASK})) AS last_at
+_NUMBER = f"CASE WHEN note & {MILLI} THEN value / 1000.0 ELSE value END"
+
+_BUCKETS = f"""{_DAYS}, numbers AS (
+SELECT (days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) AS at, {_NUMBER} AS number
 FROM days CROSS JOIN readings ON readings.day = days.day AND point >= :base AND point < :base + {POINT_MASK + 1}
-WHERE typeof(value) IN ('integer', 'real')
-AND (days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) BETWEEN :start AND :end GROUP BY bucket)
-SELECT bucket, low, high, mean, value, buckets.readings FROM buckets
+WHERE typeof(value) IN ('integer', 'real')), buckets AS (
+SELECT (at - :skip) / :bucket AS bucket, min(number) AS low, max(number) AS high, avg(number) AS mean, count(*) AS amount,
+max(at) AS last_at FROM numbers WHERE at BETWEEN :start AND :end GROUP BY bucket)
+SELECT bucket, low, high, mean, {_NUMBER}, amount FROM buckets
 JOIN readings ON readings.day = :first + last_at / {DAY_MS} AND point = :base + last_at % {DAY_MS} ORDER BY bucket"""  # noqa: S608 # ditto
 
 _COUNT = f"""{_DAYS} SELECT count(*) FROM days CROSS JOIN readings
@@ -109,13 +111,8 @@ class Readings:
             for quantity, value, at, quality in zip(
                 batch.quantities, batch.values, batch.measured_at, batch.quality, strict=True
             ):
-                stored: Stored
-                kind = type(value)
-                if (kind is float and value == value) or (kind is int and -INT64 <= value < INT64):  # type: ignore[operator] # noqa: PLR0124 # a number; not nan
-                    stored, cast_bit = value, 0
-                else:
-                    stored, cast_bit = encode_value(value)
-                marks = encode_marks(source, quality, cast_bit) if quality or cast_bit else source
+                stored, form = encode_value(value)
+                marks = encode_marks(source, quality, form) if quality else form | source
                 day, millis = divmod(at, DAY_MS)
                 age = received_at - at
                 if not 0 <= age < INLINE_AGE:
@@ -178,7 +175,7 @@ class Readings:
                 low, high = max(start - midnight, 0), min(end - midnight, DAY_MS)
                 for point, stored, note in sqlite.execute(_SPAN, (day, base + low, base + high, limit - len(times))):
                     times.append(midnight + (point & POINT_MASK))
-                    values.append(decode_value(stored, note) if note & CAST else stored)
+                    values.append(decode_value(stored, note))
                     quality.append(decode_quality(note))
                 if len(times) >= limit:
                     break

@@ -6,8 +6,8 @@ History is one row per reading, clustered by (day, point):
            of the days being written, and old days go as one range.
 - `point`  number of the series (a quantity of a meter) times 2**27, plus the millisecond of the day (which is below 2**27).
            One integer instead of three columns saves 4 octets a reading; it stays within 6 octets for a million series.
-- `value`  int, float or text as they are; see `headend.storage.values` for the few that SQL does not have.
-- `note`   quality, source and age at receipt, in one integer; see `headend.storage.values`.
+- `value`  int, float or text; `headend.storage.values` tells which are kept in another form.
+- `note`   form of the value, quality, source and age at receipt, in one integer; ditto.
 
 `receipts` holds when and from whom a batch came, once for each day that the batch touches; only readings that are older
 than a note can say refer to it, by the day and a number within the day.

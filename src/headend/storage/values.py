@@ -1,18 +1,20 @@
 """How a value and its note lie in the database; pure.
 
-SQLite keeps 64-bit integers, doubles and text as they are. The few values it lacks are cast, and the note says so:
+SQLite keeps 64-bit integers, doubles and text as they are. A double takes 8 octets whatever it is, so the usual ones (up to
+three decimals, exactly) are kept as an integer of thousandths, and the few values that SQLite lacks are cast; the note says so:
 
 ```text
-value         stored as
-True, False   1, 0
-int beyond 64 bits   hexadecimal text
-nan           NULL
-text with lone surrogates   octets
+value                        stored as
+230.4                        230400, MILLI                  / 1000 gives the very same double
+True, False                  1, 0, CAST
+int beyond 64 bits           hexadecimal text, CAST
+nan                          NULL, CAST
+text with lone surrogates    octets, CAST
 ```
 
-The note, from the lowest bit: source (3 bits), cast (1), quality (6), and above them the age of the reading at its receipt
+The note, from the lowest bit: source (3 bits), MILLI, CAST, quality (6), and above them the age of the reading at its receipt
 in milliseconds. A reading that is older than INLINE_AGE, or from the future, has the negative number of its receipt there.
-A good, just measured, polled reading has note 0, which takes no room at all.
+An integer that was polled, just measured and good has note 0, which takes no room at all.
 """
 
 from __future__ import annotations
@@ -25,27 +27,34 @@ DAY_MS = 86_400_000
 POINT_SHIFT = 27
 POINT_MASK = (1 << POINT_SHIFT) - 1
 SOURCE_MASK = 0x07
-CAST = 0x08
-QUALITY_SHIFT = 4
+MILLI = 0x08
+CAST = 0x10
+QUALITY_SHIFT = 5
 QUALITY_MAX = 0x3F
-ESTIMATED = 0x10
+ESTIMATED = 0x20
 """Quality.ESTIMATED where the note has it."""
-AGE_SHIFT = 10
-INLINE_AGE = 1 << 21
-"""Ages below this (35 minutes) make a note of at most 4 octets."""
+AGE_SHIFT = 11
+INLINE_AGE = 1 << 20
+"""Ages below this (17 minutes) make a note of at most 4 octets."""
 INT64 = 1 << 63
+_MILLI_MAX = 1e11
+"""Thousandths up to this take at most 6 octets."""
 
 Stored = int | float | str | bytes | None
 
 
 def encode_value(value: Value) -> tuple[Stored, int]:
-    """A value as the database holds it, and CAST where it is not itself; raises TypeError for what is no Value."""
+    """A value as the database holds it, and the bits of its note; raises TypeError for what is no Value."""
+    if isinstance(value, float):
+        if -_MILLI_MAX < value < _MILLI_MAX:
+            milli = round(value * 1000.0)
+            if milli / 1000.0 == value and (milli or str(value)[0] != "-"):
+                return milli, MILLI
+        return (None, CAST) if value != value else (float(value), 0)  # noqa: PLR0124 # only nan differs from itself
     if isinstance(value, bool):
         return int(value), CAST
     if isinstance(value, int):
         return (int(value), 0) if -INT64 <= value < INT64 else (f"{value:x}", CAST)
-    if isinstance(value, float):
-        return (None, CAST) if value != value else (float(value), 0)  # noqa: PLR0124 # only nan differs from itself
     if isinstance(value, str):
         try:
             value.encode()
@@ -57,6 +66,8 @@ def encode_value(value: Value) -> tuple[Stored, int]:
 
 def decode_value(stored: Stored, note: int) -> Value:
     """The value that was encoded."""
+    if note & MILLI:
+        return cast("int", stored) / 1000.0
     if not note & CAST:
         return cast("Value", stored)
     if isinstance(stored, int):
@@ -66,11 +77,11 @@ def decode_value(stored: Stored, note: int) -> Value:
     return stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else float("nan")
 
 
-def encode_marks(source: int, quality: int, cast_bit: int) -> int:
+def encode_marks(source: int, quality: int, form: int) -> int:
     """The note without an age; raises ValueError for quality flags that have no room."""
     if quality & ~QUALITY_MAX:
         raise ValueError(f"quality 0x{quality:02X} does not fit the note of a reading")
-    return quality << QUALITY_SHIFT | cast_bit | source
+    return quality << QUALITY_SHIFT | form | source
 
 
 def decode_quality(note: int) -> int:
