@@ -152,6 +152,33 @@ _PLAIN = (
     ("firmware_version", "1-0:0.2.0.255", "", Kind.STATUS, "Firmware version"),
     ("tariff_active", "0-0:96.14.0.255", "", Kind.STATUS, "Active tariff"),
 )
+# quantities without an OBIS code, given by Modbus meters: (stem, unit, kind, label, ends of the keys)
+_ALL_PHASES = ("total", "l1", "l2", "l3")
+_LINES = ("l1l2", "l2l3", "l3l1")
+_UNCODED: tuple[tuple[str, str, Kind, str, tuple[str, ...]], ...] = (
+    ("reactive_power", "var", Kind.INSTANT, "Reactive power, net", _ALL_PHASES),
+    ("apparent_power", "VA", Kind.INSTANT, "Apparent power", _ALL_PHASES),
+    ("reactive_energy_abs", "varh", Kind.CUMULATIVE, "Reactive energy, abs", (*_ALL_PHASES, "t1", "t2", "t3", "t4")),
+    ("apparent_energy_abs", "VAh", Kind.CUMULATIVE, "Apparent energy, abs", ("total",)),
+    ("active_energy_since_reset", "Wh", Kind.CUMULATIVE, "Active energy since reset", ("import", "export", "abs")),
+    ("reactive_energy_since_reset", "varh", Kind.CUMULATIVE, "Reactive energy since reset", ("abs",)),
+    ("charge", "Ah", Kind.CUMULATIVE, "Charge", ("total",)),
+    ("active_demand_present", "W", Kind.DEMAND, "Active demand, current average", ("total",)),
+    ("active_demand_max", "W", Kind.DEMAND, "Active maximum demand", ("total",)),
+    ("apparent_demand_present", "VA", Kind.DEMAND, "Apparent demand, current average", ("total",)),
+    ("apparent_demand_max", "VA", Kind.DEMAND, "Apparent maximum demand", ("total",)),
+    ("current_avg_present", "A", Kind.DEMAND, "Current, current average", ("neutral",)),
+    ("current_max", "A", Kind.DEMAND, "Current, maximum", ("neutral",)),
+    ("voltage", "V", Kind.INSTANT, "Voltage between lines", _LINES),
+    ("voltage_thd", "%", Kind.INSTANT, "Voltage between lines, total harmonic distortion", _LINES),
+    ("voltage_thd_line", "%", Kind.INSTANT, "Voltage between lines, total harmonic distortion, mean", ("avg",)),
+    ("voltage_line", "V", Kind.INSTANT, "Voltage between lines, mean", ("avg",)),
+    ("voltage_phase", "V", Kind.INSTANT, "Voltage, mean of the phases", ("avg",)),
+    ("current_phase", "A", Kind.INSTANT, "Current, mean of the phases", ("avg",)),
+    ("phase_angle", "deg", Kind.INSTANT, "Angle from voltage to current", _ALL_PHASES),
+    ("meter", "", Kind.STATUS, "Meter", ("model", "name", "code")),
+    ("manufacturer", "", Kind.STATUS, "Manufacturer", ("",)),
+)
 _PHASES = (("total", 0), ("l1", 20), ("l2", 40), ("l3", 60))
 
 
@@ -188,6 +215,12 @@ def _rows() -> Iterator[Quantity]:
                 phase=_phase(phase),
                 obis=f"1-0:{c + offset}.{d}.{e}.255",
             )
+    for stem, unit, kind, label, ends in _UNCODED:
+        for end in ends:
+            shown = label if end in ("", "total", "avg") else f"{label}, {end.upper() if end[1:2].isdigit() else end}"
+            tariff = int(end[1]) if end.startswith("t") and end[1:].isdigit() else 0
+            key = f"{stem}_{end}" if end else stem
+            yield Quantity(key=key, unit=unit, kind=kind, label=shown, phase=_phase(end), tariff=tariff)
     for key, obis, unit, kind, label in _PLAIN:
         yield Quantity(key=key, unit=unit, kind=kind, label=label, obis=obis, phase=_phase(key.rpartition("_")[2]))
 
