@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headend.errors import DecodeError, LocalProtocolError
 from headend.protocols.modbus.values import (
+    BitLayout,
     RegisterLayout,
     RegisterType,
     decode_bits,
@@ -104,6 +105,27 @@ def test_missing_octets() -> None:
         RegisterLayout([(0, kind)], 2).decode(b"abc")
     with pytest.raises(DecodeError):
         decode_bits(b"\1", 9)
+
+
+def test_patterns_are_none_where_they_mean_not_available() -> None:
+    fields = [(0, "u16"), (1, "i32-little"), (3, "text1"), (4, "f32"), (6, "u16")]
+    typed = [(start, RegisterType.parse(kind)) for start, kind in fields]
+    data = bytes.fromhex("FFFF FFFF7FFF 4142 3F800000 0001")
+    assert RegisterLayout(typed, 7).decode(data) == (65535, 0x7FFFFFFF, "AB", 1.0, 1)
+    assert RegisterLayout(typed, 7, patterns=True).decode(data) == (None, None, "AB", 1.0, 1)
+    assert RegisterLayout(typed, 7).encode([None, None, "AB", 1.0, 1]) == data
+
+
+@pytest.mark.parametrize("value", [65536, "x", 1.5])
+def test_layouts_refuse_values_that_do_not_fit(value: Any) -> None:
+    with pytest.raises(LocalProtocolError):
+        RegisterLayout([(0, RegisterType.parse("u16"))], 1).encode([value])
+
+
+def test_bit_layouts() -> None:
+    layout = BitLayout([0, 2, 9], 10)
+    assert layout.decode(b"?\x05\x00", 1) == (True, True, False)
+    assert layout.encode([True, False, True]) == b"\x01\x02"
 
 
 def test_layouts_skip_gaps_and_mix_types() -> None:

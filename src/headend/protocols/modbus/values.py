@@ -109,9 +109,27 @@ class RegisterType:
             (value,) = struct.unpack(f">{_CODES[self.kind]}", swap_words(value))
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    def finisher(self) -> Callable[[bytes], Value] | None:
-        """What must be done after `struct_code`, apart from floats that are no numbers; None when nothing."""
+    def _finish_or_absent(self, value: Any) -> Value:  # noqa: ANN401 - what struct gives
+        finished = self._finish(value)
+        return None if finished == self.not_available else finished
+
+    def finisher(self, *, patterns: bool) -> Callable[[Any], Value] | None:
+        """What must be done after `struct_code`, apart from floats that are no numbers; None when nothing.
+
+        With `patterns` the not-available pattern becomes None.
+        """
+        if patterns and self.not_available is not None:
+            return self._finish_or_absent
         return self._finish if self._raw else None
+
+    def to_struct(self, value: float | str | None) -> float | bytes:
+        """What `struct_code` packs for a value; raises LocalProtocolError when the value does not fit."""
+        if self._raw:
+            return self.encode(value)
+        try:
+            return self._number(value)
+        except (OverflowError, ValueError) as error:
+            raise LocalProtocolError(f"{value!r} does not fit into {self}") from error
 
 
 def swap_words(octets: bytes) -> bytes:
@@ -135,16 +153,38 @@ def encode_bits(bits: Sequence[bool]) -> bytes:
     return number.to_bytes((len(bits) + 7) // 8, "little")
 
 
+class BitLayout:
+    """Which of the packed bits of an answer are wanted: ascending positions out of `count`."""
+
+    __slots__ = ("_count", "_positions")
+
+    def __init__(self, positions: Sequence[int], count: int) -> None:
+        self._positions = tuple(positions)
+        self._count = count
+
+    def decode(self, data: bytes, offset: int = 0) -> tuple[Value, ...]:
+        """The wanted bits; raises DecodeError when octets are missing."""
+        bits = decode_bits(data, self._count, offset)
+        return tuple(bits[position] for position in self._positions)
+
+    def encode(self, values: Sequence[Value]) -> bytes:
+        """The packed bits of an answer; those in between are off."""
+        bits = [False] * self._count
+        for position, value in zip(self._positions, values, strict=True):
+            bits[position] = bool(value)
+        return encode_bits(bits)
+
+
 class RegisterLayout:
     """Where values stand in the data of one answer: one precompiled struct takes all of them out of the buffer.
 
     `fields` are (registers from the start of the block, type), ascending, without overlap.
     """
 
-    __slots__ = ("_finishers", "_floats", "_struct", "size")
+    __slots__ = ("_finishers", "_floats", "_kinds", "_struct", "size")
 
-    def __init__(self, fields: Sequence[tuple[int, RegisterType]], registers: int) -> None:
-        """`registers` is the length of the block."""
+    def __init__(self, fields: Sequence[tuple[int, RegisterType]], registers: int, *, patterns: bool = False) -> None:
+        """`registers` is the length of the block; with `patterns` integers of the not-available pattern are None."""
         code = [">"]
         position = 0
         for start, kind in fields:
@@ -155,7 +195,8 @@ class RegisterLayout:
         code.append(f"{(registers - position) * 2}x")
         self._struct = struct.Struct("".join(code))
         self.size = registers * 2
-        finishers = ((index, kind.finisher()) for index, (_, kind) in enumerate(fields))
+        self._kinds = tuple(kind for _, kind in fields)
+        finishers = ((index, kind.finisher(patterns=patterns)) for index, (_, kind) in enumerate(fields))
         self._finishers = tuple((index, finish) for index, finish in finishers if finish)
         self._floats = tuple(index for index, (_, kind) in enumerate(fields) if kind.struct_code in "fd")
 
@@ -169,6 +210,14 @@ class RegisterLayout:
         if not self._finishers and (not self._floats or math.isfinite(sum(values))):
             return values
         return self._finished(list(values))
+
+    def encode(self, values: Sequence[float | str | None]) -> bytes:
+        """The data of the block; gaps are zero. Raises LocalProtocolError for a value that does not fit."""
+        taken = [kind.to_struct(value) for kind, value in zip(self._kinds, values, strict=True)]
+        try:
+            return self._struct.pack(*taken)
+        except (struct.error, OverflowError) as error:
+            raise LocalProtocolError(f"a value does not fit into its registers: {error}") from error
 
     def _finished(self, values: list[Any]) -> tuple[Value, ...]:
         for index, finish in self._finishers:
