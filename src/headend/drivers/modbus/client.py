@@ -1,0 +1,284 @@
+"""The head-end's side: the session with one unit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from headend.drivers.base import Capability, Notification
+from headend.drivers.modbus.identity import identity_from_objects, identity_from_server_id, identity_plan
+from headend.drivers.modbus.plan import Block, ReadRules, plan_blocks
+from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
+from headend.drivers.modbus.wire import Wire
+from headend.errors import (
+    CapabilityError,
+    ConfigError,
+    HeadendError,
+    LinkError,
+    LocalProtocolError,
+    MeterError,
+    ObjectUndefined,
+    ProtocolError,
+    RemoteProtocolError,
+    ServiceRefused,
+)
+from headend.model.job import Command, CommandKind, Outcome, Verdict
+from headend.model.meter import MeterIdentity
+from headend.model.objects import (
+    HistoryBlock,
+    HistoryRequest,
+    ObjectEntry,
+    ObjectInfo,
+    ObjectRef,
+    RawValue,
+    ReadPlan,
+    ReadResult,
+)
+from headend.model.profile import MeterProfile
+from headend.model.reading import Value
+from headend.protocols.modbus.pdu import (
+    DeviceIdentificationResponse,
+    Function,
+    ReadDeviceIdentification,
+    ReportServerId,
+    Request,
+    Response,
+    ServerIdResponse,
+    WriteMultiple,
+    WriteSingle,
+)
+
+_CLOSE_SECONDS: Final = 2.0
+_MAX_PLANS: Final = 64
+
+
+class _PlanState:
+    """What this meter made of a plan: blocks may have been split, entries refused."""
+
+    __slots__ = ("blocks", "refused")
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = list(blocks)
+        self.refused: dict[int, HeadendError] = {}
+
+
+class ModbusSession:
+    """A session with one unit; see `headend.drivers.base.Session`."""
+
+    __slots__ = (
+        "_entries",
+        "_plans",
+        "_profile",
+        "_rules",
+        "_sound",
+        "_timeout",
+        "_unit_id",
+        "_wire",
+        "capabilities",
+    )
+
+    def __init__(
+        self, wire: Wire, unit_id: int, profile: MeterProfile | None, rules: ReadRules, timeout: float
+    ) -> None:
+        self._wire = wire
+        self._unit_id = unit_id
+        self._profile = profile
+        self._rules = rules
+        self._timeout = timeout
+        self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._plans: dict[ReadPlan, _PlanState] = {}
+        self._sound = True
+        self.capabilities = frozenset(_capabilities(profile))
+
+    @property
+    def sound(self) -> bool:
+        """False when the session must not be used again."""
+        return self._sound and self._wire.lost is None
+
+    async def read(self, plan: ReadPlan) -> ReadResult:
+        """Read all entries of a plan in as few block reads as the profile allows.
+
+        A block that the meter refuses as a whole is halved until the refused value is found; the session remembers it
+        and does not ask for it again.
+        """
+        state = self._plans.get(plan)
+        if state is None:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            state = self._plans[plan] = _PlanState(plan_blocks(plan, self._rules))
+        values: list[RawValue] = [None] * len(plan.entries)
+        errors: dict[int, HeadendError] = dict(state.refused)
+        rtu = self._wire.connection.rtu
+        position = 0
+        while position < len(state.blocks):
+            block = state.blocks[position]
+            try:
+                got = await self._wire.read(block.prepared(self._unit_id, rtu=rtu), self._timeout)
+            except MeterError as error:
+                if not _is_about_the_address(error):
+                    errors.update(dict.fromkeys(block.indexes, error))
+                    position += 1
+                elif len(block.indexes) > 1:
+                    state.blocks[position : position + 1] = block.halves()
+                else:
+                    errors[block.indexes[0]] = state.refused[block.indexes[0]] = error
+                    del state.blocks[position]
+            except (LinkError, ProtocolError):
+                self._sound = False
+                raise
+            else:
+                for index, value in zip(block.indexes, got, strict=True):
+                    values[index] = value
+                position += 1
+        return ReadResult(values=values, errors=errors)
+
+    async def _ask(self, request: Request) -> Response:
+        try:
+            return await self._wire.ask(self._unit_id, request, self._timeout)
+        except (LinkError, ProtocolError):
+            self._sound = False
+            raise
+
+    async def identify(self) -> MeterIdentity:
+        """Ask the meter who it is: the identity registers of its profile, else function 43/14, else function 17."""
+        address = str(self._unit_id)
+        plan = identity_plan(self._profile) if self._profile else None
+        if plan is not None:
+            result = await self.read(plan)
+            return identity_from_objects(plan, result, address)
+        try:
+            found = await self._device_identification()
+            return MeterIdentity(
+                manufacturer=found.get(0, ""), model=found.get(1, ""), firmware=found.get(2, ""), meter_address=address
+            )
+        except (ServiceRefused, ObjectUndefined):
+            pass
+        try:
+            response = await self._ask(ReportServerId())
+        except (ServiceRefused, ObjectUndefined):
+            return MeterIdentity(meter_address=address)
+        assert isinstance(response, ServerIdResponse)  # noqa: S101 - the connection compares the functions
+        return identity_from_server_id(response.data, address)
+
+    async def _device_identification(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        next_id, more = 0, True
+        while more:
+            response = await self._ask(ReadDeviceIdentification(1, next_id))
+            assert isinstance(response, DeviceIdentificationResponse)  # noqa: S101 - ditto
+            found.update((object_id, text.decode("latin-1").strip("\0 ")) for object_id, text in response.objects)
+            more = response.more_follows and response.next_object_id > next_id
+            next_id = response.next_object_id
+        return found
+
+    async def objects(self) -> Sequence[ObjectInfo]:
+        """The objects of the profile: Modbus has no object list."""
+        if self._profile is None:
+            raise CapabilityError("Modbus has no object list", hint="name a profile: ?profile=ID")
+        return [
+            ObjectInfo(
+                ref=entry.ref,
+                name=entry.name,
+                quantity=entry.quantity,
+                unit=entry.unit,
+                attributes={0: "rw" if entry.writable else "r"},
+            )
+            for entry in self._profile.objects
+        ]
+
+    def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        """Modbus meters have no load profiles that we could read."""
+        raise CapabilityError(f"{request.ref.protocol} meters keep no load profile")
+
+    async def execute(self, command: Command) -> Outcome:
+        """Write a register or coil and read it back. `value` is in the base unit of the profile's entry, else raw."""
+        if command.kind is not CommandKind.WRITE or Capability.WRITE not in self.capabilities:
+            raise CapabilityError(f"this meter has no command {command.kind.value}")
+        ref, octets, request = self._write_request(command)
+        try:
+            await self._ask(request)
+        except MeterError as error:
+            return Outcome(verdict=Verdict.REFUSED, detail=str(error))
+        except (LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
+        return await self._verify(ref, octets)
+
+    def _write_request(self, command: Command) -> tuple[ObjectEntry, bytes, Request]:
+        text, value = command.params.get("ref"), command.params.get("value")
+        if not isinstance(text, str) or value is None:
+            raise ConfigError("a write needs the parameters ref and value")
+        address = register_ref(text.removeprefix("modbus:"))
+        if address.table not in (Table.COIL, Table.HOLDING):
+            raise CapabilityError(f"{address} cannot be written: only coils and holding registers can")
+        ref = ObjectRef("modbus", str(address))
+        entry = self._entries.get(ref, ObjectEntry(ref=ref, writable=self._profile is None))
+        if not entry.writable:
+            raise CapabilityError(f"the profile does not let {address} be written")
+        if address.type is None:
+            octets = b"\1" if value else b"\0"
+            return entry, octets, WriteSingle(Function.WRITE_SINGLE_COIL, address.address, 0xFF00 if value else 0)
+        octets = _encode(address, entry, value)
+        if address.size == 1:
+            return (
+                entry,
+                octets,
+                WriteSingle(Function.WRITE_SINGLE_REGISTER, address.address, int.from_bytes(octets, "big")),
+            )
+        request = WriteMultiple(Function.WRITE_MULTIPLE_REGISTERS, address.address, address.size, octets)
+        return entry, octets, request
+
+    async def _verify(self, entry: ObjectEntry, octets: bytes) -> Outcome:
+        plan = ReadPlan(entries=(entry,))
+        try:
+            result = await self.read(plan)
+        except (LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=f"written, not read back: {error}")
+        finally:
+            self._plans.pop(plan, None)
+        if result.errors:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=f"written, not read back: {result.errors[0]}")
+        observed = result.values[0]
+        kind = register_ref(entry.ref.address).type
+        wanted: RawValue = octets == b"\1" if kind is None else kind.decode(octets)
+        shown = observed if isinstance(observed, int | float | str) else None
+        if observed == wanted:
+            return Outcome(verdict=Verdict.CONFIRMED, observed=shown)
+        return Outcome(verdict=Verdict.UNKNOWN, detail="the meter acknowledged, but reads otherwise", observed=shown)
+
+    def notifications(self) -> Sequence[Notification]:
+        """Modbus meters say nothing unasked."""
+        return ()
+
+    async def aclose(self) -> None:
+        """Close the link."""
+        self._sound = False
+        self._wire.stop()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await self._wire.link.aclose()
+
+
+def _is_about_the_address(error: MeterError) -> bool:
+    """The meter refused addresses or their number: smaller reads may succeed."""
+    return isinstance(error, ObjectUndefined) or (
+        isinstance(error, ServiceRefused) and error.reason == "illegal data value"
+    )
+
+
+def _capabilities(profile: MeterProfile | None) -> set[Capability]:
+    if profile is None:
+        return {Capability.READ, Capability.WRITE}
+    found = {Capability.READ, Capability.OBJECTS}
+    return found | {Capability.WRITE} if any(entry.writable for entry in profile.objects) else found
+
+
+def _encode(address: RegisterRef, entry: ObjectEntry, value: Value) -> bytes:
+    """Octets of a value in base units; raises ConfigError when the registers cannot hold it."""
+    assert address.type is not None  # noqa: S101 - bits do not come here
+    raw: Value = value
+    if isinstance(value, int | float) and entry.exponent:
+        raw = value / 10**entry.exponent if entry.exponent > 0 else value * 10**-entry.exponent
+    try:
+        return address.type.encode(raw)
+    except LocalProtocolError as error:
+        raise ConfigError(f"{value!r} does not fit into {address}") from error

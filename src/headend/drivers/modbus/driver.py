@@ -1,0 +1,71 @@
+"""The Modbus driver as everybody above the drivers sees it; see `headend.drivers.base.Driver`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.modbus import explain as explaining
+from headend.drivers.modbus import plan, refs, server
+from headend.drivers.modbus.client import ModbusSession
+from headend.drivers.modbus.wire import Wire
+from headend.errors import ConfigError
+from headend.model.meter import Meter
+from headend.model.objects import ObjectRef
+from headend.model.profile import MeterProfile
+from headend.model.reading import Value
+from headend.protocols.base import NeedData
+from headend.transport.link import Link
+
+_FRAMINGS = {"": False, "tcp": False, "rtu": True}
+
+
+class ModbusDriver:
+    """Modbus over TCP (MBAP), and RTU over TCP or a serial line."""
+
+    name = "modbus"
+    ports = (502, 1502, 5020, 503, 802, 4196, 7701)
+    capabilities = frozenset({Capability.READ, Capability.WRITE, Capability.OBJECTS})
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        """`input/0x0034/f32` and its like; raises ConfigError."""
+        return refs.parse_ref(text)
+
+    def check_params(self, params: Mapping[str, Value]) -> None:
+        """`unit`, `max_registers`, `gap`; raises ConfigError naming the parameter."""
+        plan.check_params(params)
+
+    async def attach(
+        self,
+        link: Link,
+        meter: Meter,
+        profile: MeterProfile | None,
+        secrets: Secrets,  # noqa: ARG002 - Modbus has no secrets
+        *,
+        buffered: bytes = b"",
+        timeout: float = 5.0,
+    ) -> ModbusSession:
+        """A session with one unit; no octet is sent."""
+        if meter.framing not in _FRAMINGS:
+            raise ConfigError(f"unknown framing {meter.framing!r} of Modbus", hint="tcp or rtu")
+        params: dict[str, Value] = {**(profile.link if profile else {}), **meter.params}
+        rules = plan.read_rules(params, profile.quirks if profile else frozenset())
+        unit_id = plan.number(params, "unit", 1)
+        wire = Wire(link, rtu=_FRAMINGS[meter.framing])
+        wire.start(buffered)
+        return ModbusSession(wire, unit_id, profile, rules, timeout)
+
+    def serve(self, link: Link, model: MeterModel) -> None:
+        """Play a meter; called again for the same link, one more unit on its wire. The framing is told by the client."""
+        server.serve(link, model)
+
+    def sniff(self, first: bytes) -> Sniff:
+        """MBAP by its header, RTU by its CRC."""
+        found = explaining.recognise(first)
+        if isinstance(found, NeedData):
+            return Sniff.NEED_DATA
+        return Sniff.MATCH if found else Sniff.NO
+
+    def explain(self, data: bytes) -> Layer:
+        """Decode a frame, or a bare PDU."""
+        return explaining.explain(data)

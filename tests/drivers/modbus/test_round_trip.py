@@ -1,0 +1,48 @@
+"""Every Modbus meter file, read by the session from the meter role of the same file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headend.drivers.library import Library
+from headend.drivers.mapping import to_batch
+from headend.drivers.modbus.refs import register_ref
+from headend.model.objects import ObjectEntry, ReadPlan
+from headend.model.quantity import Kind, quantity
+from headend.model.reading import Source, Value
+
+LIBRARY = Library()
+IDS = [profile.id for profile in LIBRARY if profile.protocol == "modbus"]
+
+
+def value_of(index: int, entry: ObjectEntry) -> Value:
+    """A value that the registers of the entry can hold exactly, in base units."""
+    kind = register_ref(entry.ref.address).type
+    assert kind is not None
+    if kind.kind == "text":
+        return f"T{index}"[: kind.registers * 2]
+    raw = 1000 + 3 * index
+    if entry.quantity and quantity(entry.quantity).kind is Kind.STATUS:
+        return raw
+    return raw * 10**entry.exponent if entry.exponent >= 0 else raw / 10**-entry.exponent
+
+
+@pytest.mark.parametrize("profile_id", IDS)
+@pytest.mark.parametrize("framing", ["tcp", "rtu"])
+async def test_a_profile_reads_what_it_emulates(bench: Any, fixed_meter: Any, profile_id: str, framing: str) -> None:
+    profile = LIBRARY.get(profile_id)
+    values = [value_of(index, entry) for index, entry in enumerate(profile.objects)]
+    session = await bench.session(fixed_meter(profile, values), framing)
+    plan = ReadPlan(entries=profile.objects)
+    result = await session.read(plan)
+    assert result.errors == {}
+    batch = to_batch("m", plan, result, 0, Source.POLL)
+    assert not batch.missing
+    wanted = {
+        entry.quantity: value if isinstance(value, str) else pytest.approx(value, rel=1e-12)
+        for entry, value in zip(profile.objects, values, strict=True)
+        if entry.quantity
+    }
+    assert dict(zip(batch.quantities, batch.values, strict=True)) == wanted
