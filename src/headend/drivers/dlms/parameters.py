@@ -1,0 +1,145 @@
+"""Link and association parameters, from a meter's URL and its profile; see `check_params`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import lru_cache
+from typing import Final, TypeAlias, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from headend.errors import CapabilityError, ConfigError
+from headend.model.reading import Value
+from headend.protocols.base import Role
+from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.hdlc import Address, HdlcConnection, Limits
+from headend.protocols.hdlc.address import AddressSize
+from headend.protocols.wrapper import WrapperFraming
+
+ClientFraming: TypeAlias = WrapperFraming | HdlcConnection
+
+FRAMINGS: Final = ("wrapper", "hdlc")
+MECHANISMS: Final = {
+    "none": Mechanism.NONE,
+    "lls": Mechanism.LLS,
+    "md5": Mechanism.HLS_MD5,
+    "sha1": Mechanism.HLS_SHA1,
+    "gmac": Mechanism.HLS_GMAC,
+    "sha256": Mechanism.HLS_SHA256,
+    "ecdsa": Mechanism.HLS_ECDSA,
+}
+_CHOICES: Final = {"ref": ("ln", "sn"), "auth": tuple(MECHANISMS), "address_size": ("1", "2", "4")}
+_RANGES: Final = {
+    "client": (1, 0xFFFF),
+    "server": (0, 0xFFFF),
+    "physical": (0, 0x3FFF),
+    "max_pdu": (0, 0xFFFF),
+    "max_info": (1, 2048),
+    "window": (1, 7),
+}
+_TEXTS: Final = ("zone",)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """How APDUs are carried to a meter. Meters with equal addressing share prepared requests."""
+
+    framing: str
+    client: int
+    server: int
+    physical: int = 0
+    address_size: int = 0
+    max_info: int = 128
+    window: int = 1
+
+    def make_framing(self) -> ClientFraming:
+        """A new framing in the client role."""
+        if self.framing == "wrapper":
+            return WrapperFraming(Role.CLIENT, client_sap=self.client, server_sap=self.server)
+        limits = Limits(
+            max_information_transmit=self.max_info,
+            max_information_receive=self.max_info,
+            window_transmit=self.window,
+            window_receive=self.window,
+        )
+        size = cast("AddressSize | None", self.address_size or None)
+        return HdlcConnection(
+            Role.CLIENT,
+            client=Address.client(self.client),
+            server=Address.server(self.server, self.physical, size),
+            limits=limits,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Everything that an association needs but its secrets. `zone` is where a meter stands whose times do not say."""
+
+    addressing: Addressing
+    mechanism: Mechanism
+    max_pdu: int
+    zone: tzinfo
+
+
+def check_params(params: Mapping[str, Value]) -> None:
+    """Refuse unknown parameters and values out of range; raises ConfigError naming the parameter.
+
+    `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln); `max_pdu` is the
+    longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone.
+    """
+    for name, value in params.items():
+        if name in _RANGES:
+            _number(params, name, 0)
+        elif name in _CHOICES:
+            if str(value) not in _CHOICES[name]:
+                raise ConfigError(f"parameter {name!r} of DLMS: expected {' or '.join(_CHOICES[name])}, got {value!r}")
+        elif name in _TEXTS:
+            _zone(str(value))
+        else:
+            known = ", ".join((*_RANGES, *_CHOICES, *_TEXTS))
+            raise ConfigError(f"unknown parameter {name!r} of DLMS", hint=f"one of {known}")
+
+
+def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
+    """The parameters of one meter; raises ConfigError, or CapabilityError for what is known but not done."""
+    check_params(params)
+    if framing not in FRAMINGS:
+        raise ConfigError(f"unknown framing {framing!r} of DLMS", hint=" or ".join(FRAMINGS))
+    if params.get("ref", "ln") != "ln":
+        raise CapabilityError("short-name referencing is not supported", hint="ref=ln")
+    mechanism = MECHANISMS[str(params.get("auth", "none"))]
+    if mechanism not in {Mechanism.NONE, Mechanism.LLS}:
+        raise CapabilityError(f"authentication {params['auth']!r} is not supported", hint="auth=none or auth=lls")
+    addressing = Addressing(
+        framing=framing,
+        client=_number(params, "client", 16),
+        server=_number(params, "server", 1),
+        physical=_number(params, "physical", 0),
+        address_size=int(params.get("address_size", 0)),
+        max_info=_number(params, "max_info", 128),
+        window=_number(params, "window", 1),
+    )
+    return Parameters(addressing, mechanism, _number(params, "max_pdu", 0xFFFF), _zone(str(params.get("zone", "UTC"))))
+
+
+def _number(params: Mapping[str, Value], name: str, default: int) -> int:
+    value = params.get(name, default)
+    low, high = _RANGES[name]
+    text = str(value)
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not low <= number <= high and name in params:
+        raise ConfigError(f"parameter {name!r} of DLMS: expected {low} to {high}, got {value!r}")
+    return number
+
+
+@lru_cache(maxsize=512)
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"parameter 'zone' of DLMS: no time zone {name!r}", hint="a name like Europe/Berlin"
+        ) from None
