@@ -1,0 +1,257 @@
+"""Attributes and methods of one association: get, set, invoke, with everything that meters do instead of answering."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from headend.drivers.dlms.plans import Step, prepare, prepare_refs, scaler_ref
+from headend.errors import (
+    DecodeError,
+    HeadendError,
+    KeyMissing,
+    RemoteProtocolError,
+)
+from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
+from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
+from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithList
+from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.axdr import decode_data
+from headend.protocols.dlms.classes import to_scaler_unit
+from headend.protocols.dlms.events import AssociationRequest, AssociationResponse, BlockReceived
+from headend.protocols.dlms.initiate import Conformance, InitiateRequest
+from headend.protocols.dlms.refusals import (
+    access_error,
+    action_error,
+    association_error,
+    association_is_lost,
+    refusal_error,
+)
+from headend.standards.units import find_unit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from headend.drivers.base import Secrets
+    from headend.drivers.dlms.conversation import Conversation, PreparedGet
+    from headend.drivers.dlms.parameters import Parameters
+    from headend.drivers.dlms.refs import CosemRef
+    from headend.model.objects import RawValue
+    from headend.protocols.dlms.apdu.descriptor import AccessSelection
+    from headend.protocols.dlms.apdu.table import Request
+
+PROPOSED: Final = (
+    Conformance.PRIORITY_MANAGEMENT
+    | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.GET
+    | Conformance.SET
+    | Conformance.SELECTIVE_ACCESS
+    | Conformance.EVENT_NOTIFICATION
+    | Conformance.DATA_NOTIFICATION
+    | Conformance.ACTION
+)
+"""What the head-end does; a meter grants a part of it."""
+
+_SCALERS: Final = range(-18, 19)
+
+
+class Scale(NamedTuple):
+    """Scaler and unit of a value: `exponent` is the power of ten from the raw value to the base unit."""
+
+    exponent: int
+    unit: str
+
+
+UNSCALED: Final = Scale(0, "")
+
+
+class Access:
+    """One association. Raises MeterError for what the meter refuses; LinkError and ProtocolError end the conversation."""
+
+    def __init__(self, conversation: Conversation, parameters: Parameters, secrets: Secrets, timeout: float) -> None:
+        self.conversation = conversation
+        self.addressing = parameters.addressing
+        self.timeout = timeout
+        self.with_list = False
+        self.system_title = b""
+        self._parameters = parameters
+        self._secrets = secrets
+        self._may_reassociate = True
+        self._scales: dict[CosemRef, Scale | HeadendError] = {}
+
+    @property
+    def conformance(self) -> Conformance:
+        """What was negotiated."""
+        return self.conversation.connection.conformance
+
+    async def associate(self) -> None:
+        """Send the AARQ; raises AssociationRejected, AuthenticationFailed or KeyMissing."""
+        mechanism = self._parameters.mechanism
+        password = b""
+        if mechanism is Mechanism.LLS:
+            secret = self._secrets.get("secret")
+            if secret is None:
+                raise KeyMissing("authentication lls needs a password", hint="give it as secret=env:NAME")
+            password = secret.reveal()
+        request = AssociationRequest(
+            initiate=InitiateRequest(conformance=PROPOSED, max_receive_pdu=self._parameters.max_pdu),
+            mechanism=None if mechanism is Mechanism.NONE else mechanism,
+            authentication_value=password,
+        )
+        answer = await self.conversation.ask(request, self.timeout)
+        if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
+            raise refusal_error(answer, "the association")
+        if not isinstance(answer, AssociationResponse) or not answer.accepted:
+            raise association_error(answer)
+        self.system_title = answer.system_title
+        self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
+
+    def steps(self, refs: tuple[CosemRef, ...]) -> tuple[Step, ...]:
+        """The requests that bring some attributes, as this meter takes them."""
+        pdu = self.conversation.connection.max_send_pdu
+        return prepare_refs(refs, self.addressing, pdu, with_list=self.with_list)
+
+    async def read(self, refs: tuple[CosemRef, ...], steps: Sequence[Step]) -> list[RawValue | HeadendError]:
+        """The values of attributes, an error where the meter refuses one.
+
+        A meter that refuses a request with a list although it has promised to take it is asked for one attribute at a time.
+        """
+        values: list[RawValue | HeadendError] = []
+        for step in steps:
+            answer = await self._get(step.prepared)
+            if not step.prepared.count:
+                values.append(self._single(answer, refs[step.indexes[0]]))
+            elif isinstance(answer, list):
+                for index, value in zip(step.indexes, answer, strict=True):
+                    refused = type(value) is DataAccessResult
+                    values.append(access_error(value, str(refs[index])) if refused else value)
+            elif isinstance(answer, GetResponseWithList) and len(answer.results) == step.prepared.count:
+                for index, result in zip(step.indexes, answer.results, strict=True):
+                    values.append(self._decode(result, refs[index]))
+            else:
+                self.with_list = False
+                rest = refs[step.indexes[0] :]
+                return values + await self.read(rest, self.steps(rest))
+        return values
+
+    async def read_refs(self, *refs: CosemRef) -> list[RawValue | HeadendError]:
+        """Like `read`, for attributes that are not part of a plan."""
+        return await self.read(refs, self.steps(refs))
+
+    async def get(self, ref: CosemRef) -> RawValue:
+        """The value of one attribute."""
+        value = self._single(await self._get(prepare((ref,), self.addressing)), ref)
+        if isinstance(value, HeadendError):
+            raise value
+        return value
+
+    async def get_encoded(self, ref: CosemRef) -> bytes:
+        """The value of one attribute as it is on the wire."""
+        answer = await self._request(GetRequestNormal(self._invoke(), ref.attribute), f"GET {ref}")
+        return self._encoded(answer, ref)
+
+    async def stream(self, ref: CosemRef, selection: AccessSelection | None) -> AsyncIterator[bytes]:
+        """The encoded value of one attribute in pieces, as the meter sends it; the reader sets the pace."""
+        request = GetRequestNormal(self._invoke(), ref.attribute, selection)
+        answer = await self._request(request, f"GET {ref}", streaming=True)
+        while isinstance(answer, BlockReceived):
+            yield answer.raw_data
+            if answer.last_block:
+                return
+            answer = await self.conversation.ask_next_block(self.timeout)
+        yield self._encoded(answer, ref)
+
+    async def set(self, ref: CosemRef, data: bytes) -> None:
+        """Write one attribute."""
+        answer = await self._request(SetRequestNormal(self._invoke(), ref.attribute, data), f"SET {ref}")
+        if not isinstance(answer, SetResponseNormal):
+            raise _unexpected(answer, f"SET {ref}")
+        if answer.result != DataAccessResult.SUCCESS:
+            raise access_error(answer.result, f"SET {ref}")
+
+    async def invoke(self, ref: CosemRef, parameters: bytes | None) -> None:
+        """Invoke one method."""
+        answer = await self._request(ActionRequestNormal(self._invoke(), ref.method, parameters), f"ACTION {ref}")
+        if not isinstance(answer, ActionResponseNormal):
+            raise _unexpected(answer, f"ACTION {ref}")
+        if answer.result != ActionResult.SUCCESS:
+            raise action_error(answer.result, f"ACTION {ref}")
+
+    async def scales(self, refs: Sequence[CosemRef]) -> list[Scale | HeadendError]:
+        """Scaler and unit of values, asked once; an error where the meter does not tell them."""
+        asked = {ref: scaler_ref(ref) for ref in refs if ref not in self._scales}
+        wanted = [(ref, other) for ref, other in asked.items() if other is not None]
+        if wanted:
+            told = await self.read_refs(*(other for _, other in wanted))
+            for (ref, other), raw in zip(wanted, told, strict=True):
+                self._scales[ref] = raw if isinstance(raw, HeadendError) else _scale(raw, other)
+        return [self._scales.get(ref, UNSCALED) for ref in refs]
+
+    async def _get(self, prepared: PreparedGet) -> Any:  # noqa: ANN401 - see Conversation.get
+        answer = await self.conversation.get(prepared, self.timeout)
+        if isinstance(answer, ExceptionResponse) and association_is_lost(answer) and self._may_reassociate:
+            answer = await self.conversation.get(prepared, self.timeout)
+            if isinstance(answer, ExceptionResponse) and association_is_lost(answer):
+                self._may_reassociate = False
+                await self.associate()
+                answer = await self.conversation.get(prepared, self.timeout)
+                self._may_reassociate = not isinstance(answer, ExceptionResponse)
+        return answer
+
+    async def _request(self, request: Request, what: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - ditto
+        answer = await self.conversation.ask(request, self.timeout, streaming=streaming)
+        if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
+            raise refusal_error(answer, what)
+        return answer
+
+    def _invoke(self) -> int:
+        return self.conversation.connection.next_invoke_id()
+
+    def _single(self, answer: Any, ref: CosemRef) -> RawValue | HeadendError:  # noqa: ANN401 - ditto
+        """The value in any answer to a request for one attribute."""
+        if isinstance(answer, GetResponseNormal):
+            return self._decode(answer.result, ref)
+        if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
+            return refusal_error(answer, f"GET {ref}")
+        value: RawValue = answer
+        return value
+
+    def _decode(self, result: bytes | DataAccessResult, ref: CosemRef) -> RawValue | HeadendError:
+        if not isinstance(result, bytes):
+            return access_error(result, str(ref))
+        try:
+            value, end = decode_data(result)
+        except DecodeError as error:
+            return error
+        if end != len(result):
+            return DecodeError(f"{ref}: octets follow the value", offset=end, got=result[end:].hex())
+        return value
+
+    @staticmethod
+    def _encoded(answer: object, ref: CosemRef) -> bytes:
+        if not isinstance(answer, GetResponseNormal):
+            raise _unexpected(answer, f"GET {ref}")
+        if not isinstance(answer.result, bytes):
+            raise access_error(answer.result, str(ref))
+        return answer.result
+
+
+def _unexpected(answer: object, what: str) -> HeadendError:
+    return RemoteProtocolError(f"{what}: an answer of another kind", got=type(answer).__name__)
+
+
+def _scale(raw: RawValue, ref: CosemRef) -> Scale | HeadendError:
+    """Exponent and base unit from a scaler_unit attribute."""
+    try:
+        scaler, code = to_scaler_unit(raw)
+    except DecodeError as error:
+        return error
+    if scaler not in _SCALERS:
+        return DecodeError(f"{ref}: scaler", expected="-18 to 18", got=str(scaler))
+    unit = find_unit(code)
+    if unit is None:
+        return Scale(scaler, "")
+    power = unit.exponent
+    return Scale(scaler, unit.symbol) if power is None else Scale(scaler + power, unit.base)

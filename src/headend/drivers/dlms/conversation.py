@@ -1,0 +1,192 @@
+"""One association on one link: requests out, answers in, the time-outs and repetitions of the framing.
+
+There are two ways for an answer. The fast one takes a complete frame that answers a prepared request as common answers do,
+and makes a plain value of it without an object. Everything else goes through framing and connection, which know all cases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from headend.errors import HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
+from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
+from headend.protocols.dlms.connection import DlmsConnection
+from headend.protocols.dlms.template import FALLBACK, decode_get_list_response, decode_get_response
+from headend.protocols.hdlc import HdlcConnection
+from headend.transport.exchange import Exchange
+
+if TYPE_CHECKING:
+    from headend.drivers.dlms.parameters import ClientFraming
+    from headend.protocols.dlms.acse import Rlrq
+    from headend.protocols.dlms.apdu.table import Notification, Request
+    from headend.protocols.dlms.events import AssociationRequest
+    from headend.protocols.hdlc import PreparedFrames
+    from headend.transport.link import Link
+
+MAX_NOTIFICATIONS: Final = 1000
+"""Pushes kept until somebody takes them; then the oldest are dropped."""
+
+ATTEMPTS: Final = 2
+"""How often HDLC sends a frame before the meter counts as silent; each has an equal share of the time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGet:
+    """A GET by invoke id: frames ready to be sent and the first octets of their APDUs. `count` 0 is a single attribute."""
+
+    frames: tuple[bytes | PreparedFrames, ...]
+    heads: tuple[bytes, ...]
+    count: int
+
+
+class Conversation(Exchange):
+    """The one association on a link; see `Exchange` for what happens to a request that is not answered."""
+
+    __slots__ = ("_asked", "_attempts", "_fast", "_framing", "_share", "connection", "noise", "notifications")
+
+    def __init__(self, link: Link, framing: ClientFraming) -> None:
+        super().__init__(link)
+        self._framing = framing
+        self._fast: PreparedGet | None = None
+        self._asked = 0
+        self._attempts = 1
+        self._share = 0.0
+        self.connection = DlmsConnection(Role.CLIENT, framing)
+        self.notifications: deque[Notification] = deque(maxlen=MAX_NOTIFICATIONS)
+        self.noise = 0
+        """damaged frames that HDLC has dropped"""
+
+    async def open(self, timeout: float) -> None:
+        """Open the framing; raises LinkClosed when the meter refuses."""
+        self.connection.open()
+        if self._framing.is_open:
+            self._framing.next_event()
+            return
+        await self._ask(timeout)
+
+    async def ask(self, event: Request | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False) -> Any:  # noqa: ANN401 - each request has its own answers
+        """Send a request and return the event that answers it; when streaming, that may be the first block."""
+        self._require_sound()
+        if streaming:
+            self.connection.send_streaming(event)  # type: ignore[arg-type] # associations are not streamed
+        else:
+            self.connection.send(event)
+        return await self._ask(timeout)
+
+    async def ask_next_block(self, timeout: float) -> Any:  # noqa: ANN401 - the next block, or a refusal
+        """The block after the one that was taken last."""
+        self._require_sound()
+        self.connection.ask_next_block()
+        return await self._ask(timeout)
+
+    async def get(self, prepared: PreparedGet, timeout: float) -> Any:  # noqa: ANN401 - plain value, list of values, or event
+        """Send a prepared GET; the plain value, the list of values, or the event where the answer is not the common one."""
+        self._require_sound()
+        invoke = self._asked = self.connection.next_invoke_id() & 0x0F
+        self.connection.request_sent(prepared.heads[invoke])
+        self._fast = prepared
+        octets = self._framing.request(prepared.frames[invoke])  # type: ignore[arg-type] # prepared by an equal framing
+        return await self._ask(timeout, octets)
+
+    async def close(self, timeout: float) -> None:
+        """End the framing; the meter may have gone already."""
+        self.connection.close()
+        if isinstance(self._framing, HdlcConnection):
+            await self._ask(timeout)
+
+    def prepare(self, apdu: bytes) -> bytes | PreparedFrames:
+        """The frame of an APDU, to be sent by `get` of any conversation with equal addressing."""
+        return self._framing.prepare(apdu)
+
+    def _require_sound(self) -> None:
+        if self.lost is not None:
+            raise self.lost
+
+    async def _ask(self, timeout: float, octets: bytes | None = None) -> Any:  # noqa: ANN401 - see the callers
+        if octets is None:
+            octets = self.connection.data_to_send()
+        self._attempts = ATTEMPTS if isinstance(self._framing, HdlcConnection) else 1
+        self._share = timeout / self._attempts
+        try:
+            return await self.transact(octets, self._share)
+        except asyncio.CancelledError:
+            self.poison(LinkTimeout(f"a request to {self.link.peer} was abandoned before its answer came"))
+            raise
+
+    def expire(self) -> None:
+        """The deadline passed: HDLC repeats what was lost once, everything else is lost."""
+        self._attempts -= 1
+        framing = self._framing
+        if self._attempts and isinstance(framing, HdlcConnection):
+            with suppress(LocalProtocolError):  # the link may have been given up meanwhile
+                framing.retransmit()
+                self.deadline = self._loop.time() + self._share
+                self.link.write(framing.data_to_send())
+                return
+        hint = f"{self.noise} damaged frames were received: check baud rate and parity" if self.noise else ""
+        self.poison(LinkTimeout(f"no answer from {self.link.peer} in time", hint=hint))
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came in: complete the waiting request, keep what the meter says unasked."""
+        fast, self._fast = self._fast, None
+        try:
+            found = self._framing.receive_apdu(data) if fast is not None else None
+            if fast is None or found is None:
+                self._receive(data)
+                if self.waiting:
+                    self._fast = fast
+                return
+            buffer, start, end = found
+            if fast.count:
+                answer: object = decode_get_list_response(buffer, start, end, self._asked, fast.count)
+            else:
+                answer = decode_get_response(buffer, start, end, self._asked)
+            if answer is FALLBACK:
+                self._take(ApduReceived(buffer[start:end], 0, 0))
+                self._flush()
+                return
+            self.connection.request_answered()
+            self.complete(answer)
+        except HeadendError as error:
+            self.poison(error)
+
+    def _receive(self, data: bytes) -> None:
+        """The general way."""
+        framing = self._framing
+        framing.receive_data(data)
+        while True:
+            try:
+                received = framing.next_event()
+            except RemoteProtocolError:
+                if not isinstance(framing, HdlcConnection):
+                    raise
+                self.noise += 1
+                continue
+            if received is NEED_DATA:
+                break
+            self._take(received)
+        self._flush()
+
+    def _flush(self) -> None:
+        octets = self._framing.data_to_send()
+        if octets:
+            if self.waiting:
+                self._attempts = ATTEMPTS
+                self.deadline = self._loop.time() + self._share
+            self.link.write(octets)
+
+    def _take(self, received: ApduReceived | LinkOpened | LinkReleased) -> None:
+        event = self.connection.take(received)
+        if event is NEED_DATA:
+            return
+        if isinstance(event, DataNotification | EventNotification):
+            self.notifications.append(event)
+        elif isinstance(event, LinkReleased):
+            self.poison(LinkClosed(f"{self.link.peer} released the link: {event.reason}"))
+        else:
+            self.complete(event)
