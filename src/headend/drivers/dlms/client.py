@@ -1,0 +1,205 @@
+"""The head-end's session with one meter; see `headend.drivers.base.Session`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headend.drivers.base import Capability, Notification, Secrets
+from headend.drivers.dlms.access import Access, Scale
+from headend.drivers.dlms.clocks import clock_text
+from headend.drivers.dlms.commands import RELAY, Commander
+from headend.drivers.dlms.conversation import Conversation
+from headend.drivers.dlms.history import Histories
+from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
+from headend.drivers.dlms.listing import ask_objects
+from headend.drivers.dlms.notifications import to_notification
+from headend.drivers.dlms.parameters import Parameters, read_params
+from headend.drivers.dlms.plans import prepare_plan
+from headend.errors import CapabilityError, HeadendError
+from headend.model.job import Command, CommandKind, Outcome
+from headend.model.objects import ReadResult
+from headend.model.quantity import base_unit
+from headend.protocols.dlms.acse import Rlrq
+from headend.protocols.dlms.clock import EpochReader
+from headend.protocols.dlms.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from headend.model.meter import Meter, MeterIdentity
+    from headend.model.objects import (
+        HistoryBlock,
+        HistoryRequest,
+        ObjectEntry,
+        ObjectInfo,
+        ObjectRef,
+        RawValue,
+        ReadPlan,
+    )
+    from headend.model.profile import MeterProfile
+    from headend.model.reading import Value
+    from headend.transport.link import Link
+
+_CLOSE_SECONDS: Final = 2.0
+_MAX_PLANS: Final = 64
+_NEEDED: Final = {
+    CommandKind.DISCONNECT: Capability.RELAY,
+    CommandKind.RECONNECT: Capability.RELAY,
+    CommandKind.SET_CLOCK: Capability.CLOCK,
+    CommandKind.WRITE: Capability.WRITE,
+    CommandKind.INVOKE: Capability.WRITE,
+}
+
+
+class _Told(NamedTuple):
+    """Exponents and units of a plan as the meter tells them; `unknown` are the entries whose scaler it does not tell."""
+
+    exponents: tuple[int, ...]
+    units: tuple[str, ...]
+    unknown: Mapping[int, HeadendError]
+
+
+async def attach(
+    link: Link,
+    meter: Meter,
+    profile: MeterProfile | None,
+    secrets: Secrets,
+    *,
+    buffered: bytes,
+    timeout: float,
+) -> DlmsSession:
+    """Open the framing, associate, and return the session."""
+    params: dict[str, Value] = {**meter.params}
+    if profile is not None:
+        params = {**profile.link, **profile.association, **params}
+    parameters = read_params(meter.framing, params)
+    conversation = Conversation(link, parameters.addressing.make_framing())
+    access = Access(conversation, parameters, secrets, timeout)
+    conversation.start(buffered)
+    try:
+        await conversation.open(timeout)
+        await access.associate()
+    except BaseException:
+        conversation.stop()
+        raise
+    return DlmsSession(access, parameters, profile)
+
+
+class DlmsSession:
+    """A session with one meter."""
+
+    def __init__(self, access: Access, parameters: Parameters, profile: MeterProfile | None) -> None:
+        entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._access = access
+        self._conversation = access.conversation
+        self._parameters = parameters
+        self._histories = Histories(access, parameters.zone, entries)
+        self._commander = Commander(access, parameters.zone, entries)
+        self._reader = EpochReader(parameters.zone)
+        self._told: dict[ReadPlan, _Told | None] = {}
+        self._closed = False
+        self.capabilities = _capabilities(entries)
+
+    @property
+    def sound(self) -> bool:
+        """False when the session must not be used again."""
+        return not self._closed and self._conversation.lost is None
+
+    async def identify(self) -> MeterIdentity:
+        """Ask the meter who it is."""
+        values = await self._access.read_refs(*IDENTITY_REFS)
+        return identity_of(values, self._access.system_title, self._parameters.addressing)
+
+    async def read(self, plan: ReadPlan) -> ReadResult:
+        """Read all entries of a plan, several in one request where the meter takes lists."""
+        access = self._access
+        pdu = self._conversation.connection.max_send_pdu
+        prepared = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list)
+        told = self._told[plan] if plan in self._told else await self._tell(plan)
+        found = await access.read(prepared.refs, prepared.steps)
+        errors = {index: value for index, value in enumerate(found) if isinstance(value, HeadendError)}
+        values: list[RawValue] = [None if isinstance(value, HeadendError) else value for value in found]
+        for index in prepared.clocks:
+            values[index] = clock_text(values[index])
+        if told is None:
+            return ReadResult(values=values, errors=errors)
+        for index, error in told.unknown.items():
+            values[index] = None
+            errors.setdefault(index, error)
+        return ReadResult(values=values, errors=errors, exponents=told.exponents, units=told.units)
+
+    async def _tell(self, plan: ReadPlan) -> _Told | None:
+        """Ask once for the scalers that the plan leaves to the meter; None when it leaves none."""
+        told = None
+        if any(entry.scaler is None for entry in plan.entries):
+            access = self._access
+            pdu = self._conversation.connection.max_send_pdu
+            refs = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list).refs
+            left = [index for index, entry in enumerate(plan.entries) if entry.scaler is None]
+            scales = dict(zip(left, await access.scales([refs[index] for index in left]), strict=True))
+            told = _merge(plan.entries, scales)
+        if len(self._told) >= _MAX_PLANS:
+            self._told.clear()
+        self._told[plan] = told
+        return told
+
+    def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        """Read a load profile block by block."""
+        return self._histories.read(request)
+
+    async def objects(self) -> Sequence[ObjectInfo]:
+        """The object list of the association."""
+        return await ask_objects(self._access)
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry out a command and verify it by reading back."""
+        if _NEEDED[command.kind] not in self.capabilities:
+            raise CapabilityError(f"this meter has no command {command.kind.value}")
+        return await self._commander.execute(command)
+
+    def notifications(self) -> Sequence[Notification]:
+        """Take what the meter said unasked since the last call."""
+        kept = self._conversation.notifications
+        taken = [to_notification(apdu, self._reader) for apdu in kept]
+        kept.clear()
+        return taken
+
+    async def aclose(self) -> None:
+        """Release the association and close the link, within two seconds whatever the meter does."""
+        if self._closed:
+            return
+        self._closed = True
+        conversation = self._conversation
+        with suppress(HeadendError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS / 2):
+                if conversation.lost is None and conversation.connection.state in {State.ASSOCIATED, State.BLOCKS}:
+                    await conversation.ask(Rlrq(), _CLOSE_SECONDS / 4)
+        with suppress(HeadendError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS / 4):
+                if conversation.lost is None:
+                    await conversation.close(_CLOSE_SECONDS / 8)
+        conversation.stop()
+        await conversation.link.aclose()
+
+
+def _capabilities(entries: Mapping[ObjectRef, ObjectEntry]) -> frozenset[Capability]:
+    """Everything; a meter file that lists objects but no relay says that there is none."""
+    relay = not entries or any(ref.address.startswith(f"{RELAY.class_id}/") for ref in entries)
+    return frozenset(Capability) - (frozenset() if relay else {Capability.RELAY})
+
+
+def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendError]) -> _Told:
+    exponents, units, unknown = [], [], {}
+    for index, entry in enumerate(entries):
+        scale = scales.get(index)
+        if isinstance(scale, HeadendError):
+            unknown[index] = scale
+        if isinstance(scale, Scale):
+            exponents.append(scale.exponent)
+            units.append(scale.unit)
+        else:
+            exponents.append(entry.exponent)
+            units.append(base_unit(entry.unit)[0])
+    return _Told(tuple(exponents), tuple(units), unknown)

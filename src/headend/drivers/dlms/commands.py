@@ -1,0 +1,149 @@
+"""Commands: relay, clock, writing an attribute, invoking a method. Each is sent once and verified by reading back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, clock_text, date_time_of
+from headend.drivers.dlms.refs import CosemRef, cosem_ref
+from headend.drivers.mapping import octets_to_text
+from headend.errors import CapabilityError, ConfigError, LinkError, LocalProtocolError, MeterError, RemoteProtocolError
+from headend.model.job import Command, CommandKind, Outcome, Verdict
+from headend.model.reading import from_millis, to_millis
+from headend.protocols.dlms.axdr import Data, Tag, decode_typed, encode_data, int8, octet_string
+from headend.protocols.dlms.clock import EpochReader
+from headend.standards.obis import Obis
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import tzinfo
+
+    from headend.drivers.dlms.access import Access
+    from headend.model.objects import ObjectEntry, ObjectRef, RawValue
+    from headend.model.reading import Value
+
+RELAY: Final = CosemRef(70, Obis(0, 0, 96, 3, 10, 255), 2)
+"""disconnect_control: output_state; its methods are remote_disconnect (1) and remote_reconnect (2)."""
+CLOCK_TOLERANCE: Final = 10_000
+"""Milliseconds that a clock may differ from what it was set to when it is read back."""
+
+_DISCONNECT: Final = 1
+_RECONNECT: Final = 2
+
+
+class Commander:
+    """Carries out the commands of one session."""
+
+    def __init__(self, access: Access, zone: tzinfo, entries: Mapping[ObjectRef, ObjectEntry]) -> None:
+        self._access = access
+        self._zone = zone
+        self._entries = entries
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry out one command; raises ConfigError when its parameters make no sense."""
+        match command.kind:
+            case CommandKind.DISCONNECT:
+                return await self._relay(_DISCONNECT, closed=False)
+            case CommandKind.RECONNECT:
+                return await self._relay(_RECONNECT, closed=True)
+            case CommandKind.SET_CLOCK:
+                return await self._set_clock(command.params.get("at"))
+            case CommandKind.WRITE:
+                return await self._write(command.params)
+            case CommandKind.INVOKE:
+                return await self._invoke(command.params)
+
+    async def _relay(self, method: int, *, closed: bool) -> Outcome:
+        relay = next((cosem_ref(ref.address) for ref in self._entries if ref.address.startswith("70/")), RELAY)
+        act = self._access.invoke(relay.other(method), encode_data(int8(0)))
+        return await self._verified(act, relay.other(2), lambda seen: seen is closed)
+
+    async def _set_clock(self, at: Value | None) -> Outcome:
+        """Set the clock to `at` (milliseconds), now without it. The date-time has the form that the meter's own has."""
+        if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
+            raise ConfigError(f"set-clock: expected 'at' in milliseconds, got {at!r}")
+        shown = date_time_of(await self._access.get(CLOCK))
+        if shown is None:
+            raise CapabilityError(f"{CLOCK} holds no date-time")
+        moment = datetime.now(UTC) if at is None else from_millis(at)
+        octets = encode_data(octet_string(as_meter_writes(moment, shown, self._zone)))
+        wanted, reader = to_millis(moment), EpochReader(self._zone)
+
+        def near(seen: RawValue) -> bool:
+            millis = reader.read(seen) if isinstance(seen, bytes) and len(seen) == DATE_TIME_LENGTH else None
+            return millis is not None and -1000 <= millis - wanted <= CLOCK_TOLERANCE
+
+        return await self._verified(self._access.set(CLOCK, octets), CLOCK, near)
+
+    async def _write(self, params: Mapping[str, Value]) -> Outcome:
+        """Write an attribute in the type that it has now; the value of an object with a scaler is in base units."""
+        ref = _ref(params)
+        value = params.get("value")
+        if value is None:
+            raise ConfigError("a write needs the parameters ref and value")
+        now, _ = decode_typed(await self._access.get_encoded(ref))
+        data = _typed(now, self._raw(ref, value), ref)
+        return await self._verified(self._access.set(ref, encode_data(data)), ref, lambda seen: seen == data.plain())
+
+    async def _invoke(self, params: Mapping[str, Value]) -> Outcome:
+        """Invoke a method; its parameter is an int8, 0 unless `value` says otherwise. There is nothing to read back."""
+        ref = _ref(params)
+        value = params.get("value", 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not -0x80 <= value <= 0x7F:
+            raise ConfigError(f"a method takes a number of -128 to 127, got {value!r}")
+        try:
+            await self._access.invoke(ref, encode_data(int8(value)))
+        except MeterError as error:
+            return Outcome(verdict=Verdict.REFUSED, detail=str(error))
+        except (LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
+        return Outcome(verdict=Verdict.CONFIRMED, detail="the meter has acknowledged")
+
+    async def _verified(self, act: Awaitable[None], ref: CosemRef, as_wanted: Callable[[RawValue], bool]) -> Outcome:
+        """Do it, read back, compare."""
+        try:
+            await act
+        except MeterError as error:
+            return Outcome(verdict=Verdict.REFUSED, detail=str(error))
+        except (LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
+        try:
+            seen = await self._access.get(ref)
+        except (MeterError, LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=f"done, not read back: {error}")
+        observed = clock_text(seen)
+        shown = octets_to_text(observed) if isinstance(observed, bytes) else observed
+        shown = shown if isinstance(shown, int | float | str) else None
+        if as_wanted(seen):
+            return Outcome(verdict=Verdict.CONFIRMED, observed=shown)
+        return Outcome(verdict=Verdict.UNKNOWN, detail="the meter acknowledged, but reads otherwise", observed=shown)
+
+    def _raw(self, ref: CosemRef, value: Value) -> Value:
+        entry = self._entries.get(ref.object_ref)
+        if entry is None or not entry.exponent or not isinstance(value, int | float):
+            return value
+        raw: float = value / 10**entry.exponent if entry.exponent > 0 else value * 10**-entry.exponent
+        return round(raw)
+
+
+def _ref(params: Mapping[str, Value]) -> CosemRef:
+    ref = params.get("ref")
+    if not isinstance(ref, str):
+        raise ConfigError("the command needs the parameter ref")
+    return cosem_ref(ref.removeprefix("dlms:"))
+
+
+def _typed(now: Data, value: Value, ref: CosemRef) -> Data:
+    """The value in the type that the attribute has now."""
+    wanted: Value | bytes = value
+    if now.tag is Tag.OCTET_STRING and isinstance(value, str):
+        wanted = value.encode()
+    elif now.tag is Tag.BOOLEAN:
+        wanted = bool(value)
+    data = Data(now.tag, wanted)
+    try:
+        encode_data(data)
+    except (LocalProtocolError, TypeError, ValueError) as error:
+        raise ConfigError(f"{value!r} does not fit into {ref}, which holds {now.tag.name.lower()}") from error
+    return data

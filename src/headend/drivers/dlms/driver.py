@@ -1,0 +1,54 @@
+"""The DLMS driver as everybody above the drivers sees it; see `headend.drivers.base.Driver`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headend.drivers.base import Capability, Layer, Secrets, Sniff
+from headend.drivers.dlms import client, explaining, parameters, refs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headend.model.meter import Meter
+    from headend.model.objects import ObjectRef
+    from headend.model.profile import MeterProfile
+    from headend.model.reading import Value
+    from headend.transport.link import Link
+
+
+class DlmsDriver:
+    """DLMS/COSEM over the TCP or UDP wrapper and over HDLC."""
+
+    name = "dlms"
+    ports = (4059, 4060, 3333, 8899, 4061)
+    capabilities = frozenset(Capability)
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""
+        return refs.parse_ref(text)
+
+    def check_params(self, params: Mapping[str, Value]) -> None:
+        """Check link and association parameters; raises ConfigError naming the parameter."""
+        parameters.check_params(params)
+
+    async def attach(
+        self,
+        link: Link,
+        meter: Meter,
+        profile: MeterProfile | None,
+        secrets: Secrets,
+        *,
+        buffered: bytes = b"",
+        timeout: float = 5.0,
+    ) -> client.DlmsSession:
+        """Open the framing, associate, and return the session."""
+        return await client.attach(link, meter, profile, secrets, buffered=buffered, timeout=timeout)
+
+    def sniff(self, first: bytes) -> Sniff:
+        """A wrapper frame or an HDLC frame with a plausible beginning."""
+        return explaining.sniff(first)
+
+    def explain(self, data: bytes) -> Layer:
+        """Decode a frame, or a bare APDU."""
+        return explaining.explain(data)

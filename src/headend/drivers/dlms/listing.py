@@ -1,0 +1,61 @@
+"""The object list of an association (class 15, attribute 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headend.drivers.dlms.history import PROFILE_GENERIC
+from headend.drivers.dlms.refs import CosemRef
+from headend.errors import DecodeError
+from headend.model.objects import ObjectInfo
+from headend.model.quantity import for_obis
+from headend.protocols.dlms.classes import INVOKE, AccessRight, ObjectListEntry, to_object_list
+from headend.standards.cosem import find_class
+from headend.standards.obis import Obis
+
+if TYPE_CHECKING:
+    from headend.drivers.dlms.access import Access
+    from headend.model.objects import RawValue
+
+OBJECT_LIST: Final = CosemRef(15, Obis(0, 0, 40, 0, 0, 255), 2)
+_PROTECTED: Final = 0xFC
+"""Rights that need authentication, encryption or a signature."""
+
+
+async def ask_objects(access: Access) -> list[ObjectInfo]:
+    """Ask the meter for its object list."""
+    raw = await access.get(OBJECT_LIST)
+    if not isinstance(raw, list):
+        raise DecodeError("object_list", expected="array", got=type(raw).__name__)
+    return [_info(entry) for entry in to_object_list(raw, _association_version(raw))]
+
+
+def _association_version(objects: list[RawValue]) -> int:
+    """The version of the association, which stands in its own object list; it decides what access modes mean."""
+    for item in objects:
+        match item:
+            case [OBJECT_LIST.class_id, int(version), *_]:
+                return version
+    return 0
+
+
+def _info(entry: ObjectListEntry) -> ObjectInfo:
+    cosem_class = find_class(entry.class_id, entry.version)
+    quantity = for_obis(entry.logical_name)
+    return ObjectInfo(
+        ref=CosemRef(entry.class_id, entry.logical_name, 2).object_ref,
+        quantity=quantity.key if quantity else "",
+        name=quantity.label if quantity else "",
+        class_id=entry.class_id,
+        class_name=cosem_class.name if cosem_class else "",
+        version=entry.version,
+        history=entry.class_id == PROFILE_GENERIC,
+        attributes={index: _shown(right, "r", "w") for index, right in entry.attributes.items()},
+        methods={index: _shown(right & ~AccessRight.WRITE, "x", "") for index, right in entry.methods.items()},
+    )
+
+
+def _shown(right: AccessRight, first: str, second: str) -> str:
+    """r, w, rw or x, with a star where the request must be protected; none."""
+    letters = (first if right & INVOKE else "") + (second if right & AccessRight.WRITE else "")
+    return (letters + ("*" if right & _PROTECTED else "")) or "none"
