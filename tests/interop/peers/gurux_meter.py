@@ -1,0 +1,435 @@
+"""A small meter on the pip package gurux_dlms, run as a process of its own: `gurux_meter.py --framing hdlc --auth lls`.
+
+Framing, sequence numbers and check sequences, the parsing of AARQ and of selective access, and the encoding of every
+value are Gurux's; the services are written here, because the package's server does not run (see README.md). It prints
+`READY PORT` and serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import io
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_dlms._GXAPDU import _GXAPDU
+from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, RequestTypes
+from gurux_dlms.GXCiphering import GXCiphering
+from gurux_dlms.GXDLMS import GXDLMS
+from gurux_dlms.GXDLMSSettings import GXDLMSSettings
+from gurux_dlms.internal._GXCommon import _GXCommon
+from gurux_dlms.internal._GXDataInfo import _GXDataInfo
+
+PASSWORD = b"12345678"
+FIRST_ROW = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - the meter's clock tells no deviation
+PERIOD = 900
+REGISTERS = {
+    "1.0.1.8.0.255": (1234567, 0, 30),
+    "1.0.2.8.0.255": (4321, 1, 30),
+    "1.0.32.7.0.255": (2302, -1, 35),
+    "1.0.31.7.0.255": (999, -2, 33),
+    "1.0.14.7.0.255": (5001, -2, 44),
+}
+"""value, scaler, unit"""
+LOGICAL_DEVICE_NAME = b"GRX1234567890123"
+
+DENIED, UNDEFINED, TYPE_UNMATCHED, OTHER = 3, 4, 12, 250
+Answer = bytes | int
+"""Encoded data, or a data-access-result."""
+
+
+def encode(kind: DataType, value: Any) -> bytes:
+    """One value by Gurux's encoder."""
+    buffer = GXByteBuffer()
+    _GXCommon.setData(None, buffer, kind, value)
+    return bytes(buffer.array())
+
+
+def count(number: int) -> bytes:
+    buffer = GXByteBuffer()
+    _GXCommon.setObjectCount(number, buffer)
+    return bytes(buffer.array())
+
+
+def sequence(tag: DataType, items: Iterable[bytes]) -> bytes:
+    items = list(items)
+    return bytes([tag]) + count(len(items)) + b"".join(items)
+
+
+def octets(value: bytes) -> bytes:
+    return encode(DataType.OCTET_STRING, bytearray(value))
+
+
+def name_octets(name: str) -> bytes:
+    return bytes(int(part) for part in name.split("."))
+
+
+def date_time(moment: dt.datetime) -> bytes:
+    """Twelve octets without a deviation."""
+    head = moment.year.to_bytes(2, "big") + bytes([moment.month, moment.day, moment.isoweekday()])
+    return head + bytes([moment.hour, moment.minute, moment.second, 0, 0x80, 0, 0])
+
+
+class Meter:
+    """Objects and values, shared by all connections."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.offset = dt.timedelta()
+        self.closed = True
+        self.values = {name: row[0] for name, row in REGISTERS.items()}
+        self.texts = {
+            "0.0.42.0.0.255": LOGICAL_DEVICE_NAME,
+            "0.0.96.1.0.255": b"00012345",
+            "1.0.0.2.0.255": b"peer 1.0",
+        }
+        self.rows = [(FIRST_ROW + dt.timedelta(seconds=PERIOD * i), 1000 + i, 2000 - i) for i in range(options.rows)]
+        self.classes = {
+            **dict.fromkeys(self.texts, (1, 0, 2, 0)),
+            **dict.fromkeys(REGISTERS, (3, 0, 3, 1)),
+            "0.0.1.0.0.255": (8, 0, 9, 6),
+            "1.0.99.1.0.255": (7, 1, 8, 2),
+            "0.0.96.3.10.255": (70, 0, 4, 2),
+            "0.0.40.0.0.255": (15, 1, 9, 4),
+        }
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now() + self.offset  # noqa: DTZ005 - local time, as the clock of a meter shows it
+
+    def read(self, class_id: int, name: str, attribute: int, selector: int, parameters: Any) -> Answer:
+        if self.classes.get(name, (0,))[0] != class_id:
+            return UNDEFINED
+        if attribute == 1:
+            return octets(name_octets(name))
+        reader: Callable[..., Answer] = getattr(self, f"_class_{class_id}")
+        return reader(name, attribute, selector, parameters)
+
+    def _class_1(self, name: str, attribute: int, *_: Any) -> Answer:
+        return octets(self.texts[name]) if attribute == 2 else UNDEFINED
+
+    def _class_3(self, name: str, attribute: int, *_: Any) -> Answer:
+        _, scaler, unit = REGISTERS[name]
+        if attribute == 2:
+            return encode(DataType.UINT32, self.values[name])
+        if attribute == 3:
+            return sequence(DataType.STRUCTURE, [encode(DataType.INT8, scaler), encode(DataType.ENUM, unit)])
+        return UNDEFINED
+
+    def _class_8(self, _name: str, attribute: int, *_: Any) -> Answer:
+        return octets(date_time(self.now())) if attribute == 2 else UNDEFINED
+
+    def _class_70(self, _name: str, attribute: int, *_: Any) -> Answer:
+        shown = {
+            2: encode(DataType.BOOLEAN, self.closed),
+            3: encode(DataType.ENUM, int(self.closed)),
+            4: encode(DataType.ENUM, 4),
+        }
+        return shown.get(attribute, UNDEFINED)
+
+    def _class_15(self, _name: str, attribute: int, *_: Any) -> Answer:
+        if attribute != 2:
+            return UNDEFINED
+        return sequence(DataType.ARRAY, [self._listed(name, *row) for name, row in self.classes.items()])
+
+    @staticmethod
+    def _listed(name: str, class_id: int, version: int, attributes: int, methods: int) -> bytes:
+        attribute_rights = [
+            sequence(
+                DataType.STRUCTURE, [encode(DataType.INT8, i + 1), encode(DataType.ENUM, 1 + 2 * (i == 1)), b"\x00"]
+            )
+            for i in range(attributes)
+        ]
+        method_rights = [
+            sequence(DataType.STRUCTURE, [encode(DataType.INT8, i + 1), encode(DataType.ENUM, 1)])
+            for i in range(methods)
+        ]
+        rights = [sequence(DataType.ARRAY, attribute_rights), sequence(DataType.ARRAY, method_rights)]
+        head = [encode(DataType.UINT16, class_id), encode(DataType.UINT8, version), octets(name_octets(name))]
+        return sequence(DataType.STRUCTURE, [*head, sequence(DataType.STRUCTURE, rights)])
+
+    def _class_7(self, _name: str, attribute: int, selector: int, parameters: Any) -> Answer:
+        if attribute == 2:
+            return self._buffer(selector, parameters)
+        columns = [(8, "0.0.1.0.0.255"), (3, "1.0.1.8.0.255"), (3, "1.0.2.8.0.255")]
+        captured = [
+            sequence(
+                DataType.STRUCTURE,
+                [
+                    encode(DataType.UINT16, class_id),
+                    octets(name_octets(name)),
+                    encode(DataType.INT8, 2),
+                    encode(DataType.UINT16, 0),
+                ],
+            )
+            for class_id, name in columns
+        ]
+        shown = {
+            3: sequence(DataType.ARRAY, captured),
+            4: encode(DataType.UINT32, PERIOD),
+            5: encode(DataType.ENUM, 1),
+            7: encode(DataType.UINT32, len(self.rows)),
+            8: encode(DataType.UINT32, len(self.rows)),
+        }
+        return shown.get(attribute, UNDEFINED)
+
+    def _buffer(self, selector: int, parameters: Any) -> Answer:
+        rows: Sequence[tuple[Any, ...]] = self.rows
+        if selector in self.options.refuse_selectors:
+            return TYPE_UNMATCHED
+        if selector == 1:
+            first, last = (bytes(parameters[at])[:8] for at in (1, 2))
+            # year, month, day and time without the weekday, as numbers in the order of their weight
+            keys = [(octet[:4], octet[5:8]) for octet in (first, last)]
+            rows = [row for row in rows if keys[0] <= (date_time(row[0])[:4], date_time(row[0])[5:8]) <= keys[1]]
+        elif selector == 2:
+            rows = rows[int(parameters[0]) - 1 : int(parameters[1]) or None]
+        return sequence(
+            DataType.ARRAY,
+            [
+                sequence(
+                    DataType.STRUCTURE,
+                    [octets(date_time(row[0])), *(encode(DataType.UINT32, value) for value in row[1:])],
+                )
+                for row in rows
+            ],
+        )
+
+    def write(self, class_id: int, name: str, attribute: int, value: Any) -> int:
+        if (class_id, attribute) == (8, 2):
+            year, (month, day, _, hour, minute, second) = int.from_bytes(value[:2], "big"), value[2:8]
+            self.offset += dt.datetime(year, month, day, hour, minute, second) - self.now()  # noqa: DTZ001 - ditto
+        elif (class_id, attribute) == (1, 2) and name in self.texts:
+            self.texts[name] = bytes(value)
+        else:
+            return DENIED
+        return 0
+
+    def invoke(self, class_id: int, method: int) -> int:
+        if class_id != 70:
+            return DENIED
+        self.closed = method == 2
+        return 0
+
+
+class Association:
+    """One connection: settings of Gurux, and the services."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.options = meter.options
+        self.settings = GXDLMSSettings(True, None)  # noqa: FBT003 - a server
+        self.settings.setUseLogicalNameReferencing(True)
+        hdlc = self.options.framing == "hdlc"
+        self.settings.interfaceType = InterfaceType.HDLC if hdlc else InterfaceType.WRAPPER
+        self.settings.cipher = GXCiphering(bytearray(b"GRX00001"))
+        self.open = False
+        self.rest = b""
+        self.block = 0
+
+    def answer(self, apdu: bytes) -> bytes:
+        tag = apdu[0]
+        if tag == 0x60:
+            return self._associate(apdu)
+        if tag == 0x62:
+            self.open = False
+            return b"\x63\x03\x80\x01\x00"
+        services = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}
+        if not self.open or tag not in services:
+            return b"\xd8\x01\x01"
+        return services[tag](apdu)
+
+    def _associate(self, apdu: bytes) -> bytes:
+        buffer = GXByteBuffer()
+        buffer.set(bytearray(apdu))
+        settings = self.settings
+        settings.authentication, settings.password = Authentication.NONE, None
+        settings.proposedConformance = (
+            Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+            | Conformance.GET
+            | Conformance.SET
+            | Conformance.SELECTIVE_ACCESS
+            | Conformance.ACTION
+            | Conformance.MULTIPLE_REFERENCES
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            _GXAPDU.parsePDU(settings, settings.cipher, buffer, None)
+        good = settings.authentication == Authentication.NONE
+        if self.options.auth == "lls":
+            good = settings.authentication == Authentication.LOW and bytes(settings.password or b"") == PASSWORD
+        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01\x01"
+        self.open = good
+        if not good:
+            body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
+            return b"\x61" + bytes([len(body)]) + body
+        conformance = int(settings.negotiatedConformance)
+        bits = sum(1 << (23 - bit) for bit in range(24) if conformance & 1 << bit)
+        initiate = b"\x08\x00\x06\x5f\x1f\x04\x00" + bits.to_bytes(3, "big")
+        initiate += self.options.max_pdu.to_bytes(2, "big") + b"\x00\x07"
+        body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01\x00"
+        body += b"\xbe" + bytes([2 + len(initiate)]) + b"\x04" + bytes([len(initiate)]) + initiate
+        return b"\x61" + bytes([len(body)]) + body
+
+    def _target(self, raw: bytes) -> tuple[int, str, int]:
+        return int.from_bytes(raw[:2], "big"), ".".join(map(str, raw[2:8])), raw[8]
+
+    def _data(self, raw: bytes) -> tuple[Any, int]:
+        buffer = GXByteBuffer()
+        buffer.set(bytearray(raw))
+        return _GXCommon.getData(self.settings, buffer, _GXDataInfo()), buffer.position
+
+    def _one(self, raw: bytes) -> tuple[Answer, bytes]:
+        """The answer to an attribute descriptor with its selection, and the octets after them."""
+        target, selected, rest = self._target(raw), raw[9], raw[10:]
+        selector, parameters = 0, None
+        if selected:
+            selector = rest[0]
+            parameters, size = self._data(rest[1:])
+            rest = rest[1 + size :]
+        return self.meter.read(*target, selector, parameters), rest
+
+    def _get(self, apdu: bytes) -> bytes:
+        kind, invoke, rest = apdu[1], apdu[2:3], apdu[3:]
+        if kind == 2:
+            return self._next_block(invoke, int.from_bytes(rest, "big"))
+        if kind == 3 and self.options.refuse_lists:
+            return b"\xd8\x01\x02"
+        if kind == 3:
+            number, rest = rest[0], rest[1:]
+            body = bytes([number])
+            for _ in range(number):
+                found, rest = self._one(rest)
+                body += b"\x00" + found if isinstance(found, bytes) else bytes([1, found])
+            whole = b"\xc4\x03" + invoke + body
+        else:
+            found, _ = self._one(rest)
+            if isinstance(found, int):
+                return b"\xc4\x01" + invoke + bytes([1, found])
+            body, whole = found, b"\xc4\x01" + invoke + b"\x00" + found
+        if len(whole) <= min(self.options.max_pdu, self.settings.maxPduSize or 0xFFFF):
+            return whole
+        self.rest, self.block = body, 0
+        return self._next_block(invoke, 0)
+
+    def _next_block(self, invoke: bytes, number: int) -> bytes:
+        if not self.rest or number != self.block:
+            return b"\xc4\x02" + invoke + b"\x01" + number.to_bytes(4, "big") + b"\x01\x13"
+        room = self.options.max_pdu - 16
+        part, self.rest = self.rest[:room], self.rest[room:]
+        self.block += 1
+        head = b"\xc4\x02" + invoke + bytes([not self.rest]) + self.block.to_bytes(4, "big")
+        return head + b"\x00" + count(len(part)) + part
+
+    def _set(self, apdu: bytes) -> bytes:
+        value, _ = self._data(apdu[13:])
+        return b"\xc5\x01" + apdu[2:3] + bytes([self.meter.write(*self._target(apdu[3:12]), value)])
+
+    def _action(self, apdu: bytes) -> bytes:
+        class_id, _, method = self._target(apdu[3:12])
+        return b"\xc7\x01" + apdu[2:3] + bytes([self.meter.invoke(class_id, method), 0])
+
+
+class Connection:
+    """One socket with the framing of Gurux."""
+
+    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+        self.sock = sock
+        self.association = Association(meter)
+        self.settings = self.association.settings
+        self.waiting = b""
+        self.reply = GXReplyData()
+        self.segments = b""
+        self.left = GXByteBuffer()
+
+    def run(self) -> None:
+        take = self._take_hdlc if self.association.options.framing == "hdlc" else self._take_wrapper
+        while data := self.sock.recv(0x10000):
+            self.waiting += data
+            while (out := take()) is not None:
+                self.sock.sendall(out)
+
+    def _take_wrapper(self) -> bytes | None:
+        size = 8 + int.from_bytes(self.waiting[6:8], "big")
+        if len(self.waiting) < max(size, 8):
+            return None
+        frame, self.waiting = self.waiting[:size], self.waiting[size:]
+        self.settings.clientAddress = int.from_bytes(frame[2:4], "big")
+        self.settings.serverAddress = int.from_bytes(frame[4:6], "big")
+        buffer = GXByteBuffer()
+        buffer.set(bytearray(self.association.answer(frame[8:])))
+        return bytes(GXDLMS.getWrapperFrame(self.settings, 0, buffer))
+
+    def _take_hdlc(self) -> bytes | None:
+        waiting = self.waiting.lstrip(b"\x7e")
+        if len(waiting) < 2:
+            return None
+        length = int.from_bytes(waiting[:2], "big") & 0x7FF
+        if len(waiting) <= length:
+            return None
+        self.waiting = waiting[length:]
+        frame = GXByteBuffer()
+        frame.set(bytearray(b"\x7e" + waiting[:length] + b"\x7e"))
+        with contextlib.redirect_stdout(io.StringIO()):
+            control = GXDLMS.getHdlcData(True, self.settings, frame, self.reply, None)  # noqa: FBT003 - a server
+        end = length - 1
+        information = bytes(frame.subArray(frame.position, max(end - frame.position, 0)))
+        out = self._hdlc_answer(control, information, more=bool(self.reply.moreData & RequestTypes.FRAME))
+        self.reply.clear()
+        return bytes(out)
+
+    def _hdlc_answer(self, control: int, information: bytes, *, more: bool) -> bytes:
+        settings = self.settings
+        if control == 0x93:
+            self.segments, self.left, self.association.open = b"", GXByteBuffer(), False
+            limits = b"\x05\x02\x01\x00\x06\x02\x01\x00\x07\x04\x00\x00\x00\x01\x08\x04\x00\x00\x00\x01"
+            settings.hdlc.maxInfoTX = settings.hdlc.maxInfoRX = 128
+            buffer = GXByteBuffer()
+            if information:
+                buffer.set(bytearray(information))
+                GXDLMS.parseSnrmUaResponse(buffer, settings.hdlc)
+            buffer = GXByteBuffer()
+            buffer.set(bytearray(b"\x81\x80" + bytes([len(limits)]) + limits))
+            return bytes(GXDLMS.getHdlcFrame(settings, 0x73, buffer))
+        if control == 0x53:
+            return bytes(GXDLMS.getHdlcFrame(settings, 0x73, None))
+        if control & 1:  # receive ready: the rest of an answer
+            return bytes(GXDLMS.getHdlcFrame(settings, settings.getNextSend(False), self.left))  # noqa: FBT003 - no first
+        self.segments += information
+        if more:
+            return bytes(GXDLMS.getHdlcFrame(settings, settings.getReceiverReady(), None))
+        apdu, self.segments = self.segments, b""
+        self.left = GXByteBuffer()
+        self.left.set(bytearray(b"\xe6\xe7\x00" + self.association.answer(apdu)))
+        return bytes(GXDLMS.getHdlcFrame(settings, 0, self.left))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper")
+    parser.add_argument("--auth", choices=("none", "lls"), default="none")
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--max-pdu", type=int, default=0xFFFF)
+    parser.add_argument("--refuse-lists", action="store_true", help="answer GET with list by an exception")
+    parser.add_argument("--refuse-selectors", type=int, nargs="*", default=[], help="selective access that is refused")
+    meter = Meter(parser.parse_args())
+    listener = socket.create_server(("127.0.0.1", 0))
+    sys.stdout.write(f"READY {listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+
+    def serve(sock: socket.socket) -> None:
+        with sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Connection(sock, meter).run()
+
+    while True:
+        sock, _ = listener.accept()
+        threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The DLMS driver reads, browses and commands a meter made of another stack, over wrapper and HDLC, with and without LLS."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from headend.drivers.base import Session
+from headend.drivers.dlms import driver
+from headend.errors import AuthenticationFailed, ObjectUndefined
+from headend.model.job import Command, CommandKind, Verdict
+from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
+from headend.model.objects import HistoryRequest, ObjectEntry, ReadPlan
+from headend.model.reading import to_millis
+from headend.transport.open import open_link
+
+pytestmark = pytest.mark.peers
+
+SCRIPT = Path(__file__).parent / "peers" / "gurux_meter.py"
+PROFILE = driver.parse_ref("7/1-0:99.1.0.255/2")
+START = to_millis(datetime(2024, 1, 1, tzinfo=UTC))
+PERIOD = 900_000
+Open = Callable[..., Awaitable[Session]]
+
+
+@pytest.fixture(scope="module")
+def start_meter(peers_python: str) -> Iterator[Callable[..., int]]:
+    """Starts a meter with some options, once for all tests that do not change it; returns its port."""
+    processes: dict[tuple[str, ...], tuple[subprocess.Popen[str], int]] = {}
+
+    def start(*options: str) -> int:
+        if options not in processes:
+            process = subprocess.Popen([peers_python, str(SCRIPT), *options], stdout=subprocess.PIPE, text=True)
+            assert process.stdout is not None
+            processes[options] = process, int(process.stdout.readline().split()[1])
+        return processes[options][1]
+
+    yield start
+    for process, _ in processes.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+async def open_session(start_meter: Callable[..., int]) -> AsyncIterator[Open]:
+    sessions: list[Session] = []
+
+    async def open_one(*options: str, framing: str = "wrapper", secret: bytes = b"", **params: str) -> Session:
+        endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=start_meter("--framing", framing, *options))
+        meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
+        link = await open_link(endpoint, 5)
+        try:
+            session = await driver.attach(link, meter, None, {"secret": Secret(secret)} if secret else {})
+        except BaseException:
+            link.abort()
+            raise
+        sessions.append(session)
+        return session
+
+    yield open_one
+    for session in sessions:
+        await session.aclose()
+
+
+def plan(*refs: str) -> ReadPlan:
+    return ReadPlan(entries=tuple(ObjectEntry(ref=driver.parse_ref(ref), scaler=None) for ref in refs))
+
+
+REGISTERS = plan(
+    "3/1-0:1.8.0.255",
+    "3/1-0:2.8.0.255",
+    "3/1-0:32.7.0.255",
+    "1/0-0:42.0.0.255",
+    "3/1-0:9.9.9.255",
+    "70/0-0:96.3.10.255",
+)
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize(("auth", "secret"), [("none", b""), ("lls", b"12345678")])
+@pytest.mark.parametrize("options", [(), ("--refuse-lists",), ("--max-pdu", "64")])
+async def test_reading(open_session: Open, framing: str, auth: str, secret: bytes, options: tuple[str, ...]) -> None:
+    session = await open_session("--auth", auth, *options, framing=framing, secret=secret, auth=auth)
+    for _ in range(20):  # more often than there are invoke ids
+        result = await session.read(REGISTERS)
+        assert list(result.values) == [1234567, 4321, 2302, b"GRX1234567890123", None, True]
+        assert {index: type(error) for index, error in result.errors.items()} == {4: ObjectUndefined}
+        assert result.exponents is not None
+        assert result.units is not None
+        assert list(result.exponents)[:3] == [0, 1, -1]
+        assert list(result.units)[:3] == ["Wh", "Wh", "V"]
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_identity_and_object_list(open_session: Open, framing: str) -> None:
+    session = await open_session("--max-pdu", "128", framing=framing)
+    identity = await session.identify()
+    assert (identity.serial, identity.manufacturer, identity.firmware) == ("00012345", "GRX", "peer 1.0")
+    assert identity.logical_device_name == "GRX1234567890123"
+    listed = {info.ref.address: info for info in await session.objects()}
+    assert len(listed) == 12
+    register = listed["3/1-0:1.8.0.255/2"]
+    assert register.quantity == "active_energy_import_total"
+    assert register.attributes == {1: "r", 2: "rw", 3: "r"}
+    assert register.methods == {1: "x"}
+    assert listed["7/1-0:99.1.0.255/2"].history
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize(
+    "options", [(), ("--refuse-selectors", "1"), ("--refuse-selectors", "1", "2"), ("--max-pdu", "300")]
+)
+async def test_load_profile_by_time(open_session: Open, framing: str, options: tuple[str, ...]) -> None:
+    session = await open_session(*options, framing=framing)
+    request = HistoryRequest(ref=PROFILE, start=START + 100 * PERIOD, end=START + 140 * PERIOD)
+    blocks = [block async for block in session.read_history(request)]
+    assert [at for block in blocks for at in block.times] == [START + i * PERIOD for i in range(100, 140)]
+    assert [row for block in blocks for row in block.rows] == [(1000 + i, 2000 - i) for i in range(100, 140)]
+    columns = blocks[0].columns
+    assert [column.quantity for column in columns] == ["active_energy_import_total", "active_energy_export_total"]
+    assert [(column.unit, column.exponent) for column in columns] == [("Wh", 0), ("Wh", 1)]
+    empty = HistoryRequest(ref=PROFILE, start=START - 10 * PERIOD, end=START)
+    assert [block async for block in session.read_history(empty)] == []
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_load_profile_by_entry_and_whole(open_session: Open, framing: str) -> None:
+    session = await open_session("--max-pdu", "512", framing=framing)
+    request = HistoryRequest(ref=PROFILE, first_entry=3, last_entry=5)
+    rows = [row async for block in session.read_history(request) for row in block.rows]
+    assert rows == [(1002, 1998), (1003, 1997), (1004, 1996)]
+    blocks = [block async for block in session.read_history(HistoryRequest(ref=PROFILE))]
+    assert len(blocks) > 10
+    assert sum(len(block.rows) for block in blocks) == 400
+    # giving up half way leaves the session as it was
+    async for _ in session.read_history(HistoryRequest(ref=PROFILE)):
+        break
+    assert (await session.read(REGISTERS)).values[0] == 1234567
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_commands(open_session: Open, framing: str) -> None:
+    session = await open_session("--rows", "1", framing=framing)  # a meter of its own
+    relay = plan("70/0-0:96.3.10.255")
+    for kind, closed in [(CommandKind.DISCONNECT, False), (CommandKind.RECONNECT, True)]:
+        outcome = await session.execute(Command(kind=kind))
+        assert (outcome.verdict, outcome.observed) == (Verdict.CONFIRMED, closed)
+        assert (await session.read(relay)).values == [closed]
+    at = to_millis(datetime(2030, 5, 6, 7, 8, 9, tzinfo=UTC))
+    outcome = await session.execute(Command(kind=CommandKind.SET_CLOCK, params={"at": at}))
+    assert outcome.verdict is Verdict.CONFIRMED
+    assert str(outcome.observed).startswith("2030-05-06 07:08:")
+    write = Command(kind=CommandKind.WRITE, params={"ref": "1/0-0:96.1.0.255/2", "value": "00099"})
+    assert (await session.execute(write)).verdict is Verdict.CONFIRMED
+    refused = Command(kind=CommandKind.WRITE, params={"ref": "3/1-0:1.8.0.255/2", "value": 1})
+    assert (await session.execute(refused)).verdict is Verdict.REFUSED
+    invoked = Command(kind=CommandKind.INVOKE, params={"ref": "70/0-0:96.3.10.255/1"})
+    assert (await session.execute(invoked)).verdict is Verdict.CONFIRMED
+    assert (await session.read(relay)).values == [False]
+
+
+async def test_a_wrong_password(open_session: Open) -> None:
+    with pytest.raises(AuthenticationFailed, match="authentication-failure"):
+        await open_session("--auth", "lls", secret=b"87654321", auth="lls")
