@@ -43,9 +43,10 @@ class Table:
     def wrong(self, key: str, expected: str) -> ConfigError:
         """The error that a key is missing or is not as expected."""
         got = f"got {self.values[key]!r}" if key in self.values else "it is missing"
-        return self._error(key, f"expected {expected}, {got}")
+        return self.error(key, f"expected {expected}, {got}")
 
-    def _error(self, key: str, message: str) -> ConfigError:
+    def error(self, key: str, message: str) -> ConfigError:
+        """The error that a key is wrong, which does not show its value."""
         origin, text, table, index = self._place
         return ConfigError(f"{origin}:{line_of(text, table, index, key)}: [{table}] {key}: {message}")
 
@@ -62,4 +63,4 @@ class Table:
         """Raise ConfigError for a key that is none of these; its value, which may be a secret misspelt, is not shown."""
         for key in self.values:
             if key not in keys:
-                raise self._error(key, "expected one of " + ", ".join(sorted(keys)))
+                raise self.error(key, "expected one of " + ", ".join(sorted(keys)))
