@@ -47,8 +47,8 @@ class _JumpingSelector(selectors.SelectSelector):
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None or self.threads:
-            return super().select(timeout if not self.threads else None)
+        if timeout is None or (self.threads and timeout > 0):
+            return super().select(None)
         ready = super().select(0)
         if not ready:
             self.now += timeout

@@ -170,16 +170,28 @@ class Bus:
         """How full the fullest BLOCK subscription is; from 1.0 on no work that brings more may be started."""
         return max((each.size / each.maxsize for each in self._blocking), default=0.0)
 
+    def has_room(self) -> bool:
+        """True while the pressure is below 1.0; for those who ask before every read."""
+        for each in self._blocking:  # noqa: SIM110 - a generator would cost twice as much
+            if each.size >= each.maxsize:
+                return False
+        return True
+
     async def room(self) -> None:
         """Wait until the pressure is below 1.0."""
-        while self.pressure() >= 1.0:
+        while not self.has_room():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting_for_room.append(waiter)
+            self.tell_room(waiter)
             await waiter
+
+    def tell_room(self, waiter: asyncio.Future[None]) -> None:
+        """Complete a Future, unless it is done by then, as soon as the pressure falls below 1.0."""
+        self._waiting_for_room.append(waiter)
+        self.relieve()
 
     def relieve(self) -> None:
         """Something was taken from a BLOCK subscription; for subscriptions."""
-        if self._waiting_for_room and self.pressure() < 1.0:
+        if self._waiting_for_room and self.has_room():
             waiting, self._waiting_for_room = self._waiting_for_room, []
             for waiter in waiting:
                 if not waiter.done():

@@ -53,6 +53,7 @@ class Writer:
         self._clock = clock
         self._queue = bus.subscribe("writer", ReadingBatch, maxsize=queue_readings, overflow=BLOCK, weigh=_weigh)
         self._full = False
+        self._in_hand = 0
         self._closing = asyncio.Event()
 
     async def run(self) -> None:
@@ -64,8 +65,10 @@ class Writer:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as thread:
             while batches := await self._queue.take(BATCH_READINGS, LINGER_SECONDS):
+                self._in_hand = sum(map(_weigh, batches))
                 await self._store(loop, thread, batches)
-                telemetry.WRITER_QUEUE.set(self._queue.size)
+                self._in_hand = 0
+                telemetry.WRITER_QUEUE.set(self.waiting)
 
     def close(self) -> None:
         """Take nothing more off the bus; `run` flushes and returns."""
@@ -74,8 +77,8 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """Weight of what is not yet given to the database."""
-        return self._queue.size
+        """Weight of what the database has not acknowledged."""
+        return self._queue.size + self._in_hand
 
     async def _store(
         self, loop: asyncio.AbstractEventLoop, thread: ThreadPoolExecutor, batches: list[ReadingBatch]
@@ -88,6 +91,7 @@ class Writer:
                 await loop.run_in_executor(thread, self._write, batches)
             except StorageError as error:
                 self._report_full(error)
+                telemetry.WRITER_QUEUE.set(self.waiting)
                 if last:
                     raise
                 await self._wait(delay)

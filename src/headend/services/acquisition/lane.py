@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias, TypeVar
 
@@ -73,6 +73,14 @@ class Pace:
         return max(0.0, self._next - now)
 
 
+@dataclass(slots=True)
+class Octets:
+    """What went over all lanes since somebody asked."""
+
+    received: int = 0
+    sent: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """All that a lane needs to reach meters."""
@@ -91,6 +99,7 @@ class Access:
     """of opening links"""
     connect_timeout: float
     request_timeout: float
+    octets: Octets = field(default_factory=Octets)
 
 
 class Unit:
@@ -175,17 +184,39 @@ class Lane:
         self._unit = unit
         self._expired = False
         self.deadline = deadline
-        sweeper = self._access.sweeper
-        sweeper.add(self)
+        state = unit.state
+        access = self._access
+        access.sweeper.add(self)
         try:
             self._admit(unit, priority)
-            return await self._attempt(unit, work, repeat)
+            while True:
+                proven = False
+                try:
+                    session = unit.session
+                    if session is None or not session.sound:
+                        session = await self._open(unit)
+                    else:
+                        proven = unit.proven
+                        if self.line is not None and self.line.active is not unit.port:
+                            self._take_turn(unit)
+                    result = await work(session)
+                except HeadendError as error:
+                    if not await self._mend(unit, error, repeat=repeat, proven=proven):
+                        raise
+                    repeat = False
+                else:
+                    unit.proven = True
+                    self._count(unit)
+                    if state.circuit.error is not None:
+                        state.circuit.succeeded()
+                    access.roster.succeeded(state)
+                    return result
         except HeadendError:
             raise
         except Exception as error:
             # A driver with a bug in it must not take the other meters with it.
             self._abandon(unit)
-            log.exception("driver failed", meter=unit.state.meter.id)
+            log.exception("driver failed", meter=state.meter.id)
             failure = LocalProtocolError(f"the driver failed with {type(error).__name__}")
             self._record(unit, failure, sound=False)
             raise failure from error
@@ -193,10 +224,13 @@ class Lane:
             self._abandon(unit)
             raise
         finally:
-            sweeper.discard(self)
+            access.sweeper.discard(self)
             self.deadline = NEVER
             self._unit = None
-            self._pass_on()
+            if self._waiting:
+                self._pass_on()
+            else:
+                self._busy = False
 
     def expire(self) -> None:
         """The job at work has passed its deadline: take the link away from under it."""
@@ -292,40 +326,22 @@ class Lane:
             if refusal is not None:
                 raise refusal
 
-    async def _attempt(self, unit: Unit, work: Work[T], repeat: bool) -> T:  # noqa: FBT001 - passed through from `run`
-        state = unit.state
-        while True:
-            proven = False
-            try:
-                session = unit.session
-                if session is None or not session.sound:
-                    session = await self._open(unit)
-                else:
-                    self._take_turn(unit)
-                    proven = unit.proven
-                result = await work(session)
-            except HeadendError as error:
-                self._count(unit)
-                sound = unit.session is not None and unit.session.sound
-                if not sound:
-                    await self._discard(unit, error)
-                if repeat and error.retryable and (proven or sound) and not self._expired and not unit.removed:
-                    repeat = False
-                    if sound:
-                        await asyncio.sleep(BUSY_PAUSE_SECONDS)
-                    continue
-                if self._expired and not isinstance(error, LinkTimeout):
-                    late = LinkTimeout(f"{state.meter.id} had not finished at the deadline")
-                    self._record(unit, late, sound=sound)
-                    raise late from error
-                self._record(unit, error, sound=sound)
-                raise
-            unit.proven = True
-            self._count(unit)
-            if state.circuit.error is not None:
-                state.circuit.succeeded()
-            self._access.roster.succeeded(state)
-            return result
+    async def _mend(self, unit: Unit, error: HeadendError, *, repeat: bool, proven: bool) -> bool:
+        """Deal with a failure: True when the job may be tried again, else the failure is recorded."""
+        self._count(unit)
+        sound = unit.session is not None and unit.session.sound
+        if not sound:
+            await self._discard(unit, error)
+        if repeat and error.retryable and (proven or sound) and not self._expired and not unit.removed:
+            if sound:
+                await asyncio.sleep(BUSY_PAUSE_SECONDS)
+            return True
+        if self._expired and not isinstance(error, LinkTimeout):
+            late = LinkTimeout(f"{unit.state.meter.id} had not finished at the deadline")
+            self._record(unit, late, sound=sound)
+            raise late from error
+        self._record(unit, error, sound=sound)
+        return False
 
     async def _open(self, unit: Unit) -> Session:
         """Open a session, on the link that there is or on a new one."""
@@ -402,9 +418,11 @@ class Lane:
         """Put the octets since the last count down to this meter."""
         line = self.line
         if line is not None:
-            link = line.link
-            octets_in, octets_out = link.octets_in, link.octets_out
-            unit.state.octets_in += octets_in - line.seen_in
-            unit.state.octets_out += octets_out - line.seen_out
-            line.seen_in = octets_in
-            line.seen_out = octets_out
+            link, state, octets = line.link, unit.state, self._access.octets
+            received, sent = link.octets_in - line.seen_in, link.octets_out - line.seen_out
+            line.seen_in += received
+            line.seen_out += sent
+            state.octets_in += received
+            state.octets_out += sent
+            octets.received += received
+            octets.sent += sent

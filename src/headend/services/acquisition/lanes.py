@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+from headend import telemetry
 from headend.drivers.base import Driver, Secrets
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
@@ -102,6 +103,13 @@ class Lanes:
         for lane in self._lanes.values():
             if lane.line is not None:
                 lane.line.drop()
+
+    def report(self) -> None:
+        """Count the octets since the last report; the poller calls it every second."""
+        octets = self._access.octets
+        telemetry.LINK_OCTETS.labels("in").inc(octets.received)
+        telemetry.LINK_OCTETS.labels("out").inc(octets.sent)
+        octets.received = octets.sent = 0
 
     def _follow(self, meter_id: str, _state: MeterState | None) -> None:
         """A meter was added, changed or removed: what was known of it is closed, the next job begins anew."""

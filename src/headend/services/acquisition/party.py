@@ -112,6 +112,9 @@ class Port:
             self._line.receiver = receiver
         if buffered:
             receiver.data_received(buffered)
+        if not self.is_open:
+            self.receiver = None
+            receiver.link_lost(LinkClosed(f"the link to {self.peer} is closed"))
 
     def write(self, data: bytes) -> None:
         """Send octets, unless the port is closed."""

@@ -33,6 +33,7 @@ from headend.services.roster import Clock, MeterState, Roster
 
 TICK_SECONDS: Final = 0.01
 """Meters that fall due within a tick are dispatched together."""
+REPORT_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 60.0
 """for one read of one meter, whatever number of requests it takes"""
 
@@ -50,14 +51,32 @@ class _Wire:
         self.waiting: deque[_Polled] = deque()
 
 
+class _Tally:
+    """What is counted of one protocol; reported once a second, because a counter with a lock costs as much as a heap."""
+
+    __slots__ = ("protocol", "reads_ok", "seconds")
+
+    def __init__(self, protocol: str) -> None:
+        self.protocol = protocol
+        self.reads_ok = 0
+        """since the last report"""
+        self.seconds = telemetry.READ_SECONDS.labels(protocol)
+
+    def report(self) -> None:
+        """Put it into the metric."""
+        if self.reads_ok:
+            telemetry.READS.labels(self.protocol, "ok").inc(self.reads_ok)
+            self.reads_ok = 0
+
+
 class _Polled:
     """One meter that is polled, with all that a read needs at hand."""
 
-    __slots__ = ("failed_with", "id", "protocol", "state", "unit", "wire", "work")
+    __slots__ = ("failed_with", "id", "state", "tally", "unit", "wire", "work")
 
-    def __init__(self, state: MeterState, work: Work[ReadingBatch], wire: _Wire) -> None:
+    def __init__(self, state: MeterState, work: Work[ReadingBatch], wire: _Wire, tally: _Tally) -> None:
         self.id = state.meter.id
-        self.protocol = state.meter.protocol
+        self.tally = tally
         self.state = state
         self.wire = wire
         self.work = work
@@ -93,8 +112,10 @@ class Poller:
         self._schedule = Schedule()
         self._polled: dict[str, _Polled] = {}
         self._wires: dict[str, _Wire] = {}
+        self._tallies: dict[str, _Tally] = {}
         self._workers = 0
         self._stopping = False
+        self._reporting: asyncio.TimerHandle | None = None
         self._wake: asyncio.Future[None] | None = None
         roster.follow(self._follow)
 
@@ -105,14 +126,19 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until `stop`; returns when the reads under way have ended."""
-        async with asyncio.TaskGroup() as workers:
-            while not self._stopping:
-                await self._bus.room()
-                now = self._loop.time()
-                for meter_id in self._schedule.pop_due(now, self._max_in_flight - self._workers):
-                    self._workers += 1
-                    workers.create_task(self._serve(meter_id), name="poll")
-                await self._pause(now)
+        self._reporting = self._loop.call_later(REPORT_SECONDS, self._report)
+        try:
+            async with asyncio.TaskGroup() as workers:
+                while not self._stopping:
+                    now = self._loop.time()
+                    room = self._max_in_flight - self._workers if self._bus.has_room() else 0
+                    for meter_id in self._schedule.pop_due(now, room):
+                        self._workers += 1
+                        workers.create_task(self._serve(meter_id), name="poll")
+                    await self._pause(now)
+        finally:
+            self._reporting.cancel()
+            self._count()
 
     def stop(self) -> None:
         """Begin no further read."""
@@ -139,9 +165,14 @@ class Poller:
     # the loop
 
     async def _pause(self, now: float) -> None:
-        """Sleep until the next meter is due, or something changed; a tick at least."""
+        """Sleep until the next meter is due and there is room to read it, or something changed."""
         wake = self._wake = self._loop.create_future()
-        due = NEVER if self._workers >= self._max_in_flight else self._schedule.next_due()
+        due = self._schedule.next_due()
+        if not self._bus.has_room():
+            due = NEVER
+            self._bus.tell_room(wake)
+        elif self._workers >= self._max_in_flight:
+            due = NEVER
         timer = None if due == NEVER else self._loop.call_at(max(due, now + TICK_SECONDS), self._rouse)
         try:
             if not self._stopping:
@@ -150,6 +181,16 @@ class Poller:
             self._wake = None
             if timer is not None:
                 timer.cancel()
+
+    def _report(self) -> None:
+        self._count()
+        self._reporting = self._loop.call_later(REPORT_SECONDS, self._report)
+
+    def _count(self) -> None:
+        """Put what was read since the last time into the metrics."""
+        for tally in self._tallies.values():
+            tally.report()
+        self._lanes.report()
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -162,11 +203,18 @@ class Poller:
             while meter_id is not None:
                 polled = self._polled.get(meter_id)
                 if polled is not None:
-                    if polled.wire.served:
-                        polled.wire.waiting.append(polled)
+                    wire = polled.wire
+                    if wire.served:
+                        wire.waiting.append(polled)
                     else:
-                        await self._serve_wire(polled)
-                if self._stopping or self._bus.pressure() >= 1.0:
+                        wire.served = True
+                        try:
+                            await self._read(polled)
+                            if wire.waiting:
+                                await self._read_waiting(wire)
+                        finally:
+                            wire.served = False
+                if self._stopping or not self._bus.has_room():
                     return
                 meter_id = schedule.pop(time())
         finally:
@@ -174,20 +222,14 @@ class Poller:
             if self._wake is not None:
                 self._rouse()
 
-    async def _serve_wire(self, polled: _Polled) -> None:
-        """Read a meter, and all that fell due behind it on the same wire meanwhile."""
-        wire = polled.wire
-        wire.served = True
-        try:
-            await self._read(polled)
-            while wire.waiting:
-                polled = wire.waiting.popleft()
-                if self._stopping or self._bus.pressure() >= 1.0:
-                    self._schedule.hurry(polled.id, self._loop.time())
-                else:
-                    await self._read(polled)
-        finally:
-            wire.served = False
+    async def _read_waiting(self, wire: _Wire) -> None:
+        """Read all meters that fell due behind another one on the same wire."""
+        while wire.waiting:
+            polled = wire.waiting.popleft()
+            if self._stopping or not self._bus.has_room():
+                self._schedule.hurry(polled.id, self._loop.time())
+            else:
+                await self._read(polled)
 
     async def _read(self, polled: _Polled) -> None:
         unit = polled.unit
@@ -207,12 +249,12 @@ class Poller:
         polled.state.reads_ok += 1
         polled.failed_with = ""
         self._bus.publish(batch)
-        telemetry.READS.labels(polled.protocol, "ok").inc()
-        telemetry.READ_SECONDS.labels(polled.protocol).observe(now - started)
+        polled.tally.reads_ok += 1
+        polled.tally.seconds.observe(now - started)
 
     def _failed(self, polled: _Polled, unit: Unit, error: HeadendError) -> None:
         """Try again later; a SecurityError is for somebody to mend first. Say so once."""
-        telemetry.READS.labels(polled.protocol, error.code).inc()
+        telemetry.READS.labels(polled.tally.protocol, error.code).inc()
         if unit.removed:
             return
         polled.state.reads_failed += 1
@@ -253,7 +295,10 @@ class Poller:
         if plan is not None:
             wire = self._wires.setdefault(state.meter.endpoint.wire, _Wire())
             wire.meters += 1
-            self._polled[meter_id] = _Polled(state, partial(_read_batch, meter_id, plan, self._clock), wire)
+            protocol = state.meter.protocol
+            tally = self._tallies.setdefault(protocol, _Tally(protocol))
+            work = partial(_read_batch, meter_id, plan, self._clock)
+            self._polled[meter_id] = _Polled(state, work, wire, tally)
             self._schedule.add(meter_id, state.meter.poll_seconds, self._loop.time())
             self._rouse()
 

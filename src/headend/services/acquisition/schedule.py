@@ -111,7 +111,8 @@ class Schedule:
         entry = self._entries.get(meter_id)
         if entry is not None:
             entry.failures = 0
-            self._push(meter_id, entry, next_slot(now, entry.period, entry.phase))
+            entry.due = due = next_slot(now, entry.period, entry.phase)
+            heappush(self._heap, (due, meter_id))
 
     def recovered(self, meter_id: str, now: float) -> None:
         """The meter was read outside the schedule: one that waits for a retry returns to its grid."""
