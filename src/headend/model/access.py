@@ -33,8 +33,11 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key of a machine, known by its name; the key itself is shown once, when it is made. `created_at` in milliseconds."""
+    """A key of a machine, known by its name; the key itself is shown once, when it is made. Times in milliseconds."""
 
     name: str
     role: Role
     created_at: int = 0
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    """to the minute"""

@@ -58,3 +58,22 @@ class Outcome:
     verdict: Verdict
     detail: str = ""
     observed: Value | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A command on its way. Times in milliseconds; `deadline` is when it expires if nobody has begun it by then.
+
+    `idempotency_key` is the caller's own name for the request, unique for its actor; empty where the caller gave none.
+    """
+
+    id: str
+    meter_id: str
+    command: Command
+    actor: str
+    created_at: int
+    deadline: int
+    idempotency_key: str = ""
+    state: JobState = JobState.QUEUED
+    updated_at: int = 0
+    outcome: Outcome | None = None
