@@ -26,12 +26,12 @@ from pathlib import Path
 from headend.model.reading import ReadingBatch, Source, Value
 from headend.storage import engine, readings
 from headend.storage.store import Store
-from headend.storage.values import DAY_MS, POINT_SHIFT
+from headend.storage.values import EPOCH_MS, POINT_SHIFT, QUARTER_MS
 
 METERS = 10_000
 QUANTITIES = ("active_energy_import", "voltage_l1", "current_l1", "active_power_import")
 START = 1_767_225_600_000
-SLOT_MS = 900_000
+SLOT_MS, DAY_MS = 900_000, 86_400_000
 GOOD = (0, 0, 0, 0)
 
 
@@ -104,7 +104,8 @@ def raw(path: Path, slots: list[list[ReadingBatch]], size: int, *, latest: bool)
             for n in range(4):
                 at, value = batch.measured_at[n], batch.values[n]
                 number = meter * 4 + n + 1
-                rows.append((at // DAY_MS, number << POINT_SHIFT | at % DAY_MS, value, 0))
+                quarter, millis = divmod(at - EPOCH_MS, QUARTER_MS)
+                rows.append((quarter, number << POINT_SHIFT | millis, value, 0))
                 news.append((number, at, at, value, 0))
         gc.collect()
         since = time.perf_counter()

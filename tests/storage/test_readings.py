@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import random
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -242,12 +244,67 @@ def plan(path: Path, query: str, parameters: Any) -> str:
     return text
 
 
-def test_queries_name_the_days_and_use_the_key(store: Store) -> None:
+def test_queries_name_the_quarters_and_use_the_key(store: Store) -> None:
     store.readings.write([batch(("e", NOON, 1))])
     span = plan(store.path, module._SPAN, (1, 2, 3, 4))
-    assert span == "SEARCH readings USING PRIMARY KEY (day=? AND point>? AND point<?)"
+    assert span == "SEARCH readings USING PRIMARY KEY (quarter=? AND point>? AND point<?)"
     given_values = dict.fromkeys(["first", "last", "base", "bucket", "skip", "start", "end"], 1)
     for query in (module._BUCKETS, module._COUNT):
         text = plan(store.path, query, given_values)
-        assert "SEARCH readings USING PRIMARY KEY (day=? AND point>? AND point<?)" in text
+        assert "SEARCH readings USING PRIMARY KEY (quarter=? AND point>? AND point<?)" in text
         assert "SCAN readings" not in text
+
+
+def poll(slot: int, meters: int) -> list[ReadingBatch]:
+    """A poll of every meter, a minute long: an energy in Wh, and three values with two, one and no decimals."""
+    chance = random.Random(slot)
+    batches = []
+    for number in range(meters):
+        at = NOON + slot * 15 * 60 * SECOND + number * 60 * SECOND // meters
+        watts = chance.randrange(4000)
+        batches.append(
+            batch(
+                ("active_energy_import", at, 10_000_000 + number * 37 + slot * 230),
+                ("current_l1", at, watts * 100 // 230 / 100),
+                ("voltage_l1", at, (2250 + chance.randrange(100)) / 10),
+                ("active_power_import", at, watts),
+                meter=f"meter-{number:05}",
+                received_at=at,
+            )
+        )
+    return batches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lag", "meters"), [(0, 10_000), (1500, 1000)])
+def test_polled_readings_take_25_octets_each(store: Store, lag: int, meters: int) -> None:
+    def size() -> int:
+        with store._database.read() as connection:
+            return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one()) * 4096
+
+    store.readings.write(poll(-1, meters))
+    empty = size()  # the meters themselves, which take what they take however much history there is
+    for slot in range(25):
+        late = [dataclasses.replace(one, received_at=one.received_at + lag) for one in poll(slot, meters)]
+        for first in range(0, meters, 250):
+            store.readings.write(late[first : first + 250])
+    assert store.readings.count() == 26 * 4 * meters
+    assert (size() - empty) / (25 * 4 * meters) <= 25
+
+
+@pytest.mark.slow
+def test_a_year_of_history_takes_25_octets_a_reading(store: Store) -> None:
+    slots = 365 * 96
+    for meter in range(5):
+        rows_of = [poll(slot, 1)[0] for slot in range(slots)]
+        for first in range(0, slots, 2880):
+            month = rows_of[first : first + 2880]
+            points = [
+                (q, one.measured_at[n], one.values[n]) for n, q in enumerate(month[0].quantities) for one in month
+            ]
+            store.readings.write(
+                [batch(*points, meter=f"m{meter}", received_at=NOON + 400 * DAY, source=Source.HISTORY)]
+            )
+    assert store.readings.count() == 5 * slots * 4
+    store.close()
+    assert store.path.stat().st_size / (5 * slots * 4) <= 25

@@ -101,7 +101,7 @@ def test_a_damaged_file_is_told_from_a_full_disk(tmp_path: Path) -> None:
         for page in range(20, path.stat().st_size // 4096):
             file.seek(page * 4096)
             file.write(b"\xff" * 100)
-    with Store.open(path, vault_key=None) as store, pytest.raises(StorageError) as caught:
+    with pytest.raises(StorageError, match="damaged") as caught, Store.open(path, vault_key=None) as store:
         store.readings.series("m1", "e", 0, 2**40)
     assert caught.value.reason == "damaged"
 
@@ -225,3 +225,10 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
                 assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         for left in tmp_path.iterdir():
             left.unlink()
+
+
+def test_half_a_character_in_a_name_is_the_callers_error(store: Store) -> None:
+    for call in (lambda: write(store, 0, meter="m\ud800"), lambda: store.meters.get("m\ud800")):
+        with pytest.raises(ConfigError, match="half of a character"):
+            call()
+    assert store.readings.count() == 0

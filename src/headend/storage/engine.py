@@ -107,6 +107,8 @@ class Database:
             raise _storage_error(self.path, error) from error
         except sa.exc.TimeoutError as error:
             raise StorageError(f"{self.path}: all connections are busy", reason="locked", hint="try again") from error
+        except UnicodeEncodeError as error:
+            raise ConfigError("a name holds half of a character (a lone surrogate)", hint="write it anew") from error
 
 
 def driver(connection: sa.Connection) -> sqlite3.Connection:

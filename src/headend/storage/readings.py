@@ -20,13 +20,14 @@ from headend.storage.engine import Database, driver
 from headend.storage.records import BucketColumns, LatestColumns, Receipt, SeriesColumns
 from headend.storage.values import (
     AGE_SHIFT,
-    DAY_MS,
+    EPOCH_MS,
     ESTIMATED,
     INLINE_AGE,
     INT64,
     MILLI,
     POINT_MASK,
     POINT_SHIFT,
+    QUARTER_MS,
     SOURCE_MASK,
     Stored,
     decode_quality,
@@ -38,39 +39,41 @@ from headend.storage.values import (
 PURGE_ROWS = 50_000
 """Rows that a purge removes in one transaction, so that writing goes on in between."""
 
-_INSERT = f"""INSERT INTO readings (day, point, value, note) VALUES (?, ?, ?, ?)
-ON CONFLICT (day, point) DO UPDATE SET value = excluded.value, note = excluded.note
+_INSERT = f"""INSERT INTO readings (quarter, point, value, note) VALUES (?, ?, ?, ?)
+ON CONFLICT (quarter, point) DO UPDATE SET value = excluded.value, note = excluded.note
 WHERE excluded.note & {ESTIMATED} = 0 OR note & {ESTIMATED} <> 0"""  # noqa: S608 # a constant of this module
 
 _LATEST = f"""UPDATE series SET measured_at = ?2, received_at = ?3, value = ?4, note = ?5 WHERE number = ?1 AND (
 measured_at IS NULL OR min(?2, ?3) > min(measured_at, received_at)
 OR (min(?2, ?3) = min(measured_at, received_at) AND (?5 & {ESTIMATED} = 0 OR note & {ESTIMATED} <> 0)))"""  # noqa: S608 # ditto
 
-_RECEIPT = """INSERT INTO receipts (day, number, received_at, source)
-SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM receipts WHERE day = ?1 RETURNING number"""
+_RECEIPT = """INSERT INTO receipts (quarter, number, received_at, source)
+SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM receipts WHERE quarter = ?1 RETURNING number"""
 
-_SPAN = "SELECT point, value, note FROM readings WHERE day = ? AND point >= ? AND point < ? ORDER BY point LIMIT ?"
+_SPAN = "SELECT point, value, note FROM readings WHERE quarter = ? AND point >= ? AND point < ? ORDER BY point LIMIT ?"
 
-_DAYS = """WITH RECURSIVE days (day) AS (
-SELECT min(day) FROM readings WHERE day BETWEEN :first AND :last
+_QUARTERS = """WITH RECURSIVE quarters (quarter) AS (
+SELECT min(quarter) FROM readings WHERE quarter BETWEEN :first AND :last
 UNION ALL
-SELECT (SELECT min(day) FROM readings WHERE day > days.day AND day <= :last) FROM days WHERE days.day IS NOT NULL)"""
-"""The days that have readings, found by one step in the index each."""
+SELECT (SELECT min(quarter) FROM readings WHERE quarter > quarters.quarter AND quarter <= :last)
+FROM quarters WHERE quarters.quarter IS NOT NULL)"""
+"""The quarters that have readings, found by one step in the index each."""
 
 _NUMBER = f"CASE WHEN note & {MILLI} THEN value / 1000.0 ELSE value END"
 
-_BUCKETS = f"""{_DAYS}, numbers AS (
-SELECT (days.day - :first) * {DAY_MS} + (point & {POINT_MASK}) AS at, {_NUMBER} AS number
-FROM days CROSS JOIN readings ON readings.day = days.day AND point >= :base AND point < :base + {POINT_MASK + 1}
+_BUCKETS = f"""{_QUARTERS}, numbers AS (
+SELECT (quarters.quarter - :first) * {QUARTER_MS} + (point & {POINT_MASK}) AS at, {_NUMBER} AS number
+FROM quarters CROSS JOIN readings ON readings.quarter = quarters.quarter AND point >= :base AND point < :base + {POINT_MASK + 1}
 WHERE typeof(value) IN ('integer', 'real')), buckets AS (
 SELECT (at - :skip) / :bucket AS bucket, min(number) AS low, max(number) AS high, avg(number) AS mean, count(*) AS amount,
 max(at) AS last_at FROM numbers WHERE at BETWEEN :start AND :end GROUP BY bucket)
 SELECT bucket, low, high, mean, {_NUMBER}, amount FROM buckets
-JOIN readings ON readings.day = :first + last_at / {DAY_MS} AND point = :base + last_at % {DAY_MS} ORDER BY bucket"""  # noqa: S608 # ditto
+JOIN readings ON readings.quarter = :first + last_at / {QUARTER_MS} AND point = :base + last_at % {QUARTER_MS} ORDER BY bucket"""  # noqa: S608 # ditto
 
-_COUNT = f"""{_DAYS} SELECT count(*) FROM days CROSS JOIN readings
-ON readings.day = days.day AND point >= :base AND point < :base + {POINT_MASK + 1}"""  # noqa: S608 # ditto
+_COUNT = f"""{_QUARTERS} SELECT count(*) FROM quarters CROSS JOIN readings
+ON readings.quarter = quarters.quarter AND point >= :base AND point < :base + {POINT_MASK + 1}"""  # noqa: S608 # ditto
 
+DAY_MS = 86_400_000
 EVER = (-INT64, INT64 - 1)
 """All times."""
 
@@ -113,14 +116,14 @@ class Readings:
             ):
                 stored, form = encode_value(value)
                 marks = encode_marks(source, quality, form) if quality else form | source
-                day, millis = divmod(at, DAY_MS)
+                quarter, millis = divmod(at - EPOCH_MS, QUARTER_MS)
                 age = received_at - at
                 if not 0 <= age < INLINE_AGE:
-                    if day not in receipts:
-                        receipts[day] = sqlite.execute(_RECEIPT, (day, received_at, source)).fetchone()[0]
-                    age = -receipts[day]
+                    if quarter not in receipts:
+                        receipts[quarter] = sqlite.execute(_RECEIPT, (quarter, received_at, source)).fetchone()[0]
+                    age = -receipts[quarter]
                 number = numbers[quantity]
-                rows.append((day, number << POINT_SHIFT | millis, stored, age << AGE_SHIFT | marks))
+                rows.append((quarter, number << POINT_SHIFT | millis, stored, age << AGE_SHIFT | marks))
                 known = newest.get(number)
                 if known is None or _supersedes(at, received_at, marks, known):
                     newest[number] = (number, at, received_at, stored, marks)
@@ -170,11 +173,13 @@ class Readings:
         with self._database.read() as connection:
             sqlite = driver(connection)
             base = _base(sqlite, meter_id, quantity)
-            for day in _days(connection, start, end) if base else ():
-                midnight = day * DAY_MS
-                low, high = max(start - midnight, 0), min(end - midnight, DAY_MS)
-                for point, stored, note in sqlite.execute(_SPAN, (day, base + low, base + high, limit - len(times))):
-                    times.append(midnight + (point & POINT_MASK))
+            for quarter in _quarters(connection, start, end) if base else ():
+                begin = EPOCH_MS + quarter * QUARTER_MS
+                low, high = max(start - begin, 0), min(end - begin, QUARTER_MS)
+                for point, stored, note in sqlite.execute(
+                    _SPAN, (quarter, base + low, base + high, limit - len(times))
+                ):
+                    times.append(begin + (point & POINT_MASK))
                     values.append(decode_value(stored, note))
                     quality.append(decode_quality(note))
                 if len(times) >= limit:
@@ -183,26 +188,28 @@ class Readings:
 
     def receipt(self, meter_id: str, quantity: str, measured_at: int) -> Receipt:
         """When and from whom one reading came; raises NotFound where there is no such reading."""
-        day, millis = divmod(measured_at, DAY_MS)
+        quarter, millis = divmod(measured_at - EPOCH_MS, QUARTER_MS)
         with self._database.read() as connection:
             sqlite = driver(connection)
             point = _base(sqlite, meter_id, quantity) + millis
-            row = sqlite.execute("SELECT note FROM readings WHERE day = ? AND point = ?", (day, point)).fetchone()
+            row = sqlite.execute(
+                "SELECT note FROM readings WHERE quarter = ? AND point = ?", (quarter, point)
+            ).fetchone()
             if row is None:
                 raise NotFound(f"meter {meter_id!r} has no reading of {quantity!r} at {measured_at}")
             age = row[0] >> AGE_SHIFT
             if age >= 0:
                 return Receipt(received_at=measured_at + age, source=Source(row[0] & SOURCE_MASK))
-            query = "SELECT received_at, source FROM receipts WHERE day = ? AND number = ?"
-            received_at, source = sqlite.execute(query, (day, -age)).fetchone()
+            query = "SELECT received_at, source FROM receipts WHERE quarter = ? AND number = ?"
+            received_at, source = sqlite.execute(query, (quarter, -age)).fetchone()
             return Receipt(received_at=received_at, source=Source(source))
 
     def aggregate(self, meter_id: str, quantity: str, start: int, end: int, bucket: int) -> BucketColumns:
         """Minimum, maximum, mean, last and count of the numbers in each `bucket` milliseconds; buckets start at multiples of it."""
         if bucket <= 0:
             raise ValueError("a bucket lasts at least a millisecond")
-        first, last = start // DAY_MS, (end - 1) // DAY_MS
-        origin = start // bucket * bucket
+        first, last = _between(start, end)
+        begin, origin = EPOCH_MS + first * QUARTER_MS, start // bucket * bucket
         with self._database.read() as connection:
             base = _base(driver(connection), meter_id, quantity)
             given = {
@@ -210,9 +217,9 @@ class Readings:
                 "last": last,
                 "base": base,
                 "bucket": bucket,
-                "skip": origin - first * DAY_MS,
-                "start": start - first * DAY_MS,
-                "end": end - 1 - first * DAY_MS,
+                "skip": origin - begin,
+                "start": start - begin,
+                "end": end - 1 - begin,
             }
             rows = connection.execute(sa.text(_BUCKETS), given).all() if base and start < end else []
         return BucketColumns(
@@ -234,32 +241,33 @@ class Readings:
                 for name, number in _series(driver(connection), meter_id)
                 if quantity in {None, name}
             ]
-            given = {"first": EVER[0], "last": EVER[1]}
+            first, last = _between(*EVER)
+            given = {"first": first, "last": last}
             return sum(connection.execute(sa.text(_COUNT), given | {"base": base}).scalar_one() for base in bases)
 
     def purge(self, before_day: int) -> int:
         """Remove the readings measured before a day (days since 1970-01-01 UTC); returns how many. Latest values stay."""
-        removed = 0
+        removed, before = 0, (before_day * DAY_MS - EPOCH_MS) // QUARTER_MS
         while True:
             with self._database.write() as connection:
                 sqlite = driver(connection)
-                first = sqlite.execute("SELECT min(day) FROM readings WHERE day < ?", (before_day,)).fetchone()[0]
+                first = sqlite.execute("SELECT min(quarter) FROM readings WHERE quarter < ?", (before,)).fetchone()[0]
                 if first is None:
-                    sqlite.execute("DELETE FROM receipts WHERE day < ?", (before_day,)).close()
+                    sqlite.execute("DELETE FROM receipts WHERE quarter < ?", (before,)).close()
                     return removed
-                query = "SELECT point FROM readings WHERE day = ? ORDER BY point LIMIT 1 OFFSET ?"
+                query = "SELECT point FROM readings WHERE quarter = ? ORDER BY point LIMIT 1 OFFSET ?"
                 beyond = sqlite.execute(query, (first, PURGE_ROWS)).fetchone() or (INT64 - 1,)
-                query = "DELETE FROM readings WHERE day = ? AND point < ?"
+                query = "DELETE FROM readings WHERE quarter = ? AND point < ?"
                 removed += sqlite.execute(query, (first, beyond[0])).rowcount
 
     def forget(self, connection: sa.Connection, meter_id: str) -> None:
         """Remove all readings of a meter, inside a transaction of the caller."""
         sqlite = driver(connection)
-        days = _days(connection, *EVER)
+        quarters = _quarters(connection, *EVER)
         for _, number in _series(sqlite, meter_id):
             base = number << POINT_SHIFT
-            query = "DELETE FROM readings WHERE day = ? AND point BETWEEN ? AND ?"
-            sqlite.executemany(query, [(day, base, base + POINT_MASK) for day in days]).close()
+            query = "DELETE FROM readings WHERE quarter = ? AND point BETWEEN ? AND ?"
+            sqlite.executemany(query, [(quarter, base, base + POINT_MASK) for quarter in quarters]).close()
         sqlite.execute("DELETE FROM series WHERE meter_id = ?", (meter_id,)).close()
         self._numbers.pop(meter_id, None)
 
@@ -281,8 +289,13 @@ def _base(sqlite: sqlite3.Connection, meter_id: str, quantity: str) -> int:
     return row[0] << POINT_SHIFT if row else 0
 
 
-def _days(connection: sa.Connection, start: int, end: int) -> list[int]:
-    """The days between two times that have readings."""
-    given = {"first": start // DAY_MS, "last": (end - 1) // DAY_MS}
-    query = f"{_DAYS} SELECT day FROM days WHERE day IS NOT NULL"  # noqa: S608 # a constant of this module
-    return list(connection.execute(sa.text(query), given).scalars())
+def _between(start: int, end: int) -> tuple[int, int]:
+    """The first and the last quarter of start <= time < end."""
+    return (start - EPOCH_MS) // QUARTER_MS, (end - 1 - EPOCH_MS) // QUARTER_MS
+
+
+def _quarters(connection: sa.Connection, start: int, end: int) -> list[int]:
+    """The quarters between two times that have readings."""
+    first, last = _between(start, end)
+    query = f"{_QUARTERS} SELECT quarter FROM quarters WHERE quarter IS NOT NULL"  # noqa: S608 # a constant of this module
+    return list(connection.execute(sa.text(query), {"first": first, "last": last}).scalars())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headend.model.event import Event
 from headend.model.meter import Meter
 from headend.model.reading import Source, Value
 
@@ -69,3 +70,14 @@ class StoredMeter:
 
     meter: Meter
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event and what became of it. Numbers grow in the order of recording; times in milliseconds."""
+
+    number: int
+    event: Event
+    recorded_at: int
+    acknowledged_by: str = ""
+    acknowledged_at: int | None = None

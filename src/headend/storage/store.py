@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
@@ -10,10 +12,19 @@ from urllib.parse import unquote
 from headend.errors import ConfigError
 
 if TYPE_CHECKING:
+    from headend.storage.access import Access
     from headend.storage.engine import Database
+    from headend.storage.events import Events
+    from headend.storage.jobs import Jobs
+    from headend.storage.logins import Logins
     from headend.storage.meters import Meters
     from headend.storage.readings import Readings
     from headend.storage.vault import Secrets
+
+
+def wall_millis() -> int:
+    """The time, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 class Store:
@@ -22,19 +33,38 @@ class Store:
     readings: Readings
     meters: Meters
     secrets: Secrets
+    access: Access
+    logins: Logins
+    events: Events
+    jobs: Jobs
 
-    def __init__(self, database: Database, vault_key: bytes | None) -> None:
-        from headend.storage.meters import Meters  # noqa: PLC0415 # SQLAlchemy is loaded when a store is opened
-        from headend.storage.readings import Readings  # noqa: PLC0415 # ditto
-        from headend.storage.vault import Secrets  # noqa: PLC0415 # ditto
+    def __init__(self, database: Database, vault_key: bytes | None, millis: Callable[[], int]) -> None:
+        # SQLAlchemy, cryptography and argon2 are loaded when a store is opened, not when this module is imported.
+        from headend.storage.access import Access  # noqa: PLC0415 # see above
+        from headend.storage.events import Events  # noqa: PLC0415 # see above
+        from headend.storage.jobs import Jobs  # noqa: PLC0415 # see above
+        from headend.storage.logins import Logins  # noqa: PLC0415 # see above
+        from headend.storage.meters import Meters  # noqa: PLC0415 # see above
+        from headend.storage.readings import Readings  # noqa: PLC0415 # see above
+        from headend.storage.vault import Secrets  # noqa: PLC0415 # see above
 
         self._database = database
         self.readings = Readings(database)
         self.secrets = Secrets(database, vault_key)
         self.meters = Meters(database, self.readings, self.secrets)
+        self.access = Access(database, millis)
+        self.logins = Logins(database, millis)
+        self.events = Events(database, millis)
+        self.jobs = Jobs(database, millis)
 
     @classmethod
-    def open(cls, url_or_path: str | os.PathLike[str], *, vault_key: bytes | None) -> Self:
+    def open(
+        cls,
+        url_or_path: str | os.PathLike[str],
+        *,
+        vault_key: bytes | None,
+        millis: Callable[[], int] = wall_millis,
+    ) -> Self:
         """Open the database, making folders and tables where they are missing, and bring it to the newest revision.
 
         `url_or_path` is a file or `sqlite:///FILE`. `vault_key` opens the secrets of the meters; without it they stay closed.
@@ -43,7 +73,7 @@ class Store:
 
         database = Database(database_path(url_or_path))
         try:
-            return cls(database, vault_key)
+            return cls(database, vault_key, millis)
         except BaseException:
             database.close()
             raise

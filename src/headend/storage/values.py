@@ -23,8 +23,11 @@ from typing import cast
 
 from headend.model.reading import Value
 
-DAY_MS = 86_400_000
-POINT_SHIFT = 27
+QUARTER_MS = 21_600_000
+"""Six hours."""
+EPOCH_MS = 1_577_836_800_000
+"""2020-01-01T00:00Z, where quarters are counted from, so that they take two octets until 2042."""
+POINT_SHIFT = 25
 POINT_MASK = (1 << POINT_SHIFT) - 1
 SOURCE_MASK = 0x07
 MILLI = 0x08

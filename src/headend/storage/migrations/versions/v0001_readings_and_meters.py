@@ -27,7 +27,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "readings",
-        sa.Column("day", sa.Integer, primary_key=True),
+        sa.Column("quarter", sa.Integer, primary_key=True),
         sa.Column("point", sa.BigInteger, primary_key=True),
         sa.Column("value", NativeValue),
         sa.Column("note", sa.BigInteger, nullable=False),
@@ -35,7 +35,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "receipts",
-        sa.Column("day", sa.Integer, primary_key=True),
+        sa.Column("quarter", sa.Integer, primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("received_at", sa.BigInteger, nullable=False),
         sa.Column("source", sa.Integer, nullable=False),
