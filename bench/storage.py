@@ -165,18 +165,18 @@ def ingest(folder: Path, rows: int) -> None:
 def growth(folder: Path, rows: int) -> None:
     path = folder / "growth.db"
     slots = max(rows // (METERS * 4), 5)
-    fifths, seconds = [], 0.0
+    fifths, costs, seconds, cpu = [], [], 0.0, 0.0
     with Store.open(path, vault_key=None) as store:
         for slot in range(slots):
             batches = polled(slot)
-            since = time.perf_counter()
+            since, cpu_since = time.perf_counter(), time.process_time()
             for group in groups(batches, 1000):
                 store.readings.write(group)
-            seconds += time.perf_counter() - since
+            seconds, cpu = seconds + time.perf_counter() - since, cpu + time.process_time() - cpu_since
             if (slot + 1) % (slots // 5) == 0:
                 fifths.append(round(slots // 5 * METERS * 4 / seconds))
-                seconds = 0.0
-                report(bench="growth so far", rows=(slot + 1) * METERS * 4, rows_per_second_by_fifth=fifths)
+                costs.append(round(cpu / (slots // 5 * METERS * 4) * 1e6, 2))
+                seconds = cpu = 0.0
         end = START + slots * SLOT_MS
         day = times_of(lambda m: [store.readings.series(m, q, end - DAY_MS, end) for q in QUANTITIES])
         one = times_of(lambda m: store.readings.series(m, QUANTITIES[1], end - DAY_MS, end))
@@ -188,6 +188,7 @@ def growth(folder: Path, rows: int) -> None:
         bench="growth",
         rows=slots * METERS * 4,
         rows_per_second_by_fifth=fifths,
+        cpu_microseconds_a_row_by_fifth=costs,
         octets_per_reading=round(path.stat().st_size / (slots * METERS * 4), 2),
         day_of_one_meter_4_series_ms_p50_p99=day,
         day_of_one_series_ms_p50_p99=one,

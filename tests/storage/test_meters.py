@@ -99,6 +99,17 @@ def test_a_removed_meter_leaves_its_history_or_nothing(store: Store, *, keep: bo
     assert store.readings.count() == 8
 
 
+def test_a_meter_that_another_process_removed_and_added_again_keeps_its_readings(store: Store) -> None:
+    store.meters.put(meter(1))
+    store.readings.write([reading("m001")])
+    with Store.open(store.path, vault_key=None) as other:
+        other.meters.delete("m001", keep_history=False)
+        other.meters.put(meter(1))
+    store.readings.write([reading("m001")])
+    assert store.readings.count("m001") == 4
+    assert len(store.readings.latest(["m001"])) == 2
+
+
 def reading(meter_id: str) -> ReadingBatch:
     return ReadingBatch(
         meter_id=meter_id,

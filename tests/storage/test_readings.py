@@ -131,7 +131,7 @@ def test_latest_is_the_newest_measurement_not_the_newest_arrival(store: Store, *
     for group in [batches] if together else [[b] for b in batches]:
         store.readings.write(group)
     latest = store.readings.latest()
-    assert (latest.values, latest.measured_at, latest.sources) == ([10], [NOON], [Source.POLL])
+    assert (latest.values, latest.measured_at, latest.sources) == ([10], (NOON,), [Source.POLL])
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -151,7 +151,7 @@ def test_latest_chooses_meters_and_quantities(store: Store) -> None:
     ]
     assert len(store.readings.latest(limit=7)) == 7
     assert len(store.readings.latest([])) == 0
-    assert latest.received_at == [NOON, NOON]
+    assert latest.received_at == (NOON, NOON)
 
 
 def test_an_unknown_reading_has_no_receipt(store: Store) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -78,12 +78,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A transaction that changes the database; what it did is on the way to the disk when this returns."""
+    def write(self, on_failure: Callable[[], None] | None = None) -> Iterator[sa.Connection]:
+        """A transaction that changes the database; what it did is on the way to the disk when this returns.
+
+        `on_failure` is called when nothing of it came to pass, before anybody else may write.
+        """
         with self._lock, self._mapped():
             self._check_open()
-            with self._writer.begin() as connection:
-                yield connection
+            try:
+                with self._writer.begin() as connection:
+                    yield connection
+            except BaseException:
+                if on_failure:
+                    on_failure()
+                raise
 
     def close(self) -> None:
         """Close all connections; transactions still open in other threads end with theirs. May be called twice."""

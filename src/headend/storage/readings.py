@@ -77,6 +77,8 @@ DAY_MS = 86_400_000
 EVER = (-INT64, INT64 - 1)
 """All times."""
 
+_SOURCES = {source.value: source for source in Source}
+
 _Row = tuple[int, int, Stored, int]
 _LatestRow = tuple[int, int, int, Stored, int]
 
@@ -86,23 +88,30 @@ class Readings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._numbers: dict[str, dict[str, int]] = {}  # used under the write lock only
+        self._numbers: dict[
+            str, dict[str, int]
+        ] = {}  # of series, by meter and quantity; used in write transactions only
+        self._version = 0
 
     def write(self, batches: Iterable[ReadingBatch]) -> int:
         """Store the readings of all batches, and the latest of each series, in one transaction; returns how many.
 
         A value that is no `Value`, or quality flags beyond the octet's six, are errors of the caller: TypeError, ValueError.
         """
-        try:
-            with self._database.write() as connection:
-                sqlite = driver(connection)
-                rows, latest = self._rows(sqlite, batches)
-                sqlite.executemany(_INSERT, rows).close()
-                sqlite.executemany(_LATEST, latest).close()
-        except BaseException:
-            self._numbers.clear()  # it may hold numbers that were rolled back
-            raise
+        with self._database.write(on_failure=self._numbers.clear) as connection:
+            sqlite = driver(connection)
+            self._notice_others(sqlite)
+            rows, latest = self._rows(sqlite, batches)
+            sqlite.executemany(_INSERT, rows).close()
+            sqlite.executemany(_LATEST, latest).close()
         return len(rows)
+
+    def _notice_others(self, sqlite: sqlite3.Connection) -> None:
+        """Forget the numbers of series after another process wrote: it may have removed some."""
+        (version,) = sqlite.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self._numbers.clear()
 
     def _rows(self, sqlite: sqlite3.Connection, batches: Iterable[ReadingBatch]) -> tuple[list[_Row], list[_LatestRow]]:
         rows: list[_Row] = []
@@ -155,14 +164,15 @@ class Readings:
             query = query.where(table.quantity.in_(quantities))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(table.meter_id, table.quantity).limit(limit)).all()
+        meters, names, stored, measured_at, notes, received_at = zip(*rows, strict=True) if rows else ((),) * 6
         return LatestColumns(
-            meter_ids=[row[0] for row in rows],
-            quantities=[row[1] for row in rows],
-            values=[decode_value(row[2], row[4]) for row in rows],
-            measured_at=[row[3] for row in rows],
-            quality=[decode_quality(row[4]) for row in rows],
-            received_at=[row[5] for row in rows],
-            sources=[Source(row[4] & SOURCE_MASK) for row in rows],
+            meter_ids=meters,
+            quantities=names,
+            values=[decode_value(value, note) for value, note in zip(stored, notes, strict=True)],
+            measured_at=measured_at,
+            quality=[decode_quality(note) for note in notes],
+            received_at=received_at,
+            sources=[_SOURCES[note & SOURCE_MASK] for note in notes],
         )
 
     def series(self, meter_id: str, quantity: str, start: int, end: int, limit: int = 1_000_000) -> SeriesColumns:
