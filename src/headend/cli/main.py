@@ -108,7 +108,7 @@ def emulate(
 def read(
     url: Url,
     refs: Annotated[
-        list[str] | None, typer.Argument(metavar="[REF…]", help="Objects, e.g. 3/1-0:1.8.0.255/2 or 1-0:1.8.0.255")
+        list[str] | None, typer.Argument(metavar="REF", help="Objects, e.g. 3/1-0:1.8.0.255/2 or 1-0:1.8.0.255")
     ] = None,
     timeout: Timeout = 5.0,
     profiles: Profiles = None,
@@ -276,3 +276,7 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+
+
+if __name__ == "__main__":
+    run()

@@ -103,11 +103,21 @@ class Session(Protocol):
 class MeterModel(Protocol):
     """A virtual meter as a driver's meter role sees it. All times are milliseconds, all values in base units."""
 
-    profile: MeterProfile
-    identity: MeterIdentity
-    params: Mapping[str, str]
-    """addressing of this one meter, as in Meter.params"""
-    secrets: Secrets
+    @property
+    def profile(self) -> MeterProfile:
+        """The meter file."""
+
+    @property
+    def identity(self) -> MeterIdentity:
+        """Who it says it is. May be made anew at each call: ask once per association."""
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """Addressing of this one meter, as in Meter.params."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """Its secrets by parameter; must not be shown."""
 
     def now(self) -> int:
         """The meter's own clock."""

@@ -10,17 +10,16 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
 from headend.model.objects import ObjectEntry, ObjectRef
-from headend.model.place import line_of
+from headend.model.place import Table, line_of
 from headend.model.profile import DetectRule, LoadProfile, MeterProfile, ProfileState, ProfileTest
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
-_T = TypeVar("_T")
 _TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "detect", "quirk", "test"}
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
@@ -65,32 +64,6 @@ class Library:
         return (self.get(profile_id) for profile_id in self.ids())
 
 
-class _Table:
-    """One table of a file: typed access to its keys, with errors that name the place."""
-
-    def __init__(self, origin: str, text: str, name: str, index: int, values: Mapping[str, Any]) -> None:
-        self.name, self.values = name, values
-        self._place = (origin, text, name, index)
-
-    def wrong(self, key: str, expected: str) -> ConfigError:
-        origin, text, table, index = self._place
-        shown = f", got {self.values[key]!r}" if key in self.values else " (it is missing)"
-        return ConfigError(f"{origin}:{line_of(text, table, index, key)}: [{table}] {key}: expected {expected}{shown}")
-
-    def take(self, key: str, kind: type[_T], default: _T | None = None, expected: str = "") -> _T:
-        value = self.values.get(key, default)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(
-                key, expected or {str: "a text", int: "a whole number", bool: "true or false"}.get(kind, kind.__name__)
-            )
-        return value
-
-    def allow(self, keys: set[str]) -> None:
-        for key in self.values:
-            if key not in keys:
-                raise self.wrong(key, "one of " + ", ".join(sorted(keys)))
-
-
 def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
     """Parse the text of a meter file; `profile_id` is its name without `.toml`.
 
@@ -101,15 +74,15 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    _Table(origin, text, "", 0, document).allow(_TOP_KEYS)
+    Table(origin, text, "", 0, document).allow(_TOP_KEYS)
 
-    def tables(name: str) -> list[_Table]:
+    def tables(name: str) -> list[Table]:
         found = document.get(name, [])
         if not isinstance(found, list):
             raise ConfigError(f"{origin}:{line_of(text, name)}: write [[{name}]]: there may be several")
-        return [_Table(origin, text, name, index, values) for index, values in enumerate(found)]
+        return [Table(origin, text, name, index, values) for index, values in enumerate(found)]
 
-    meter = _Table(origin, text, "meter", 0, document.get("meter", {}))
+    meter = Table(origin, text, "meter", 0, document.get("meter", {}))
     meter.allow(_METER_KEYS)
     protocol = meter.take("protocol", str)
     try:
@@ -142,21 +115,21 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
     )
 
 
-def _state(meter: _Table) -> ProfileState:
+def _state(meter: Table) -> ProfileState:
     try:
         return ProfileState(meter.take("state", str, "DRAFT"))
     except ValueError:
         raise meter.wrong("state", "DRAFT, EMULATED or FIELD_VERIFIED") from None
 
 
-def _ref(table: _Table, key: str, protocol: str, text: str) -> ObjectRef:
+def _ref(table: Table, key: str, protocol: str, text: str) -> ObjectRef:
     try:
         return driver(protocol).parse_ref(text)
     except ConfigError as error:
         raise table.wrong(key, f"{error}") from None
 
 
-def _entry(table: _Table, protocol: str) -> ObjectEntry:
+def _entry(table: Table, protocol: str) -> ObjectEntry:
     table.allow(_OBJECT_KEYS)
     unit = table.take("unit", str, "")
     quantity = table.take("quantity", str, "")
@@ -189,7 +162,7 @@ def _entry(table: _Table, protocol: str) -> ObjectEntry:
     )
 
 
-def _load_profile(table: _Table, protocol: str) -> LoadProfile:
+def _load_profile(table: Table, protocol: str) -> LoadProfile:
     columns: list[Any] = table.take("columns", list)
     return LoadProfile(
         ref=_ref(table, "ref", protocol, table.take("ref", str)),
@@ -200,7 +173,7 @@ def _load_profile(table: _Table, protocol: str) -> LoadProfile:
     )
 
 
-def _test(table: _Table) -> ProfileTest:
+def _test(table: Table) -> ProfileTest:
     return ProfileTest(
         name=table.take("name", str),
         framing=table.take("framing", str, ""),
@@ -210,7 +183,7 @@ def _test(table: _Table) -> ProfileTest:
     )
 
 
-def _hex(table: _Table, key: str) -> bytes:
+def _hex(table: Table, key: str) -> bytes:
     """Hexadecimal with white space and `# notes` to the end of a line."""
     text = table.take(key, str)
     try:

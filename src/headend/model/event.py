@@ -22,14 +22,23 @@ class EventType(enum.Enum):
     """The catalogue; the texts are stable (MQTT, REST, rules)."""
 
     METER_ONLINE = "METER_ONLINE"
+    """the meter answered, for the first time or again"""
     METER_OFFLINE = "METER_OFFLINE"
+    """the meter cannot be reached, or answers nonsense; `code` and `reason` say why"""
     METER_ADDED = "METER_ADDED"
+    """a meter was added"""
     METER_CHANGED = "METER_CHANGED"
+    """a meter, or a secret of it, was changed"""
     METER_REMOVED = "METER_REMOVED"
+    """a meter was removed"""
     READ_FAILED = "READ_FAILED"
+    """a read failed with another error than before; `code` and `reason` say why"""
     COMMAND_FINISHED = "COMMAND_FINISHED"
+    """a command ended: `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`"""
     STORAGE_FULL = "STORAGE_FULL"
+    """the database does not take readings; polling pauses when the queue is full"""
     STORAGE_RECOVERED = "STORAGE_RECOVERED"
+    """the database takes readings again"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

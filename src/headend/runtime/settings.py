@@ -76,6 +76,10 @@ class MqttSettings(_Section):
     ca_file: str = Field(
         default="", description="PEM file with the authorities trusted for `mqtts`; empty: the system's"
     )
+    commands: bool = Field(
+        default=False,
+        description="requests on `command/request` may change meters; everybody who may publish there then can",
+    )
     embedded_host: str = Field(
         default="127.0.0.1", description="address of the embedded broker; beyond loopback it needs users"
     )

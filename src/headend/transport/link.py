@@ -28,13 +28,23 @@ class Receiver(Protocol):
 class Link(Protocol):
     """A byte stream: a TCP connection, a serial port, half of a memory pair."""
 
-    peer: str
-    """who is at the other end, for people: `192.0.2.7:4059`, `/dev/ttyUSB0`"""
-    local: str
-    """our end of it"""
-    octets_in: int
-    octets_out: int
     tap: Tap | None
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end, for people: `192.0.2.7:4059`, `/dev/ttyUSB0`."""
+
+    @property
+    def local(self) -> str:
+        """Our end of it."""
+
+    @property
+    def octets_in(self) -> int:
+        """Octets received so far."""
+
+    @property
+    def octets_out(self) -> int:
+        """Octets sent so far."""
 
     @property
     def is_open(self) -> bool:

@@ -443,6 +443,7 @@ class ObjectOut(BaseModel):
     class_id: int | None
     class_name: str
     version: int | None
+    history: bool
     attributes: dict[str, str]
     methods: dict[str, str]
 

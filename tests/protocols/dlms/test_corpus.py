@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ from headend.protocols.dlms.apdu.table import decode_apdu
 from headend.protocols.wrapper import WrapperFraming
 
 pytestmark = pytest.mark.corpus
+
+
+@pytest.fixture
+def corpus() -> Path:
+    folder = os.environ.get("HEADEND_CORPUS")
+    if not folder:
+        pytest.skip("HEADEND_CORPUS names no folder")
+    return Path(folder)
 
 
 def test_acse_vectors_are_encoded_again_octet_by_octet(corpus: Path) -> None:

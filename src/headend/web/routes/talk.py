@@ -154,9 +154,12 @@ def _polled_refs(parts: WebParts, meter: Meter) -> dict[str, str]:
 
 def _values(plan: ReadPlan, result: ReadResult) -> list[dict[str, Any]]:
     exponents = result.exponents or [entry.exponent for entry in plan.entries]
+    units = result.units or [_base_unit(entry.quantity) for entry in plan.entries]
     return [
-        _value(str(entry.ref), entry.quantity, _base_unit(entry.quantity), _scaled(raw, power), 0)
-        for index, (entry, raw, power) in enumerate(zip(plan.entries, result.values, exponents, strict=True))
+        _value(str(entry.ref), entry.quantity, unit, _scaled(raw, power), 0)
+        for index, (entry, raw, power, unit) in enumerate(
+            zip(plan.entries, result.values, exponents, units, strict=True)
+        )
         if index not in result.errors
     ]
 
@@ -195,6 +198,7 @@ def _object_row(info: ObjectInfo) -> dict[str, Any]:
         "class_id": info.class_id,
         "class_name": info.class_name,
         "version": info.version,
+        "history": info.history,
         "attributes": {str(number): access for number, access in info.attributes.items()},
         "methods": {str(number): access for number, access in info.methods.items()},
     }

@@ -13,7 +13,7 @@ const asked = new Set();
 export function stateOf(meter) {
   if (meter.enabled === false) return "disabled";
   if (meter.state?.online) return "online";
-  return meter.state?.last_error || meter.state?.last_seen ? "offline" : "waiting";
+  return meter.state?.last_error_code || meter.state?.last_seen ? "offline" : "waiting";
 }
 
 const SORTS = {
@@ -58,7 +58,7 @@ function Row({ meter, top, height }) {
     <span role="cell"><span class=${"dot " + state} title=${state}></span><span class="skip">${state}</span></span>
     <span role="cell" class="name"><b>${meter.name || meter.id}</b><small>${meter.name ? meter.id : meter.protocol}</small></span>
     <span role="cell" class="quiet mid wide">${meter.profile_id || "–"}</span>
-    <span role="cell" class="mid">${state === "offline" && meter.state?.last_error ? html`<span class="fault">${meter.state.last_error}</span>` : html`<span class="quiet mono">${meter.url}</span>`}</span>
+    <span role="cell" class="mid">${state === "offline" && meter.state?.last_error_code ? html`<span class="fault" title=${meter.state.last_error_text}>${meter.state.last_error_code}: ${meter.state.last_error_text}</span>` : html`<span class="quiet mono">${meter.url}</span>`}</span>
     <span role="cell" class="r num">${show(power, "W")}</span>
     <span role="cell" class="r num mid">${show(energy, "Wh")}</span>
     <span role="cell" class="r num mid wide">${show(volts, "V")}</span>
@@ -98,8 +98,8 @@ function usePast(visible) {
         if (!key) { asked.delete(meter.id); continue; }
         try {
           const end = Date.now();
-          const past = await api.series(meter.id, { quantity: key, start: end - 3600000, end, bucket: 60000 });
-          prepend(meter.id, past.rows.map((row) => [row[0], row[past.columns.indexOf("avg")]]));
+          const past = await api.series(meter.id, { quantity: key, start: end - 3600000, end, bucket: "60s" });
+          prepend(meter.id, past.measured_at.map((at, index) => [at, past.mean[index]]));
         } catch { /* the feed will draw it */ }
       }
     }, 300);

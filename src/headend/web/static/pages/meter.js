@@ -42,7 +42,7 @@ function useSeries(id, chosen, range) {
     const end = range.to || Date.now() + 1;
     const start = range.from ?? end - range.span;
     const bucket = bucketFor(end - start);
-    Promise.all(chosen.map((quantity) => api.series(id, { quantity, start: Math.floor(start), end: Math.floor(end), bucket, limit: 20000 })))
+    Promise.all(chosen.map((quantity) => api.series(id, { quantity, start: Math.floor(start), end: Math.floor(end), bucket: `${bucket / 1000}s` })))
       .then((all) => {
         if (stop) return;
         setProblem("");
@@ -58,9 +58,8 @@ function useSeries(id, chosen, range) {
 function join(all, bucket) {
   const times = new Set();
   const maps = all.map((one) => {
-    const value = one.columns.indexOf("avg") >= 0 ? one.columns.indexOf("avg") : one.columns.indexOf("value");
     const map = new Map();
-    for (const row of one.rows) if (typeof row[value] === "number") { map.set(row[0], row[value]); times.add(row[0]); }
+    one.measured_at.forEach((at, index) => { if (typeof one.mean[index] === "number") { map.set(at, one.mean[index]); times.add(at); } });
     return map;
   });
   const axis = [];
@@ -132,7 +131,7 @@ export function Meter({ id }) {
   return html`
     <div class="head-line"><a class="tool" href="#/" aria-label="Back to the fleet">←</a><span class=${"dot " + state} title=${state}></span>
       <h1>${meter.name || meter.id}</h1><span class="where mono">${meter.url}</span><span class="quiet">${state}, seen ${age((known.state || meter.state)?.last_seen, Date.now())} ago</span></div>
-    ${state === "offline" && meter.state?.last_error && html`<p class="note bad">${meter.state.last_error}${meter.state.last_error_text ? `: ${meter.state.last_error_text}` : ""}</p>`}
+    ${state === "offline" && meter.state?.last_error_code && html`<p class="note bad">${meter.state.last_error_code}: ${meter.state.last_error_text}</p>`}
     <div class="cards">
       <div>
         <section class="card" aria-label="Live values"><header><h2>Live values</h2></header><${Live} id=${id} chosen=${shown} choose=${choose} /></section>

@@ -20,9 +20,9 @@ export function Objects({ id }) {
   const read = async (ref) => {
     setValues((old) => ({ ...old, [ref]: "…" }));
     try {
-      const [row] = (await api.read(id, [ref])).items;
-      const [shown, unit] = amount(typeof row.value === "object" && row.value !== null ? JSON.stringify(row.value) : row.value, row.unit || "");
-      setValues((old) => ({ ...old, [ref]: row.error ? `! ${row.detail || row.error}` : `${shown} ${unit}` }));
+      const { values: [row], missing: [gap] } = await api.read(id, [ref]);
+      const value = row && typeof row.value === "object" && row.value !== null ? JSON.stringify(row.value) : row?.value;
+      setValues((old) => ({ ...old, [ref]: gap ? `! ${gap.reason}` : amount(value, row.unit).join(" ") }));
     } catch (error) {
       setValues((old) => ({ ...old, [ref]: `! ${error.message}` }));
     }

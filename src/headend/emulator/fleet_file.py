@@ -1,0 +1,102 @@
+"""Reading a description of a fleet. Its form is described in `docs/reference/fleets.md`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from headend.drivers.library import Library
+from headend.emulator.faults import Fault, FaultKind
+from headend.emulator.fleet import Fleet, Group
+from headend.emulator.shape import SHAPES
+from headend.errors import ConfigError, NotFound
+from headend.model.meter import Secret
+from headend.model.place import Table, line_of
+
+SecretResolver = Callable[[str, str], Secret]
+"""From `env:NAME` … and the parameter's name to the secret."""
+
+# keys that go to Group, and to MeterKind, as they are: what they must be
+_GROUP_KEYS: Final = {"count": int, "framing": str, "first_address": str, "port": int, "name": str}
+_KIND_KEYS: Final = {
+    "load": str,
+    "mean_watts": (int, float),
+    "nominal_voltage": (int, float),
+    "nominal_frequency": (int, float),
+    "history_days": (int, float),
+    "drift": int,
+}
+_OTHER_KEYS: Final = {"profile", "units", "params", "secrets", "faults"}
+_FAULT_KEYS: Final = {"kind", "meters", "chance", "seconds"}
+
+
+def load_fleet(text: str, library: Library, resolve: SecretResolver, origin: str = "fleet") -> Fleet:
+    """Parse the text of a fleet file; raises ConfigError `FILE:LINE: [table] key: expected …, got …`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    Table(origin, text, "", 0, document).allow({"fleet", "group"})
+    settings = Table(origin, text, "fleet", 0, document.get("fleet", {}))
+    settings.allow({"seed"})
+    groups = document.get("group", [])
+    if not isinstance(groups, list) or not groups:
+        raise ConfigError(f"{origin}:{line_of(text, 'group')}: a fleet needs at least one [[group]]")
+    return Fleet(
+        [_group(Table(origin, text, "group", index, values), library, resolve) for index, values in enumerate(groups)],
+        seed=settings.take("seed", int, 0),
+    )
+
+
+def _group(table: Table, library: Library, resolve: SecretResolver) -> Group:
+    table.allow({*_GROUP_KEYS, *_KIND_KEYS, *_OTHER_KEYS})
+    try:
+        profile = library.get(table.take("profile", str))
+    except NotFound as error:
+        raise table.wrong("profile", f"a meter profile ({error.hint})") from None
+    if table.values.get("load", "household") not in SHAPES:
+        raise table.wrong("load", "one of " + ", ".join(SHAPES))
+    if not 0 <= table.take("port", int, 0) <= 0xFFFF:
+        raise table.wrong("port", "0 … 65535")
+    units: list[Any] = table.take("units", list, [])
+    if not all(type(unit) is int for unit in units) or len(set(units)) != len(units):
+        raise table.wrong("units", "different whole numbers")
+    params: dict[str, Any] = table.take("params", dict, {})
+    return Group(
+        profile=profile,
+        units=tuple(units),
+        params={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
+        secrets=_secrets(table, resolve),
+        faults=tuple(_fault(table, values) for values in table.take("faults", list, [])),
+        kind=_given(table, _KIND_KEYS),
+        **_given(table, _GROUP_KEYS),
+    )
+
+
+def _given(table: Table, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that the table has, checked."""
+    for key, kind in keys.items():
+        if key in table.values and (not isinstance(table.values[key], kind) or isinstance(table.values[key], bool)):
+            raise table.wrong(key, "a text" if kind is str else "a number")
+    return {key: table.values[key] for key in keys if key in table.values}
+
+
+def _secrets(table: Table, resolve: SecretResolver) -> Mapping[str, Secret]:
+    places = table.values.get("secrets", {})
+    if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        raise table.error("secrets", "expected a table of env:NAME, file:PATH, hex:… or text:…")
+    return {name: resolve(place, name) for name, place in places.items()}
+
+
+def _fault(table: Table, values: object) -> Fault:
+    if not isinstance(values, dict) or not set(values) <= _FAULT_KEYS:
+        raise table.wrong("faults", "tables of " + ", ".join(sorted(_FAULT_KEYS)))
+    try:
+        kind = FaultKind(values.get("kind"))
+    except ValueError:
+        raise table.wrong("faults", "kind = one of " + ", ".join(kind.value for kind in FaultKind)) from None
+    numbers = {key: values[key] for key in _FAULT_KEYS - {"kind"} if key in values}
+    if not all(isinstance(number, int | float) and number >= 0 for number in numbers.values()):
+        raise table.wrong("faults", "numbers for meters, chance and seconds")
+    return Fault(kind=kind, **numbers)

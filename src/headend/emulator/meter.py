@@ -1,0 +1,316 @@
+"""The virtual meter: some hundred octets, no task, no timer. All it shows is a function of its number, a seed and the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from headend.emulator.shape import channel, mix
+from headend.emulator.values import Evaluator, evaluator
+from headend.emulator.waveform import LoadCurve, voltage
+from headend.errors import AccessDenied, ConfigError, NotFound
+from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
+from headend.model.objects import ObjectEntry, ObjectRef
+from headend.model.profile import LoadProfile, MeterProfile
+from headend.model.reading import Value
+
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)(?::0?(\d+))?\}")
+_NO_SECRETS: Final[Mapping[str, Secret]] = {}
+_PHASES: Final = {"l1": 0, "l2": 1, "l3": 2}
+
+
+class MeterKind:
+    """What the meters of one meter file in one fleet have in common: how each of its objects is made, the clock, the load."""
+
+    __slots__ = (
+        "clock",
+        "columns",
+        "drift",
+        "evaluators",
+        "firmware",
+        "history_from",
+        "load",
+        "mean_watts",
+        "names",
+        "nominal_frequency",
+        "nominal_voltage",
+        "phases",
+        "profile",
+        "started_at",
+    )
+
+    def __init__(
+        self,
+        profile: MeterProfile,
+        clock: Callable[[], int],
+        *,
+        load: str = "household",
+        mean_watts: float = 500.0,
+        nominal_voltage: float = 230.0,
+        nominal_frequency: float = 50.0,
+        history_days: float = 90.0,
+        drift: int = 0,
+    ) -> None:
+        """`clock` tells milliseconds since the epoch; `drift` is the greatest error of a meter's clock in parts per million.
+
+        Raises ConfigError for an object that nobody can make, or a load-profile column that is no object.
+        """
+        self.profile = profile
+        self.clock = clock
+        self.load = load
+        channel(load, "active_import")  # refuses a shape that does not exist
+        self.mean_watts = mean_watts
+        self.nominal_voltage: float = nominal_voltage
+        self.nominal_frequency: float = nominal_frequency
+        self.drift = drift
+        self.started_at = clock()
+        self.history_from = self.started_at - round(history_days * 86_400_000)
+        self.phases = 3 if any(entry.quantity.endswith(("_l2", "_l3")) for entry in profile.objects) else 1
+        self.evaluators = tuple(evaluator(entry) for entry in profile.objects)
+        self.columns = {table.ref: self._columns(table) for table in profile.load_profiles}
+        self.firmware: str = _said(profile, "firmware_version", "1.0.0")
+        flag = re.sub(r"[^A-Z]", "", profile.vendor.upper())[:3].ljust(3, "X")
+        self.names = {
+            "serial": _said(profile, "serial_number", "{number:08}"),
+            "logical_device_name": _said(profile, "logical_device_name", flag + "{number:013}"),
+        }
+
+    def _columns(self, table: LoadProfile) -> tuple[Evaluator, ...]:
+        """What makes the columns of a load profile, without its clock."""
+        indexes = {entry.ref: index for index, entry in enumerate(self.profile.objects)}
+        made = []
+        for ref in table.columns:
+            if ref not in indexes:
+                raise ConfigError(f"{self.profile.id}: column {ref} of {table.ref} is none of its objects")
+            if self.profile.objects[indexes[ref]].quantity != "meter_time":
+                made.append(self.evaluators[indexes[ref]])
+        return tuple(made)
+
+    def index_of(self, ref: ObjectRef) -> int:
+        """The index of an object; raises NotFound."""
+        for index, entry in enumerate(self.profile.objects):
+            if entry.ref == ref:
+                return index
+        raise NotFound(f"{self.profile.id} has no object {ref}")
+
+
+def fill(text: str, known: Mapping[str, object]) -> str:
+    """Put what is known into the places `{name}` of a text; `{name:08}` is filled up with zeros to eight characters."""
+    return _PLACEHOLDER.sub(
+        lambda found: str(known.get(found[1], found[0])).rjust(int(found[2] or 0), "0"),
+        text,
+    )
+
+
+def _said(profile: MeterProfile, quantity: str, otherwise: str) -> str:
+    """What the meter file says an identifier is."""
+    for entry in profile.objects:
+        if entry.quantity == quantity and "value" in entry.emulate:
+            return str(entry.emulate["value"])
+    return otherwise
+
+
+class VirtualMeter:
+    """One meter, as the drivers' meter roles see it (`drivers.base.MeterModel`).
+
+    Its load runs on the time of the world; its own clock may be set wrong and may drift. While the relay is open nothing
+    flows and nothing is counted.
+    """
+
+    __slots__ = ("_curve", "_gaps", "_offset", "_set_at", "_written", "kind", "number", "params", "secrets", "seed")
+
+    def __init__(
+        self,
+        kind: MeterKind,
+        number: int,
+        seed: int = 0,
+        params: Mapping[str, str] = NO_PARAMS,
+        secrets: Mapping[str, Secret] = _NO_SECRETS,
+    ) -> None:
+        """`number` and `seed` together decide everything about the meter, in every process."""
+        self.kind: MeterKind = kind
+        self.number = number
+        self.params = params
+        self.secrets = secrets
+        self.seed = mix(seed, number)
+        self._curve = LoadCurve(kind.load, self.seed, kind.phases, kind.mean_watts)
+        self._offset = 0
+        self._set_at = kind.started_at
+        self._gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
+        self._written: dict[int, Value] | None = None
+
+    # --- who it is ---
+
+    @property
+    def profile(self) -> MeterProfile:
+        """The meter file."""
+        return self.kind.profile
+
+    @property
+    def serial(self) -> str:
+        """The serial number."""
+        return self.fill(self.kind.names["serial"])
+
+    @property
+    def logical_device_name(self) -> str:
+        """Sixteen characters: the manufacturer's three letters and what tells its meters apart."""
+        return self.fill(self.kind.names["logical_device_name"])
+
+    @property
+    def identity(self) -> MeterIdentity:
+        """Who the meter says it is."""
+        name = self.logical_device_name
+        return MeterIdentity(
+            serial=self.serial,
+            manufacturer=name[:3],
+            model=self.kind.profile.model,
+            firmware=self.kind.firmware,
+            logical_device_name=name,
+            system_title=(name[:3].encode("latin-1", "replace") + self.number.to_bytes(5, "big")).hex().upper(),
+            meter_address=f"{self.number:012}",
+        )
+
+    def fill(self, text: str) -> str:
+        """Put numbers and names into a text with `{number:08}`, `{serial}`, `{vendor}`, `{model}`."""
+        known = {"number": self.number, "vendor": self.profile.vendor, "model": self.profile.model}
+        if "{serial" in text:
+            known["serial"] = fill(self.kind.names["serial"], known)
+        return fill(text, known)
+
+    # --- what it shows ---
+
+    def now(self) -> int:
+        """The meter's own clock."""
+        return self.shown_time(self.kind.clock())
+
+    def shown_time(self, at: int) -> int:
+        """What the meter's clock shows at a time of the world."""
+        since = at - self._set_at
+        return at + self._offset + since * self._drift() // 1_000_000
+
+    def _world_time(self, at: int) -> int:
+        """The time of the world when the meter's clock shows `at`."""
+        if not self._offset and not self.kind.drift:
+            return at
+        shown = at - self._offset - self._set_at
+        return self._set_at + shown * 1_000_000 // (1_000_000 + self._drift())
+
+    def _drift(self) -> int:
+        most = self.kind.drift
+        return mix(self.seed, 3) % (2 * most + 1) - most if most else 0
+
+    def set_clock(self, at: int) -> None:
+        """Set the meter's clock."""
+        now = self.kind.clock()
+        self._offset = at - now
+        self._set_at = now
+
+    def value(self, index: int, at: int) -> Value:
+        """The value of an object at a time of the meter's clock."""
+        if self._written is not None and index in self._written:
+            return self._written[index]
+        return self.kind.evaluators[index](self, self._world_time(at))
+
+    def write(self, index: int, value: Value) -> None:
+        """Set a writable object; raises AccessDenied."""
+        entry: ObjectEntry = self.profile.objects[index]
+        if not entry.writable:
+            raise AccessDenied(f"{entry.ref} cannot be written")
+        if self._written is None:
+            self._written = {}
+        self._written[index] = value
+
+    # --- the load behind it ---
+
+    def phases(self, which: str) -> range:
+        """The phases of `l1` … `l3`, or all of them; none where the meter does not have it."""
+        phase = _PHASES.get(which)
+        if phase is None:
+            return self._curve.phases
+        return range(phase, phase + 1) if phase in self._curve.phases else range(0)
+
+    @property
+    def started_at(self) -> int:
+        """When the registers were at zero."""
+        return self._curve.started_at
+
+    def voltage(self, phase: int, at: int) -> float:
+        """Voltage of a phase on the side of the net."""
+        return voltage(self.seed, phase, at, self.kind.nominal_voltage)
+
+    def power(self, name: str, phases: range, at: int) -> int:
+        """Power of a channel in units of `waveform.WATT`."""
+        return self._curve.power(name, phases, at) if not self._gaps or self.supplied(at) else 0
+
+    def energy(self, name: str, phases: range, tariff: int, at: int) -> int:
+        """Energy of a channel in units of `waveform.WATT_HOUR`, without what did not flow while the relay was open."""
+        total = self._curve.energy(name, phases, tariff, at)
+        for opened, closed in self._openings(at):
+            total -= self._curve.energy(name, phases, tariff, closed) - self._curve.energy(name, phases, tariff, opened)
+        return total
+
+    def peak(self, name: str, tariff: int, start: int, end: int) -> int:
+        """The greatest mean of a slot between two times, in units of `waveform.WATT`; of what flowed all the slot long."""
+        best, since = 0, start
+        for opened, closed in self._openings(end):
+            best = max(best, self._curve.peak(name, tariff, since, max(opened, since)))
+            since = max(closed, since)
+        return max(best, self._curve.peak(name, tariff, since, end))
+
+    # --- the relay ---
+
+    def supplied(self, at: int) -> bool:
+        """True when the relay was closed at a time of the world."""
+        return sum(1 for switched in self._gaps if switched <= at) % 2 == 0
+
+    def _openings(self, end: int) -> Sequence[tuple[int, int]]:
+        """When the relay was open, until `end`."""
+        if not self._gaps:
+            return ()
+        gaps = [min(switched, end) for switched in self._gaps]
+        return list(zip(gaps[::2], [*gaps[1::2], end], strict=False))
+
+    def relay_closed(self) -> bool:
+        """True while the load is supplied."""
+        return len(self._gaps) % 2 == 0
+
+    def switch_relay(self, *, closed: bool) -> None:
+        """Open or close the load relay."""
+        if closed != self.relay_closed():
+            self._gaps = (*self._gaps, self.kind.clock())
+
+    # --- load profiles ---
+
+    def entries_in_use(self, load_profile: LoadProfile, at: int) -> int:
+        """How many rows the load profile holds: one for each whole period since its beginning, until it is full."""
+        first, last = self._captured(load_profile, at)
+        return min(max(0, last - first + 1), load_profile.capacity)
+
+    def _captured(self, load_profile: LoadProfile, at: int) -> tuple[int, int]:
+        """Numbers (time by period) of the first row ever and of the last one until `at`."""
+        period = load_profile.period_seconds * 1000
+        if period <= 0:
+            return 1, 0
+        return -(-self.kind.history_from // period), at // period
+
+    def row(self, load_profile: LoadProfile, entry: int, at: int) -> tuple[int, Sequence[Value]]:
+        """Row `entry` (1 = oldest held at time `at`): its time and its values without the clock column; raises NotFound."""
+        held = self.entries_in_use(load_profile, at)
+        if not 1 <= entry <= held:
+            raise NotFound(f"{load_profile.ref} holds {held} rows, there is no row {entry}")
+        period = load_profile.period_seconds * 1000
+        time = (at // period - held + entry) * period
+        world = self._world_time(time)
+        return time, [made(self, world) for made in self.kind.columns[load_profile.ref]]
+
+    def entry_range(self, load_profile: LoadProfile, start: int, end: int, at: int) -> tuple[int, int]:
+        """First and last entry whose time t holds start <= t <= end; (1, 0) when there is none."""
+        held = self.entries_in_use(load_profile, at)
+        if not held:
+            return 1, 0
+        period = load_profile.period_seconds * 1000
+        before = at // period - held  # the row before the oldest
+        first = max(1, -(-start // period) - before)
+        last = min(held, end // period - before)
+        return (first, last) if first <= last else (1, 0)

@@ -1,0 +1,234 @@
+"""How a virtual meter makes the value of an object: from its quantity, or as the meter file's `emulate` says.
+
+An evaluator takes a meter and a time of the world (not of the meter's own clock) and returns the value in the base unit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from headend.emulator import phases
+from headend.emulator.energy import PROCESSINGS, Number, channel_value, charge, slot_start
+from headend.emulator.shape import SLOT_MS, mix
+from headend.emulator.waveform import frequency, tariff_at
+from headend.errors import ConfigError
+from headend.model.objects import ObjectEntry
+from headend.model.reading import Value
+
+if TYPE_CHECKING:
+    from headend.emulator.meter import VirtualMeter
+
+Evaluator: TypeAlias = Callable[["VirtualMeter", int], Value]
+
+_HOUR_MS: Final = 3_600_000
+_EMULATE_FORMS: Final = ({"value"}, {"choice", "every"}, {"counter", "every"}, {"as"})
+
+
+def evaluator(entry: ObjectEntry) -> Evaluator:
+    """What makes the values of an object; raises ConfigError that names it."""
+    emulate = entry.emulate
+    if emulate and set(emulate) not in _EMULATE_FORMS:
+        raise ConfigError(
+            f"{entry.ref}: emulate = {dict(emulate)!r} is none of the forms",
+            hint='write { value = X }, { choice = "a|b", every = SECONDS }, { counter = X, every = SECONDS } or { as = "KEY" }',
+        )
+    if "value" in emulate:
+        return _constant(emulate["value"])
+    if emulate and "as" not in emulate:
+        return _changing(entry, emulate)
+    key = str(emulate.get("as", entry.quantity))
+    return _constant(0) if not key else of_quantity(key)
+
+
+def _constant(value: Value) -> Evaluator:
+    if isinstance(value, str) and "{" in value:
+        return lambda meter, _: meter.fill(value)
+    return lambda _meter, _at: value
+
+
+def _changing(entry: ObjectEntry, emulate: Mapping[str, Value]) -> Evaluator:
+    every = emulate["every"]
+    if isinstance(every, bool) or not isinstance(every, int | float) or every <= 0:
+        raise ConfigError(f"{entry.ref}: emulate every: expected seconds, got {every!r}")
+    period = round(every * 1000)
+    if "choice" in emulate:
+        choices = str(emulate["choice"]).split("|")
+        values: list[Value] = [int(text) if text.isascii() and text.isdigit() else text for text in choices]
+        return lambda meter, at: values[mix(meter.seed, at // period) % len(values)]
+    start = emulate["counter"]
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise ConfigError(f"{entry.ref}: emulate counter: expected a whole number, got {start!r}")
+    return lambda meter, at: start + max(0, at - meter.started_at) // period
+
+
+def of_quantity(key: str) -> Evaluator:
+    """What makes the values of a quantity of the catalogue; raises ConfigError for one that has no rule."""
+    if key in _PLAIN:
+        return _PLAIN[key]
+    for pattern, make in _FAMILIES:
+        found = pattern.fullmatch(key)
+        if found:
+            return make(*found.groups())
+    raise ConfigError(f"a virtual meter has no rule for {key}", hint="say how with emulate = { value = … }")
+
+
+# --- quantities ---
+
+
+def _same(made: Evaluator) -> Callable[[str], Evaluator]:
+    return lambda _which: made
+
+
+def _phased(key: str, which: str) -> Evaluator:
+    return _PHASED[key](which)
+
+
+def _slot_middle(at: int) -> int:
+    """The middle of the last complete slot: what happens there stands for its average."""
+    return slot_start(at) - SLOT_MS // 2
+
+
+def _volts(which: str) -> Evaluator:
+    return lambda meter, at: phases.volts(meter, at, which)
+
+
+def _line_volts(which: str) -> Evaluator:
+    return lambda meter, at: phases.line_volts(meter, at, which)
+
+
+def _volts_average(which: str) -> Evaluator:
+    return lambda meter, at: phases.volts(meter, _slot_middle(at), which)
+
+
+def _amperes(which: str) -> Evaluator:
+    return lambda meter, at: phases.amperes(meter, at, which)
+
+
+def _amperes_average(which: str) -> Evaluator:
+    return lambda meter, at: phases.amperes(meter, _slot_middle(at), which)
+
+
+def _factor(which: str) -> Evaluator:
+    return lambda meter, at: phases.power_factor(meter, at, which)
+
+
+def _factor_average(which: str) -> Evaluator:
+    return lambda meter, at: phases.power_factor(meter, _slot_middle(at), which)
+
+
+def _of_nominal(factor: float) -> Number:
+    return lambda meter, _: factor * meter.kind.nominal_voltage
+
+
+def _distortion(low: float, span: float) -> Number:
+    return lambda meter, at: low + span * mix(meter.seed, at // SLOT_MS) / 2**32
+
+
+def _events(days: int) -> Evaluator:
+    """Something that happens once in so many days."""
+    return lambda meter, at: max(0, at - meter.started_at) // (days * 24 * _HOUR_MS)
+
+
+def _hertz(meter: VirtualMeter, at: int) -> float:
+    return frequency(at, meter.kind.nominal_frequency)
+
+
+_PHASED: Final[Mapping[str, Callable[[str], Evaluator]]] = MappingProxyType(
+    {
+        "voltage": _volts,
+        "voltage_avg": _volts_average,
+        "voltage_avg5": _volts_average,
+        "voltage_avg_present": _volts_average,
+        "voltage_avg_last": _volts_average,
+        "voltage_max": _same(_of_nominal(1.02)),
+        "voltage_min": _same(_of_nominal(0.98)),
+        "voltage_thd": _same(_distortion(1.5, 1.0)),
+        "voltage_sag_threshold": _same(_of_nominal(0.9)),
+        "voltage_sag_count": _same(_events(30)),
+        "voltage_sag_duration": _same(_constant(0.2)),
+        "voltage_sag_magnitude": _same(_of_nominal(0.85)),
+        "voltage_swell_threshold": _same(_of_nominal(1.1)),
+        "voltage_swell_count": _same(_events(90)),
+        "voltage_swell_duration": _same(_constant(0.1)),
+        "voltage_swell_magnitude": _same(_of_nominal(1.12)),
+        "voltage_missing_voltage_threshold": _same(_of_nominal(0.5)),
+        "current": _amperes,
+        "current_avg": _amperes_average,
+        "current_avg5": _amperes_average,
+        "current_avg_present": _amperes_average,
+        "current_avg_last": _amperes_average,
+        "current_max": _same(phases.amperes_max),
+        "current_min": _same(_constant(0.0)),
+        "current_thd": _same(_distortion(4.0, 6.0)),
+        "power_factor": _factor,
+        "power_factor_export": _factor,
+        "power_factor_avg_billing": _factor_average,
+        "phase_angle": lambda which: lambda meter, at: phases.phase_angle(meter, at, which),
+        "frequency": _same(_hertz),
+    }
+)
+"""what a quantity of a phase is, given `total`, `l1`, `l2`, `l3` or, for currents, `neutral`"""
+
+
+def _daily(low: float, span: float) -> Number:
+    """Something that is greatest in the afternoon."""
+    return lambda _, at: low + span * math.sin(math.tau * (at % (24 * _HOUR_MS) / (24 * _HOUR_MS) - 0.375))
+
+
+def _volt_squared_hours(meter: VirtualMeter, at: int) -> float:
+    return max(0, at - meter.started_at) / _HOUR_MS * meter.kind.nominal_voltage**2
+
+
+_PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
+    {
+        "frequency": _hertz,
+        "current_sum": phases.amperes_sum,
+        "current_phase_avg": _amperes("total"),
+        "voltage_phase_avg": _volts("total"),
+        "voltage_neutral": _constant(0.3),
+        "temperature_ambient": _daily(18.0, 7.0),
+        "humidity": _daily(55.0, -10.0),
+        "charge_total": charge,
+        "ampere_squared_hours_total": charge,
+        "volt_squared_hours_total": _volt_squared_hours,
+        "relay_closed": lambda meter, at: meter.supplied(at),
+        "meter_time": lambda meter, at: meter.shown_time(at),
+        "tariff_active": lambda _, at: tariff_at(at),
+        "serial_number": lambda meter, _: meter.serial,
+        "logical_device_name": lambda meter, _: meter.logical_device_name,
+        "firmware_version": lambda meter, _: meter.kind.firmware,
+        "manufacturer": lambda meter, _: meter.profile.vendor,
+        "meter_model": lambda meter, _: meter.profile.model,
+        "meter_name": lambda meter, _: meter.profile.model,
+        "meter_code": _constant(1),
+    }
+)
+
+_ENERGY = "(active|reactive|apparent)"
+_PHASED_KEYS = "|".join(sorted(_PHASED, key=len, reverse=True))
+_FAMILIES: Final[tuple[tuple[re.Pattern[str], Callable[..., Evaluator]], ...]] = (
+    (
+        re.compile(rf"{_ENERGY}_({'|'.join(PROCESSINGS)})_(import|export|q[1-4]|abs|net)_(total|l[123]|t[1-8])"),
+        channel_value,
+    ),
+    (
+        re.compile(r"(active|reactive)_power_(total|l[123])"),
+        lambda one, which: channel_value(one, "power", "net", which),
+    ),
+    (re.compile(r"apparent_power_(total|l[123])"), lambda which: channel_value("apparent", "power", "abs", which)),
+    (
+        re.compile(rf"{_ENERGY}_(demand_present|demand_max)_total"),
+        lambda energy, processing: channel_value(energy, processing, "abs", "total"),
+    ),
+    (
+        re.compile(rf"{_ENERGY}_energy_since_reset_(import|export|abs)"),
+        lambda energy, direction: channel_value(energy, "energy_billing", direction, "total"),
+    ),
+    (re.compile(r"voltage_thd_(l1l2|l2l3|l3l1|line_avg)"), _same(_distortion(1.5, 1.0))),
+    (re.compile(r"voltage_(l1l2|l2l3|l3l1|line_avg)"), _line_volts),
+    (re.compile(rf"({_PHASED_KEYS})_(total|l[123]|neutral)"), _phased),
+)
