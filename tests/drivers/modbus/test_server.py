@@ -99,8 +99,20 @@ async def test_written_values_are_read_back(asker: Asker, acme: Any) -> None:
 
 
 async def test_a_value_that_does_not_fit_is_a_device_failure(asker: Asker, acme: Any) -> None:
+    assert (await asker.pdu("04 0004 0002")).startswith("0404")
     acme.values[1] = 1e12
     assert await asker.pdu("04 0004 0002") == "8404"
+    acme.values[1] = -12345.6
+    assert await asker.pdu("04 0004 0002") == "04041dc0fffe"
+
+
+async def test_the_short_way_answers_as_the_general_one(asker: Asker) -> None:
+    """The second time an answer is prepared; a frame that follows at once takes the general way again."""
+    request = bytes.fromhex("0001 0000 0006 01 04 0000 0006")
+    first = await asker.ask(request)
+    assert await asker.ask(request) == first
+    assert await asker.ask(request + request) == first + first
+    assert await asker.pdu("04 0000 0006", 9) == "840b"
 
 
 async def test_counters_roll_over(asker: Asker, acme: Any) -> None:

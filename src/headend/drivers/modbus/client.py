@@ -37,6 +37,7 @@ from headend.model.objects import (
 )
 from headend.model.profile import MeterProfile
 from headend.model.reading import Value
+from headend.protocols.modbus.connection import PreparedRead
 from headend.protocols.modbus.pdu import (
     DeviceIdentificationResponse,
     Function,
@@ -54,13 +55,27 @@ _MAX_PLANS: Final = 64
 
 
 class _PlanState:
-    """What this meter made of a plan: blocks may have been split, entries refused."""
+    """What this meter made of a plan: blocks with their prepared reads; they may have been split, entries refused."""
 
-    __slots__ = ("blocks", "refused")
+    __slots__ = ("_rtu", "_unit_id", "reads", "refused")
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.blocks = list(blocks)
+    def __init__(self, blocks: Sequence[Block], unit_id: int, *, rtu: bool) -> None:
+        self._unit_id = unit_id
+        self._rtu = rtu
+        self.reads = self._prepared(blocks)
         self.refused: dict[int, HeadendError] = {}
+
+    def _prepared(self, blocks: Sequence[Block]) -> list[tuple[Block, PreparedRead]]:
+        return [(block, block.prepared(self._unit_id, rtu=self._rtu)) for block in blocks]
+
+    def refuse(self, position: int, error: MeterError) -> None:
+        """The meter refuses the addresses of a read: ask for halves of it, or no more for its only value."""
+        block = self.reads[position][0]
+        if len(block.indexes) > 1:
+            self.reads[position : position + 1] = self._prepared(block.halves())
+        else:
+            self.refused[block.indexes[0]] = error
+            del self.reads[position]
 
 
 class ModbusSession:
@@ -102,28 +117,20 @@ class ModbusSession:
         A block that the meter refuses as a whole is halved until the refused value is found; the session remembers it
         and does not ask for it again.
         """
-        state = self._plans.get(plan)
-        if state is None:
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            state = self._plans[plan] = _PlanState(plan_blocks(plan, self._rules))
+        state = self._plans.get(plan) or self._new_plan(plan)
         values: list[RawValue] = [None] * len(plan.entries)
-        errors: dict[int, HeadendError] = dict(state.refused)
-        rtu = self._wire.connection.rtu
+        errors: dict[int, HeadendError] = {}
         position = 0
-        while position < len(state.blocks):
-            block = state.blocks[position]
+        while position < len(state.reads):
+            block, read = state.reads[position]
             try:
-                got = await self._wire.read(block.prepared(self._unit_id, rtu=rtu), self._timeout)
+                got = await self._wire.read(read, self._timeout)
             except MeterError as error:
-                if not _is_about_the_address(error):
+                if _is_about_the_address(error):
+                    state.refuse(position, error)
+                else:
                     errors.update(dict.fromkeys(block.indexes, error))
                     position += 1
-                elif len(block.indexes) > 1:
-                    state.blocks[position : position + 1] = block.halves()
-                else:
-                    errors[block.indexes[0]] = state.refused[block.indexes[0]] = error
-                    del state.blocks[position]
             except (LinkError, ProtocolError):
                 self._sound = False
                 raise
@@ -131,7 +138,14 @@ class ModbusSession:
                 for index, value in zip(block.indexes, got, strict=True):
                     values[index] = value
                 position += 1
-        return ReadResult(values=values, errors=errors)
+        return ReadResult(values=values, errors=errors | state.refused if state.refused else errors)
+
+    def _new_plan(self, plan: ReadPlan) -> _PlanState:
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        blocks = plan_blocks(plan, self._rules)
+        made = self._plans[plan] = _PlanState(blocks, self._unit_id, rtu=self._wire.connection.rtu)
+        return made
 
     async def _ask(self, request: Request) -> Response:
         try:

@@ -38,11 +38,13 @@ from headend.protocols.modbus.pdu import (
     WriteMultiple,
     WriteMultipleResponse,
     WriteSingle,
+    encode_request,
 )
 from headend.protocols.modbus.values import BitLayout, RegisterLayout, RegisterType, decode_bits
 from headend.transport.link import Link
 
 _MAX_ANSWERS: Final = 4096
+_MBAP_READ_SIZE: Final = 12
 _DIRECT_UNITS: Final = (0, 0xFF)  # in Modbus TCP: the device itself
 _MAX_IDENTIFICATION_TEXT: Final = 80
 _POWERS: Final[tuple[int, ...]] = tuple(10**n for n in range(20))
@@ -58,30 +60,31 @@ class _Refusal(Exception):
 class _Answer:
     """A prepared answer to one read: which objects, packed how."""
 
-    __slots__ = ("_convert", "_layout", "_skip", "_take")
+    __slots__ = ("_converters", "_cut", "_layout", "head")
 
-    def __init__(self, objects: Sequence[tuple[RegisterRef, ObjectEntry, int]], address: int, count: int) -> None:
+    def __init__(
+        self, objects: Sequence[tuple[RegisterRef, ObjectEntry, int]], request: ReadRequest, *, bits: bool
+    ) -> None:
         """`objects` (with their places in the profile) overlap the range, ascending; it may cut the outer ones."""
-        start = min((ref.address for ref, _, _ in objects), default=address)
-        start = min(start, address)
-        end = max(max((ref.end for ref, _, _ in objects), default=0), address + count)
-        bits = bool(objects) and objects[0][0].table.is_bits
-        self._convert = tuple((index, _converter(ref, entry)) for ref, entry, index in objects)
+        start, end = request.address, request.address + request.count
+        self._converters = tuple((index, _converter(ref, entry)) for ref, entry, index in objects)
         self._layout: BitLayout | RegisterLayout
+        self._cut = slice(None)
         if bits:
-            inside = [ref.address - address for ref, _, _ in objects]
-            self._layout, self._skip, self._take = BitLayout(inside, count), 0, (count + 7) // 8
+            self._layout = BitLayout([ref.address - start for ref, _, _ in objects], request.count)
         else:
-            fields = [(ref.address - start, ref.type) for ref, _, _ in objects if ref.type]
-            self._layout = RegisterLayout(fields, end - start)
-            self._skip, self._take = (address - start) * 2, count * 2
+            first = min([start, *(ref.address for ref, _, _ in objects)])
+            last = max([end, *(ref.end for ref, _, _ in objects)])
+            fields = [(ref.address - first, ref.type) for ref, _, _ in objects if ref.type]
+            self._layout = RegisterLayout(fields, last - first)
+            self._cut = slice((start - first) * 2, (end - first) * 2)
+        self.head = bytes((request.function, request.byte_count))
 
     def data(self, model: MeterModel) -> bytes:
         """The octets of the registers (or bits) now; raises LocalProtocolError when a value does not fit."""
         at = model.now()
         value = model.value
-        octets = self._layout.encode([convert(value(index, at)) for index, convert in self._convert])
-        return octets[self._skip : self._skip + self._take]
+        return self._layout.encode([convert(value(index, at)) for index, convert in self._converters])[self._cut]
 
 
 def _converter(ref: RegisterRef, entry: ObjectEntry) -> Callable[[Value], Value]:
@@ -120,7 +123,7 @@ class Image:
     def __init__(self, profile: MeterProfile) -> None:
         rules = read_rules(profile.link, profile.quirks)
         self._max_registers = rules.max_registers
-        self._answers: dict[ReadRequest, _Answer | ExceptionCode] = {}
+        self._answers: dict[bytes, _Answer | ExceptionCode] = {}
         self._tables: dict[int, list[tuple[RegisterRef, ObjectEntry, int]]] = {table.value: [] for table in Table}
         for index, entry in enumerate(profile.objects):
             ref = register_ref(entry.ref.address)
@@ -136,12 +139,18 @@ class Image:
 
     def answer(self, request: ReadRequest) -> _Answer | ExceptionCode:
         """The prepared answer to a read, or the exception code."""
-        found = self._answers.get(request)
+        pdu = encode_request(request)
+        found = self._answers.get(pdu)
         if found is None:
             if len(self._answers) >= _MAX_ANSWERS:
                 self._answers.clear()
-            found = self._answers[request] = self._make(request)
+            found = self._answers[pdu] = self._make(request)
         return found
+
+    def prepared(self, pdu: bytes) -> _Answer | None:
+        """The answer to a read that was asked for before, by the octets of its PDU."""
+        found = self._answers.get(pdu)
+        return found if isinstance(found, _Answer) else None
 
     def _make(self, request: ReadRequest) -> _Answer | ExceptionCode:
         bits = request.function in (Function.READ_COILS, Function.READ_DISCRETE_INPUTS)
@@ -151,7 +160,7 @@ class Image:
         if not any(low <= start and end <= high for low, high in self._mapped[request.function]):
             return ExceptionCode.ILLEGAL_DATA_ADDRESS
         inside = [item for item in self._tables[request.function] if item[0].end > start and item[0].address < end]
-        return _Answer(inside, request.address, request.count)
+        return _Answer(inside, request, bits=bits)
 
     def targets(self, table: Table, address: int, count: int) -> list[tuple[RegisterRef, ObjectEntry, int]]:
         """The writable objects that a write covers exactly; raises the refusal of anything else."""
@@ -181,7 +190,10 @@ def image_of(profile: MeterProfile) -> Image:
 
 
 class VirtualUnits:
-    """The owner of a link in the meter role: one meter, or several units on one wire."""
+    """The owner of a link in the meter role: one meter, or several units on one wire.
+
+    A read over TCP that came whole, and has been answered before, takes a short way; it gives the same octets.
+    """
 
     __slots__ = ("_connection", "_link", "_models", "_start")
 
@@ -199,6 +211,11 @@ class VirtualUnits:
     def data_received(self, data: bytes) -> None:
         """Octets came in: answer the requests in them."""
         connection = self._connection
+        if connection is not None and len(data) == _MBAP_READ_SIZE and not connection.pending and not connection.rtu:
+            answer = self._answer_at_once(data)
+            if answer:
+                self._link.write(answer)
+                return
         if connection is None:
             data = self._start + data
             connection = self._choose(data)
@@ -210,6 +227,21 @@ class VirtualUnits:
                 self._respond(connection, event)
         except RemoteProtocolError:
             self._link.abort()
+
+    def _answer_at_once(self, data: bytes) -> bytes:
+        """The frame that answers a whole read; empty for anything that needs the general way."""
+        found = self._models.get(data[6])
+        if found is None or data[2:6] != b"\0\0\0\6":
+            return b""
+        model, image = found
+        answer = image.prepared(data[7:])
+        if answer is None:
+            return b""
+        try:
+            octets = answer.data(model)
+        except LocalProtocolError:
+            return b""
+        return b"%b\0\0\0%c%c%b%b" % (data[:2], len(octets) + 3, data[6], answer.head, octets)
 
     def link_lost(self, error: LinkError) -> None:  # noqa: ARG002 - shape of Receiver
         """The link is gone."""

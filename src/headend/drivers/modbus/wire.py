@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import Final
 
 from headend.errors import HeadendError, LinkTimeout, LocalProtocolError, ProtocolError
@@ -47,12 +48,11 @@ class Wire(Exchange):
         hint = _NOISE_HINT.format(noise) if noise else ""
         self.poison(LinkTimeout(f"no answer from {self.link.peer} in time", hint=hint))
 
-    async def read(self, read: PreparedRead, timeout: float) -> tuple[Value, ...]:
-        """The values of a prepared read; raises what the meter, the link or the gateway says."""
+    def read(self, read: PreparedRead, timeout: float) -> Future[tuple[Value, ...]]:
+        """Start a prepared read. The Future gives its values, or what the meter, the link or the gateway says."""
         self._refuse_second()
         self._read = read
-        values: tuple[Value, ...] = await self.transact(self.connection.begin(read), timeout)
-        return values
+        return self.transact(self.connection.begin(read), timeout)
 
     async def ask(self, unit_id: int, request: Request, timeout: float) -> Response:
         """The response to any request; raises what the meter, the link or the gateway says."""

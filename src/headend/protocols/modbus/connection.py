@@ -89,7 +89,7 @@ class PreparedRead:
             return 0
         if self._rtu:
             return 3 if answer.startswith(self._head) and crc16(answer) == 0 else 0
-        return 9 if answer.startswith(self._head, 2) and answer.startswith(transaction_id.to_bytes(2, "big")) else 0
+        return 9 if answer.startswith(transaction_id.to_bytes(2, "big") + self._head) else 0
 
 
 class ModbusConnection:
@@ -110,6 +110,11 @@ class ModbusConnection:
     def is_waiting(self) -> bool:
         """Client: a request is in flight."""
         return self._expected is not None
+
+    @property
+    def pending(self) -> int:
+        """Octets received and not yet consumed."""
+        return self._framing.pending
 
     @property
     def dropped(self) -> int:

@@ -213,7 +213,10 @@ class RegisterLayout:
 
     def encode(self, values: Sequence[float | str | None]) -> bytes:
         """The data of the block; gaps are zero. Raises LocalProtocolError for a value that does not fit."""
-        taken = [kind.to_struct(value) for kind, value in zip(self._kinds, values, strict=True)]
+        try:
+            return self._struct.pack(*values)
+        except (struct.error, OverflowError):
+            taken = [kind.to_struct(value) for kind, value in zip(self._kinds, values, strict=True)]
         try:
             return self._struct.pack(*taken)
         except (struct.error, OverflowError) as error:
