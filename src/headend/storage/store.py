@@ -83,6 +83,12 @@ class Store:
         """The database file."""
         return self._database.path
 
+    def damage(self) -> str:
+        """What is wrong with the structure of the file, empty when nothing is; reads all of it."""
+        with self._database.read() as connection:
+            answer = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+        return "" if answer == "ok" else answer
+
     def close(self) -> None:
         """Close the database; every later call raises StorageError."""
         self._database.close()

@@ -1,0 +1,316 @@
+"""Wiring: the one place that knows all parts of a head-end, starts them in order and stops them in order.
+
+Started: database, bus, roster, writer, lanes, poller, broker, sink, web. Stopped the other way round: no new polls, sessions
+released, sinks and web closed, what is on the bus written, database closed; each step within its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from headend.drivers.base import Secrets
+from headend.drivers.library import Library
+from headend.drivers.registry import driver
+from headend.errors import ConfigError, HeadendError, NotFound
+from headend.model.meter import Meter, Secret
+from headend.model.profile import MeterProfile
+from headend.northbound.broker import EmbeddedBroker
+from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
+from headend.northbound.topics import Topics
+from headend.runtime.requests import Requests
+from headend.runtime.secrets import resolve_secret
+from headend.runtime.settings import MqttSettings, Settings
+from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.poller import Poller
+from headend.services.bus import Bus
+from headend.services.commands import Commands
+from headend.services.recorder import Recorder
+from headend.services.roster import Roster
+from headend.services.writer import Writer
+from headend.storage.store import Store
+from headend.transport.open import open_link
+from headend.web.app import create_app
+from headend.web.parts import WebParts
+from headend.web.serve import serve as serve_web
+from headend.web.settings import WebSettings, is_loopback
+
+PAGE: Final = 1000
+STOP_SECONDS: Final = 10.0
+VAULT_KEY_OCTETS: Final = 32
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadEnd:
+    """A running head-end, for those who started it."""
+
+    store: Store
+    bus: Bus
+    roster: Roster
+    lanes: Lanes
+    poller: Poller
+    writer: Writer
+    web_port: int | None
+    mqtt_port: int | None
+
+
+def wall_millis() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database that the settings name, with the key that opens its secrets; both are made when missing."""
+    folder = settings.data_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    key_file = Path(settings.storage.vault_key).expanduser() if settings.storage.vault_key else folder / "vault.key"
+    return Store.open(settings.storage.url or folder / "headend.db", vault_key=vault_key(key_file))
+
+
+def vault_key(path: Path) -> bytes:
+    """The key in a file that only its owner can read; made at random when there is no file. Raises ConfigError."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"cannot make the vault key {path}: {error.strerror}") from error
+    else:
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.urandom(VAULT_KEY_OCTETS).hex().encode() + b"\n")
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the vault key {path} cannot be read: {type(error).__name__}") from error
+
+
+def all_meters(store: Store) -> list[Meter]:
+    """Every meter of the database, page by page."""
+    found: list[Meter] = []
+    while page := store.meters.list(after=found[-1].id if found else "", limit=PAGE):
+        found += [stored.meter for stored in page]
+    return found
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
+    """A head-end as the settings say, from when it is ready until the block ends.
+
+    Raises the errors of its parts: ConfigError, StorageError; an error of a part that dies later ends the block.
+    """
+    store = await asyncio.to_thread(open_store, settings)
+    try:
+        async with _parts(settings, store) as head_end:
+            yield head_end
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:
+    """The parts that work on meters, put together; nothing runs yet."""
+    library = Library([Path(folder).expanduser() for folder in settings.profiles])
+    bus = Bus()
+    roster = Roster(bus, wall_millis)
+    roster.load(meters)
+
+    def profile(meter: Meter) -> MeterProfile | None:
+        return library.get(meter.profile_id) if meter.profile_id else None
+
+    def read_secrets(meter_id: str) -> dict[str, Secret]:
+        return {name: store.secrets.get(meter_id, name) for name in store.secrets.names(meter_id)}
+
+    async def secrets(meter: Meter) -> Secrets:
+        return await asyncio.to_thread(read_secrets, meter.id)
+
+    lanes = Lanes(
+        roster,
+        open_link=open_link,
+        driver=driver,
+        profile=profile,
+        secrets=secrets,
+        connects_per_second=settings.poll.connects_per_second,
+        connect_timeout=settings.poll.timeout,
+        request_timeout=settings.poll.timeout,
+    )
+    return WebParts(
+        store=store,
+        access=store.access,
+        bus=bus,
+        roster=roster,
+        lanes=lanes,
+        poller=Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight),
+        commands=Commands(lanes, bus, wall_millis),
+        writer=Writer(bus, store.readings.write, clock=wall_millis),
+        library=library,
+        version=version("headend"),
+        settings=web_settings(settings),
+    )
+
+
+@asynccontextmanager
+async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
+    parts = _web_parts(settings, store, await asyncio.to_thread(all_meters, store))
+    recorder = Recorder(parts.bus, store.events.append)
+    async with contextlib.AsyncExitStack() as stack:
+        broker = embedded_broker(settings.mqtt)
+        if broker is not None:
+            await broker.start()
+            stack.push_async_callback(broker.stop)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        writing = group.create_task(parts.writer.run(), name="writer")
+        recording = group.create_task(recorder.run(), name="recorder")
+        polling = group.create_task(parts.poller.run(), name="poller")
+        outward: list[asyncio.Task[None]] = []
+        if settings.mqtt.enabled:
+            sink = _sink(settings, parts, broker)
+            stack.callback(sink.close)
+            outward.append(group.create_task(sink.run(), name="mqtt"))
+        web_port: int | None = None
+        if settings.web.enabled:
+            serving, web_port = await _start_web(group, parts)
+            outward.append(serving)
+        try:
+            yield HeadEnd(
+                store=store,
+                bus=parts.bus,
+                roster=parts.roster,
+                lanes=parts.lanes,
+                poller=parts.poller,
+                writer=parts.writer,
+                web_port=web_port,
+                mqtt_port=broker.port if broker else None,
+            )
+        finally:
+            parts.poller.stop()
+            await _within(polling, STOP_SECONDS)
+            await parts.lanes.aclose()
+            for task in outward:
+                task.cancel()
+            await asyncio.gather(*outward, return_exceptions=True)
+            recorder.close()
+            parts.writer.close()
+            await asyncio.gather(writing, recording, return_exceptions=True)
+
+
+def _sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
+    requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=settings.mqtt.commands)
+    return MqttSink(
+        mqtt_target(settings.mqtt, broker),
+        Topics(settings.mqtt.prefix),
+        parts.bus,
+        requests.answer,
+        wall_millis,
+        version=parts.version,
+    )
+
+
+async def _start_web(group: asyncio.TaskGroup, parts: WebParts) -> tuple[asyncio.Task[None], int | None]:
+    """The web server and its port; None when it could not listen, which the group raises then."""
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = group.create_task(serve_web(create_app(parts), parts.settings, listening.set_result), name="web")
+    serving.add_done_callback(lambda _task: listening.cancel())
+    await asyncio.wait({listening})
+    return serving, None if listening.cancelled() else listening.result()
+
+
+async def _within(task: asyncio.Task[None], seconds: float) -> None:
+    """Let a task end; cancel it when it takes longer."""
+    await asyncio.wait({task}, timeout=seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of the tree in a group, else the first of all."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        found = waiting.pop(0)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        else:
+            leaves.append(found)
+    return next((leaf for leaf in leaves if isinstance(leaf, HeadendError)), leaves[0])
+
+
+def web_settings(settings: Settings) -> WebSettings:
+    """What the web server is told; raises ConfigError for half of a TLS pair."""
+    web = settings.web
+    if bool(web.tls_certificate) is not bool(web.tls_key):
+        raise ConfigError("web.tls_certificate and web.tls_key belong together: one of them is missing")
+    return WebSettings(
+        host=web.host,
+        port=web.port,
+        allowed_hosts=web.allowed_hosts,
+        cors_origins=web.cors_origins,
+        tls_certificate=Path(web.tls_certificate) if web.tls_certificate else None,
+        tls_key=Path(web.tls_key) if web.tls_key else None,
+        accept_unknown_meters=web.accept_unknown_meters,
+    )
+
+
+def embedded_broker(mqtt: MqttSettings) -> EmbeddedBroker | None:
+    """The embedded broker, unless another one is named; raises ConfigError for one that everybody could reach."""
+    if not mqtt.enabled or mqtt.broker:
+        return None
+    users = _users(mqtt.embedded_users)
+    if not users and not is_loopback(mqtt.embedded_host):
+        raise ConfigError(
+            f"the embedded broker would take anybody on {mqtt.embedded_host}",
+            hint="name users in mqtt.embedded_users, or keep mqtt.embedded_host on loopback",
+        )
+    if mqtt.commands and not users:
+        raise ConfigError(
+            "mqtt.commands with an embedded broker without users would let anybody switch meters",
+            hint="name users in mqtt.embedded_users",
+        )
+    return EmbeddedBroker(mqtt.embedded_host, mqtt.embedded_port, users)
+
+
+def mqtt_target(mqtt: MqttSettings, embedded: EmbeddedBroker | None) -> Broker:
+    """The broker that the sink connects to."""
+    if embedded is not None:
+        users = _users(mqtt.embedded_users)
+        name, password = next(iter(users.items()), ("", None))
+        host = embedded.host if is_loopback(embedded.host) else "127.0.0.1"
+        return Broker(host=host, port=embedded.port, username=name, password=password, version="3.1.1")
+    host, port, tls = broker_from_url(mqtt.broker)
+    return Broker(
+        host=host,
+        port=port,
+        tls=tls,
+        ca_file=mqtt.ca_file,
+        username=mqtt.username,
+        password=resolve_secret(mqtt.password, "mqtt.password") if mqtt.password else None,
+        version=mqtt.version,
+        client_id=mqtt.client_id,
+    )
+
+
+def _users(places: Mapping[str, str]) -> dict[str, Secret]:
+    return {name: resolve_secret(place, f"mqtt.embedded_users.{name}") for name, place in places.items()}
+
+
+Ready = Callable[[HeadEnd], None]
+
+
+def known(store: Store, meter_id: str) -> Meter | None:
+    """A meter of the database, or None."""
+    try:
+        return store.meters.get(meter_id).meter
+    except NotFound:
+        return None
