@@ -230,9 +230,7 @@ class Access:
         return value
 
     @staticmethod
-    def _encoded(answer: object, ref: CosemRef) -> bytes:
-        if not isinstance(answer, GetResponseNormal):
-            raise _unexpected(answer, f"GET {ref}")
+    def _encoded(answer: GetResponseNormal, ref: CosemRef) -> bytes:
         if not isinstance(answer.result, bytes):
             raise access_error(answer.result, str(ref))
         return answer.result
