@@ -77,6 +77,11 @@ class WrapperFraming:
         """True until `close()`."""
         return self._open
 
+    @property
+    def is_idle(self) -> bool:
+        """True when no octets wait: the next ones begin a frame."""
+        return not self._buffer and not self._events
+
     def open(self) -> None:
         """There is nothing to negotiate: LinkOpened follows at once."""
         self._open = True

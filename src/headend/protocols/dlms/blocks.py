@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from headend.errors import RemoteProtocolError
@@ -51,25 +52,39 @@ class BlockReceiver:
 
 
 class BlockSender:
-    """Cuts data into blocks, numbered from 1."""
+    """Cuts data into blocks, numbered from 1. The data come in pieces, each made when a block needs it."""
 
-    __slots__ = ("_at", "_data", "_invoke", "_number", "_size")
+    __slots__ = ("_invoke", "_number", "_pieces", "_size", "_waiting")
 
-    def __init__(self, invoke_id_and_priority: int, data: bytes, size: int) -> None:
+    def __init__(self, invoke_id_and_priority: int, pieces: Iterator[bytes], size: int) -> None:
         self._invoke = invoke_id_and_priority
-        self._data = data
+        self._pieces = pieces
         self._size = size
-        self._at = 0
+        self._waiting = bytearray()
         self._number = 0
+
+    def whole(self, room: int) -> bytes | None:
+        """All data, when they are not longer than `room`; None when they need blocks. To be asked first."""
+        self._fill(room)
+        return None if len(self._waiting) > room else bytes(self._waiting)
 
     def next_block(self, acknowledged: int) -> GetResponseWithDatablock:
         """The block after `acknowledged`; the standard's refusal when another one was sent last."""
         if acknowledged != self._number:
             reason = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
             return GetResponseWithDatablock(self._invoke, last_block=True, block_number=acknowledged, result=reason)
-        end = self._at + self._size
-        raw_data = self._data[self._at : end]
-        self._at = end
+        self._fill(self._size)
+        raw_data = bytes(self._waiting[: self._size])
+        del self._waiting[: self._size]
         self._number += 1
-        last = end >= len(self._data)
+        last = not self._waiting
         return GetResponseWithDatablock(self._invoke, last_block=last, block_number=self._number, result=raw_data)
+
+    def _fill(self, size: int) -> None:
+        """Take pieces until there are more octets than `size`, so that the last block is known to be the last."""
+        if len(self._waiting) > size:
+            return
+        for piece in self._pieces:
+            self._waiting += piece
+            if len(self._waiting) > size:
+                return

@@ -49,6 +49,8 @@ from headend.protocols.dlms.octets import Reader
 from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, Message, State, step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headend.protocols.dlms.events import Protection
 
 MAX_TRANSFER: Final = 0x1000000
@@ -112,8 +114,11 @@ class DlmsConnection:
             raise LocalProtocolError("the connection asks for blocks by itself")
         if SENDER[message_of(event)] is not self.role:
             raise LocalProtocolError(f"a {self.role.value} does not send {type(event).__name__}")
-        if isinstance(event, GetResponseNormal | GetResponseWithList):
-            event = self._fit(event)
+        if isinstance(event, GetResponseNormal | GetResponseWithList) and not self._fits(event):
+            with_list = isinstance(event, GetResponseWithList)
+            data = event.encode_results() if isinstance(event, GetResponseWithList) else event.encode()[4:]
+            self.answer_get(event.invoke_id_and_priority, iter((data,)), with_list=with_list)
+            return
         apdu = self._send(event)
         if isinstance(event, Request):
             self._note_request(apdu[:3])
@@ -135,6 +140,26 @@ class DlmsConnection:
         if self._receiver is None:
             raise LocalProtocolError("no block transfer is under way")
         self._send(GetRequestNext(self._asked[2], self._receiver.number))
+
+    def answer_get(self, invoke_id_and_priority: int, pieces: Iterator[bytes], *, with_list: bool = False) -> None:
+        """Server: answer a GET with encoded data that are made piece by piece, as far as the client asks for them.
+
+        One APDU when they fit, otherwise blocks, or a refusal if the client takes none. With a list the data are the
+        number of results and the results.
+        """
+        state = self._advance(Message.RESPONSE, LocalProtocolError)
+        overhead = self._protection.overhead if self._protection else 0
+        head = bytes((0xC4, 0x03, invoke_id_and_priority) if with_list else (0xC4, 0x01, invoke_id_and_priority, 0x00))
+        sender = BlockSender(invoke_id_and_priority, pieces, room_for_raw_data(self.max_send_pdu, overhead))
+        whole = sender.whole(self.max_send_pdu - overhead - len(head))
+        if whole is not None:
+            self._transmit(head + whole)
+            self.state = state
+        elif Conformance.BLOCK_TRANSFER_WITH_GET in self.conformance:
+            self._sender = sender
+            self._send(sender.next_block(0))
+        else:
+            self._send(GetResponseNormal(invoke_id_and_priority, DataAccessResult.OTHER_REASON))
 
     def send_prepared(self, apdu: bytes) -> None:
         """Like `send`, for the encoded APDU of a request."""
@@ -213,18 +238,9 @@ class DlmsConnection:
             raise error(f"{message.value} in state {self.state.value}")
         return state
 
-    def _fit(self, event: GetResponseNormal | GetResponseWithList) -> Spoken:
-        """Server: the answer itself if it fits, otherwise its first block, or a refusal if the client takes no blocks."""
-        apdu = event.encode()
+    def _fits(self, event: GetResponseNormal | GetResponseWithList) -> bool:
         overhead = self._protection.overhead if self._protection else 0
-        if len(apdu) + overhead <= self.max_send_pdu:
-            return event
-        if Conformance.BLOCK_TRANSFER_WITH_GET not in self.conformance:
-            return GetResponseNormal(event.invoke_id_and_priority, DataAccessResult.OTHER_REASON)
-        self._advance(Message.BLOCK, LocalProtocolError)
-        data = event.encode_results() if isinstance(event, GetResponseWithList) else apdu[4:]
-        self._sender = BlockSender(event.invoke_id_and_priority, data, room_for_raw_data(self.max_send_pdu, overhead))
-        return self._sender.next_block(0)
+        return len(event.encode()) + overhead <= self.max_send_pdu
 
     def _receive(self, received: ApduReceived) -> Event | NeedData:
         """The event of one APDU, if it is one for the caller."""
