@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headend.drivers.base import Capability, Layer, Secrets, Sniff
-from headend.drivers.dlms import client, explaining, parameters, refs
+from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.dlms import client, explaining, parameters, refs, server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,10 @@ class DlmsDriver:
     ) -> client.DlmsSession:
         """Open the framing, associate, and return the session."""
         return await client.attach(link, meter, profile, secrets, buffered=buffered, timeout=timeout)
+
+    def serve(self, link: Link, model: MeterModel) -> None:
+        """Play a meter; the framing is told by the client."""
+        server.serve(link, model)
 
     def sniff(self, first: bytes) -> Sniff:
         """A wrapper frame or an HDLC frame with a plausible beginning."""

@@ -57,18 +57,24 @@ class Addressing:
         """A new framing in the client role."""
         if self.framing == "wrapper":
             return WrapperFraming(Role.CLIENT, client_sap=self.client, server_sap=self.server)
-        limits = Limits(
+        client = Address.client(self.client)
+        return HdlcConnection(Role.CLIENT, client=client, server=self._hdlc_address, limits=self._limits)
+
+    def make_hdlc_server(self) -> HdlcConnection:
+        """HDLC in the meter role, for any client."""
+        return HdlcConnection(Role.SERVER, server=self._hdlc_address, limits=self._limits)
+
+    @property
+    def _hdlc_address(self) -> Address:
+        return Address.server(self.server, self.physical, cast("AddressSize | None", self.address_size or None))
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
             max_information_transmit=self.max_info,
             max_information_receive=self.max_info,
             window_transmit=self.window,
             window_receive=self.window,
-        )
-        size = cast("AddressSize | None", self.address_size or None)
-        return HdlcConnection(
-            Role.CLIENT,
-            client=Address.client(self.client),
-            server=Address.server(self.server, self.physical, size),
-            limits=limits,
         )
 
 

@@ -1,0 +1,262 @@
+"""What a virtual meter answers to each service of an association: the general way, by the standard's words."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+from headend.drivers.base import MeterModel
+from headend.drivers.dlms.meter_file import MeterFile
+from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
+from headend.drivers.dlms.parameters import Parameters
+from headend.errors import AccessDenied, DecodeError, HeadendError
+from headend.protocols.dlms.acse import (
+    ApplicationContext,
+    AssociationResult,
+    Diagnostic,
+    Mechanism,
+)
+from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.descriptor import (
+    AccessSelection,
+    ActionResult,
+    AttributeDescriptor,
+    DataAccessResult,
+)
+from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse, ServiceError, StateError
+from headend.protocols.dlms.apdu.get import GetRequestNormal, GetRequestWithList, GetResponseNormal
+from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.apdu.table import DECODERS, Request
+from headend.protocols.dlms.axdr import Data, decode_typed, encode_length
+from headend.protocols.dlms.blocks import MIN_PDU
+from headend.protocols.dlms.connection import DlmsConnection
+from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
+from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance, InitiateResponse
+from headend.standards.cosem import find_class
+
+PUBLIC_CLIENT: Final = 16
+"""May read without a password, unless the meter file says otherwise of it."""
+OFFERED: Final = (
+    Conformance.PRIORITY_MANAGEMENT
+    | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.GET
+    | Conformance.SET
+    | Conformance.SELECTIVE_ACCESS
+    | Conformance.ACTION
+)
+"""What a virtual meter does; a client gets what it proposes of it."""
+
+NOT_ASSOCIATED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE)
+UNKNOWN_SERVICE: Final = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED)
+_MALFORMED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OTHER_REASON)
+_INITIATE: Final = 1
+_INITIATE_ERROR: Final = 6
+_VERSION_TOO_LOW: Final = 1
+_INCOMPATIBLE_CONFORMANCE: Final = 2
+_PDU_SIZE_TOO_SHORT: Final = 3
+
+
+# --- associations ---
+
+
+def associate(
+    request: AssociationRequest, client_sap: int, model: MeterModel, parameters: Parameters
+) -> tuple[AssociationResponse, bool]:
+    """The answer to an AARQ, and whether the client may also write and invoke."""
+    mechanism = request.mechanism or Mechanism.NONE
+    configured = client_sap == parameters.addressing.client
+    diagnostic = _refuse_client(request, mechanism, client_sap, model, parameters)
+    if request.application_context != ApplicationContext.LN:
+        diagnostic = Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
+    if diagnostic is not None:
+        return _rejected(diagnostic), False
+    initiate = request.initiate
+    conformance = initiate.conformance & OFFERED
+    if initiate.dlms_version < DLMS_VERSION:
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW), False
+    if Conformance.GET not in conformance:
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _INCOMPATIBLE_CONFORMANCE), False
+    if 0 < initiate.max_receive_pdu < MIN_PDU:
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT), False
+    granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu)
+    return AssociationResponse(initiate=granted), configured
+
+
+def _refuse_client(
+    request: AssociationRequest, mechanism: int, client_sap: int, model: MeterModel, parameters: Parameters
+) -> Diagnostic | None:
+    """Why a client may not associate, None when it may."""
+    if client_sap != parameters.addressing.client:
+        if client_sap != PUBLIC_CLIENT:
+            return Diagnostic.NO_REASON_GIVEN
+        return None if mechanism == Mechanism.NONE else Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
+    if mechanism != parameters.mechanism:
+        if mechanism == Mechanism.NONE:
+            return Diagnostic.AUTHENTICATION_REQUIRED
+        return Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
+    if mechanism == Mechanism.LLS:
+        secret = model.secrets.get("secret")
+        if secret is None or not hmac.compare_digest(secret.reveal(), request.authentication_value):
+            return Diagnostic.AUTHENTICATION_FAILURE
+    return None
+
+
+def _rejected(diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:
+    error = None
+    if initiate_error is not None:
+        error = ConfirmedServiceError(_INITIATE, _INITIATE_ERROR, initiate_error)
+    return AssociationResponse(result=AssociationResult.REJECTED_PERMANENT, diagnostic=diagnostic, initiate=error)
+
+
+def refusal_of(apdu: bytes, *, associated: bool) -> ExceptionResponse:
+    """What a meter says to an APDU that it cannot take now, or not at all."""
+    if apdu[0] not in DECODERS:
+        return UNKNOWN_SERVICE
+    return _MALFORMED if associated else NOT_ASSOCIATED
+
+
+# --- requests ---
+
+
+def respond(connection: DlmsConnection, file: MeterFile, association: Association, request: Request) -> None:
+    """Send the answer to a request."""
+    if not _is_agreed(request, association.conformance):
+        connection.send(UNKNOWN_SERVICE)
+        return
+    invoke_id = request.invoke_id_and_priority
+    match request:
+        case GetRequestNormal(_, attribute, access):
+            try:
+                pieces = _read(file, association, attribute, access)
+            except Refused as refused:
+                connection.send(GetResponseNormal(invoke_id, refused.result))
+            else:
+                connection.answer_get(invoke_id, pieces)
+        case GetRequestWithList(_, attributes):
+            results = [_result(file, association, attribute, access) for attribute, access in attributes]
+            count = encode_length(len(results))
+            connection.answer_get(invoke_id, chain((count,), *results), with_list=True)
+        case SetRequestNormal(_, attribute, data, access):
+            connection.send(SetResponseNormal(invoke_id, _set(file, association, attribute, data, access)))
+        case ActionRequestNormal():
+            connection.send(ActionResponseNormal(invoke_id, _invoke(file, association, request)))
+        case _:
+            connection.send(UNKNOWN_SERVICE)
+
+
+def _is_agreed(request: Request, conformance: Conformance) -> bool:
+    """True when the association has agreed on the service."""
+    match request:
+        case GetRequestNormal(_, _, access):
+            return access is None or Conformance.SELECTIVE_ACCESS in conformance
+        case GetRequestWithList():
+            return Conformance.MULTIPLE_REFERENCES in conformance
+        case SetRequestNormal():
+            return Conformance.SET in conformance
+        case ActionRequestNormal():
+            return Conformance.ACTION in conformance
+        case _:
+            return False
+
+
+def _result(
+    file: MeterFile, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
+) -> Iterator[bytes]:
+    """One result of a list: 00 and the data, or 01 and the reason."""
+    try:
+        return chain((b"\x00",), _read(file, association, attribute, access))
+    except Refused as refused:
+        return iter((bytes((0x01, refused.result)),))
+
+
+def _read(
+    file: MeterFile, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
+) -> Iterator[bytes]:
+    """The encoded value in pieces; raises Refused before the first one."""
+    buffer = file.buffers.get(attribute.encode())
+    try:
+        if buffer is not None:
+            return buffer.pieces(association, access)
+        made = _find(file, attribute.class_id, attribute.logical_name)
+        read = made.reads.get(attribute.attribute_id)
+        if read is None:
+            raise Refused(_missing(made, attribute.attribute_id))
+        if access is not None:
+            raise Refused(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
+        return iter((read(association),))
+    except HeadendError as error:
+        raise Refused(_reason(error)) from error
+
+
+def _find(file: MeterFile, class_id: int, name: bytes) -> CosemObject:
+    made = file.objects.get((class_id, name))
+    if made is None:
+        known = name in file.names
+        raise Refused(DataAccessResult.OBJECT_CLASS_INCONSISTENT if known else DataAccessResult.OBJECT_UNDEFINED)
+    return made
+
+
+def _missing(made: CosemObject, attribute_id: int) -> DataAccessResult:
+    """Why an attribute cannot be read: the class has none such, it is secret, or this meter does not have it."""
+    cosem_class = find_class(made.class_id, made.version)
+    if attribute_id in made.denied or cosem_class is None or attribute_id not in cosem_class.attributes:
+        return DataAccessResult.READ_WRITE_DENIED
+    return DataAccessResult.OBJECT_UNAVAILABLE
+
+
+def _set(
+    file: MeterFile,
+    association: Association,
+    attribute: AttributeDescriptor,
+    data: bytes,
+    access: AccessSelection | None,
+) -> DataAccessResult:
+    try:
+        made = _find(file, attribute.class_id, attribute.logical_name)
+        write = made.writes.get(attribute.attribute_id)
+        if write is None and attribute.attribute_id not in made.reads:
+            return _missing(made, attribute.attribute_id)
+        if write is None or not association.may_change:
+            return DataAccessResult.READ_WRITE_DENIED
+        if access is not None:
+            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
+        write(association, _decode(data))
+    except Refused as refused:
+        return refused.result
+    except HeadendError as error:
+        return _reason(error)
+    return DataAccessResult.SUCCESS
+
+
+def _invoke(file: MeterFile, association: Association, request: ActionRequestNormal) -> ActionResult:
+    method = request.method
+    try:
+        made = _find(file, method.class_id, method.logical_name)
+        invoke = made.methods.get(method.method_id)
+        if invoke is None or not association.may_change:
+            return ActionResult.READ_WRITE_DENIED
+        invoke(association, None if request.parameters is None else _decode(request.parameters))
+    except Refused as refused:
+        return ActionResult(refused.result)
+    except HeadendError as error:
+        return ActionResult(_reason(error))
+    return ActionResult.SUCCESS
+
+
+def _decode(octets: bytes) -> Data:
+    try:
+        data, end = decode_typed(octets)
+    except DecodeError as error:
+        raise Refused(DataAccessResult.TYPE_UNMATCHED) from error
+    if end != len(octets):
+        raise Refused(DataAccessResult.TYPE_UNMATCHED)
+    return data
+
+
+def _reason(error: HeadendError) -> DataAccessResult:
+    """What a meter says when its model refuses."""
+    denied = isinstance(error, AccessDenied)
+    return DataAccessResult.READ_WRITE_DENIED if denied else DataAccessResult.OTHER_REASON

@@ -1,0 +1,214 @@
+"""The meter's side: a virtual meter on a link. No task, no timer; an association exists only while somebody has one.
+
+There are two ways for a request. The fast one answers a GET of an open association from the octets in which it came:
+the descriptor is looked up in the table of the meter file, and one frame is written. Everything else goes through framing
+and connection, which know all cases; both ways give the same octets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headend.drivers.dlms.meter_file import MeterFile, meter_file
+from headend.drivers.dlms.meter_objects import Association
+from headend.drivers.dlms.meter_services import NOT_ASSOCIATED, associate, refusal_of, respond
+from headend.errors import HeadendError, LinkError, RemoteProtocolError
+from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkReleased, Role
+from headend.protocols.dlms.acse import Aarq, Mechanism, Rlre, Rlrq
+from headend.protocols.dlms.apdu.table import Request
+from headend.protocols.dlms.connection import DlmsConnection
+from headend.protocols.dlms.events import AssociationRequest
+from headend.protocols.dlms.initiate import Conformance
+from headend.protocols.dlms.state import State
+from headend.protocols.hdlc import HdlcConnection
+from headend.protocols.wrapper import VERSION, WrapperFraming
+
+if TYPE_CHECKING:
+    from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.parameters import Parameters
+    from headend.transport.link import Link
+
+_NEVER: Final = bytes(32)
+"""What no frame begins with."""
+_HEADER: Final = 8
+_NORMAL: Final = 13
+_LIST_HEAD: Final = 4
+_ITEM: Final = 10
+
+
+def serve(link: Link, model: MeterModel) -> None:
+    """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong."""
+    file = meter_file(model.profile)
+    link.set_receiver(MeterLink(link, model, file, file.parameters(frozenset(model.params.items()))))
+
+
+class MeterLink:
+    """The owner of a link in the meter role."""
+
+    __slots__ = ("_association", "_connection", "_file", "_framing", "_hdlc", "_head", "_link", "_model", "_parameters")
+
+    def __init__(self, link: Link, model: MeterModel, file: MeterFile, parameters: Parameters) -> None:
+        self._link = link
+        self._model = model
+        self._file = file
+        self._parameters = parameters
+        self._framing: WrapperFraming | HdlcConnection | None = None
+        self._connection: DlmsConnection | None = None
+        self._association: Association | None = None
+        self._head = _NEVER  # of the wrapper frames that may be answered the fast way
+        self._hdlc: HdlcConnection | None = None  # while its frames may
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came in: answer the requests in them."""
+        if data.startswith(self._head) and data[6] << 8 | data[7] == len(data) - _HEADER:
+            answer = self._answer(data, _HEADER, len(data))
+            if answer is not None:
+                self._link.write(b"\x00\x01" + data[4:6] + data[2:4] + len(answer).to_bytes(2, "big") + answer)
+                return
+        elif self._hdlc is not None:
+            found = self._hdlc.receive_apdu(data)
+            if found is not None:
+                answer = self._answer(*found)
+                if answer is not None:
+                    self._link.write(self._hdlc.reply(answer))
+                else:
+                    self._take_request(data[found[1] : found[2]])
+                return
+        self._receive(data)
+
+    def link_lost(self, error: LinkError) -> None:  # noqa: ARG002 - shape of Receiver
+        """The link is gone, and the association with it."""
+        self._association = None
+        self._framing = self._hdlc = self._connection = None
+
+    # --- the fast way ---
+
+    def _answer(self, data: bytes, start: int, end: int) -> bytes | None:
+        """The answer to a GET of attributes that are in the table; None when it is something else."""
+        association = self._association
+        kind = data[start : start + 2]
+        if association is None:
+            return None
+        reads = self._file.reads
+        try:
+            if kind == b"\xc0\x01" and end - start == _NORMAL:
+                read = reads.get(data[start + 3 : end])
+                if read is None:
+                    return None
+                answer = b"\xc4\x01" + data[start + 2 : start + 3] + b"\x00" + read(association)
+            elif kind == b"\xc0\x03" and Conformance.MULTIPLE_REFERENCES in association.conformance:
+                items = start + _LIST_HEAD
+                count = data[start + 3]
+                if end - items != count * _ITEM or count > 0x7F:
+                    return None
+                values = [data[start + 2 : items]]
+                values += [reads[data[at : at + _ITEM]](association) for at in range(items, end, _ITEM)]
+                answer = b"\xc4\x03" + b"\x00".join(values)
+            else:
+                return None
+        except (HeadendError, LookupError):
+            return None
+        return answer if len(answer) <= association.max_send_pdu else None
+
+    # --- the general way ---
+
+    def _receive(self, data: bytes) -> None:
+        framing = self._framing
+        if framing is None:
+            framing = self._open(data)
+        try:
+            framing.receive_data(data)
+        except RemoteProtocolError:
+            self._link.abort()
+            return
+        while self._framing is not None:
+            try:
+                received = framing.next_event()
+            except RemoteProtocolError:
+                if isinstance(framing, WrapperFraming):
+                    self._link.abort()
+                    return
+                continue
+            if received is NEED_DATA:
+                break
+            self._take(received)
+        self._flush()
+
+    def _open(self, data: bytes) -> WrapperFraming | HdlcConnection:
+        """The framing that the client speaks, by its first octet; a meter with HDLC passes over noise."""
+        addressing = self._parameters.addressing
+        if data[:1] == VERSION[:1]:
+            framing: WrapperFraming | HdlcConnection = WrapperFraming(Role.SERVER, server_sap=addressing.server)
+        else:
+            framing = addressing.make_hdlc_server()
+        self._framing = framing
+        self._connection = DlmsConnection(Role.SERVER, framing)
+        return framing
+
+    def _flush(self) -> None:
+        """Send what waits, and see whether the fast way is open."""
+        framing, connection, association = self._framing, self._connection, self._association
+        if framing is None or connection is None:
+            return
+        octets = framing.data_to_send()
+        ready = association is not None and connection.state is State.ASSOCIATED
+        self._head, self._hdlc = _NEVER, None
+        if ready and association is not None:
+            if isinstance(framing, HdlcConnection):
+                self._hdlc = framing
+            elif framing.is_idle:
+                saps = association.client_sap.to_bytes(2, "big") + association.server_sap.to_bytes(2, "big")
+                self._head = VERSION + saps
+        if octets:
+            self._link.write(octets)
+
+    def _take(self, received: FramingEvent) -> None:
+        """One event of the framing."""
+        connection = self._connection
+        if connection is None:
+            return
+        if isinstance(received, LinkReleased):
+            connection.take(received)
+            self._association = None
+        if not isinstance(received, ApduReceived) or received.unsolicited:
+            return
+        hdlc = isinstance(self._framing, HdlcConnection)
+        client_sap = received.source >> 14 if hdlc else received.source
+        apdu, association = received.apdu, self._association
+        if association is not None and association.client_sap != client_sap and apdu[0] != Aarq.TAG:
+            connection.send(NOT_ASSOCIATED)
+            return
+        try:
+            event = connection.take(received)
+        except RemoteProtocolError:
+            connection.send(refusal_of(apdu, associated=association is not None))
+            return
+        if isinstance(event, AssociationRequest):
+            self._associate(connection, event, client_sap)
+        elif isinstance(event, Rlrq):
+            self._association = None
+            connection.send(Rlre())
+        elif isinstance(event, Request) and association is not None:
+            respond(connection, self._file, association, event)
+
+    def _associate(self, connection: DlmsConnection, request: AssociationRequest, client_sap: int) -> None:
+        response, may_change = associate(request, client_sap, self._model, self._parameters)
+        self._association = None
+        connection.send(response)
+        if response.accepted:
+            self._association = Association(
+                model=self._model,
+                client_sap=client_sap,
+                server_sap=self._parameters.addressing.server,
+                mechanism=request.mechanism or Mechanism.NONE,
+                may_change=may_change,
+                conformance=connection.conformance,
+                max_send_pdu=connection.max_send_pdu,
+                max_receive_pdu=self._parameters.max_pdu,
+            )
+
+    def _take_request(self, apdu: bytes) -> None:
+        """An APDU that was taken from its frame the fast way."""
+        client_sap = self._association.client_sap if self._association is not None else 0
+        self._take(ApduReceived(apdu, client_sap << 14, 0))
+        self._flush()
