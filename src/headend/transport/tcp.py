@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import resource
 import socket
 from collections.abc import Callable
@@ -24,6 +23,12 @@ ACCEPTS_PER_TURN: Final = 128
 
 SPARE_DESCRIPTORS: Final = 500
 """Descriptors that accepted links leave to everything else: files, the database, connections we open, accepts under way."""
+
+_KEEP_ALIVE: Final = tuple(
+    (getattr(socket, option), value)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, option)
+)
 
 OnLink: TypeAlias = Callable[["AcceptedLink"], None]
 """Called in the event loop with each accepted link; sets its receiver. Must not raise."""
@@ -58,12 +63,10 @@ async def connect_tcp(host: str, port: int, timeout: float, *, source: str = "")
 
 async def resolve(host: str) -> list[str]:
     """The addresses of a host; an address is its own."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
-    return [host]
+    if ":" in host or host.replace(".", "").isdigit():
+        return [host]
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 async def _connect_first(addresses: list[str], port: int, where: str, source: tuple[str, int] | None) -> StreamLink:
@@ -84,9 +87,8 @@ async def _connect_first(addresses: list[str], port: int, where: str, source: tu
 def _keep_alive(sock: socket.socket) -> None:
     """Notice within two minutes that the peer is gone without a word. Accepted sockets inherit it from their listener."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    for option, value in _KEEP_ALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def format_address(address: tuple[Any, ...] | None) -> str:
