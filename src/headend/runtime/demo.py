@@ -33,7 +33,7 @@ _GROUPS: Final = (
         "wrapper",
         "127.11.0.1",
         4059,
-        f'params = {{ auth = "lls", client = "1" }}\nsecrets = {{ secret = "env:{SECRET_VARIABLE}" }}\nload = "office"\n',
+        f'params = {{ auth = "lls", client = "1" }}\nsecrets = {{ secret = "env:{SECRET_VARIABLE}" }}\nload = "workshop"\n',
     ),
     ("house-{number:05}", "generic-dlms-3p", 0.21, "hdlc", "127.12.0.1", 4060, ""),
     ("panel-{number:05}", "eastron-sdm630", 0.19, "tcp", "127.13.0.1", 5020, "units = [1, 2, 3]\n"),
