@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from headend.errors import ConfigError
@@ -61,3 +63,9 @@ def test_wrong_urls_say_what_is_expected(text: str, expected: str) -> None:
         parse_url(text)
     assert "12345678" not in str(caught.value)
     assert "12345678" not in caught.value.hint
+
+
+def test_a_framing_that_a_protocol_does_not_have_has_no_url() -> None:
+    meter = parse_url("modbus://localhost/1").meter("m")
+    with pytest.raises(ConfigError, match="modbus has no framing 'pigeon' over tcp"):
+        format_url(dataclasses.replace(meter, framing="pigeon"))

@@ -115,14 +115,9 @@ def parse_url(text: str) -> MeterUrl:
 
 
 def format_url(meter: Meter) -> str:
-    """The URL of a meter, without its secrets."""
+    """The URL of a meter, without its secrets; raises ConfigError when its protocol has no such framing."""
     endpoint = meter.endpoint
-    scheme, path_param = next(
-        (scheme, spec[4])
-        for scheme, spec in SCHEMES.items()
-        if spec[2] is endpoint.kind
-        and (endpoint.kind is EndpointKind.INBOUND or spec[:2] == (meter.protocol, meter.framing))
-    )
+    scheme, path_param = _scheme(meter)
     params = dict(meter.params)
     tail = f"/{quote(params.pop(path_param))}" if path_param and path_param in params else ""
     if endpoint.kind is EndpointKind.SERIAL:
@@ -140,6 +135,15 @@ def format_url(meter: Meter) -> str:
         params["profile"] = meter.profile_id
     query = f"?{urlencode(params, safe='/:,')}" if params else ""
     return f"{scheme}://{where}{query}"
+
+
+def _scheme(meter: Meter) -> tuple[str, str]:
+    """The scheme of a meter, and which parameter its path holds."""
+    kind = meter.endpoint.kind
+    for scheme, spec in SCHEMES.items():
+        if spec[2] is kind and (kind is EndpointKind.INBOUND or spec[:2] == (meter.protocol, meter.framing)):
+            return scheme, spec[4]
+    raise ConfigError(f"{meter.protocol} has no framing {meter.framing!r} over {kind.value}")
 
 
 def _split_query(query: str) -> tuple[dict[str, str], dict[str, str]]:
