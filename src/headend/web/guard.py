@@ -70,8 +70,7 @@ class Guard:
             headers = Headers(scope=scope)
             self.check_host(headers)
             check_origin(scope, headers, self._settings.cors_origins)
-            paced = self._paced(headers, receive) if scope["method"] not in SAFE_METHODS else receive
-            await self._app(scope, paced, finish)
+            await self._app(scope, self._paced(headers, receive), finish)
         except Refused as refused:
             await problems.from_refusal(refused)(scope, receive, finish)
         except Exception:

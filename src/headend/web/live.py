@@ -160,15 +160,18 @@ class LiveFeed:
             client.put(whole, now)
 
     async def follow(self, bus: Bus) -> None:
-        """Take from the bus until cancelled; then every stream ends."""
+        """Take from the bus until cancelled."""
         subscription: Subscription[Item] = bus.subscribe("live", ReadingBatch, Event, maxsize=10_000)
         try:
             async for item in subscription:
                 self.take(item)
         finally:
             subscription.close()
-            for client in self._clients:
-                client.close()
+
+    def close(self) -> None:
+        """End all streams."""
+        for client in self._clients:
+            client.close()
 
     def __len__(self) -> int:
         return len(self._clients)

@@ -142,7 +142,7 @@ def problem(
 
 
 def from_error(error: HeadendError) -> Response:
-    """The response to an error of the tree. Our own bugs are not told in detail."""
+    """The response to an error of the tree."""
     code = error.code if error.code in KINDS else HeadendError.code
     headers = {"Retry-After": "5"} if KINDS[code].status == HTTPStatus.SERVICE_UNAVAILABLE else NO_HEADERS
     return problem(code, error.message, hint=error.hint, headers=headers)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+)
 
 from headend.model.access import Role
 
@@ -230,7 +241,8 @@ class KeyMade(KeyIn):
 
 MeterId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,64}$")]
-Text = Annotated[str, StringConstraints(max_length=200)]
+MAX_TEXT = 200
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 
 
 class EndpointModel(_In):
@@ -371,10 +383,17 @@ class SeriesOut(BaseModel):
     next: int | None
 
 
-Number = (
-    Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
-    | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-)
+def _fits(value: bool | float | str) -> bool | float | str:  # noqa: FBT001 # a value may be a switch
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number within 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"a text of at most {MAX_TEXT} characters")
+    return value
+
+
+ValueIn = Annotated[StrictBool | StrictInt | StrictFloat | StrictStr, AfterValidator(_fits)]
 
 
 class ReadingIn(_In):
@@ -382,7 +401,7 @@ class ReadingIn(_In):
 
     meter_id: str = Field(max_length=64, examples=["feeder-1"])
     quantity: str = Field(max_length=100, examples=["active_energy_import_total"])
-    value: Annotated[bool, Field(strict=True)] | Number | Text = Field(examples=[1_234_500])
+    value: ValueIn = Field(examples=[1_234_500])
     measured_at: int | str | None = Field(None, examples=["2026-01-01T00:15:00Z"])
     quality: int = Field(0, ge=0, le=0x3F)
 
@@ -478,7 +497,7 @@ class CommandIn(_In):
     """A command; `confirm` repeats the id of the meter."""
 
     kind: Literal["disconnect", "reconnect", "set-clock", "write", "invoke"]
-    params: dict[Text, Annotated[bool, Field(strict=True)] | Number | Text] = {}
+    params: dict[Text, ValueIn] = Field({}, max_length=20)
     confirm: str = Field(max_length=64)
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headend.errors import ConfigError
+from headend.web.live import LiveFeed
 from headend.web.settings import WebSettings
 
 
@@ -48,10 +49,11 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the head-end and says when it listens."""
+    """A server that leaves signals to the head-end, says when it listens, and ends the streams when it stops."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[int], object]) -> None:
+    def __init__(self, config: uvicorn.Config, feed: LiveFeed, ready: Callable[[int], object]) -> None:
         super().__init__(config)
+        self._feed = feed
         self._ready = ready
 
     @contextlib.contextmanager
@@ -65,6 +67,11 @@ class _Server(uvicorn.Server):
         for listener in sockets or ():
             self._ready(listener.getsockname()[1])
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the streams end, which would go on for ever, then stop."""
+        self._feed.close()
+        await super().shutdown(sockets)
+
 
 async def serve(app: FastAPI, settings: WebSettings, ready: Callable[[int], object] = lambda _port: None) -> None:
     """Serve until cancelled; then answer what is under way within three seconds. `ready` is called with the port.
@@ -72,7 +79,7 @@ async def serve(app: FastAPI, settings: WebSettings, ready: Callable[[int], obje
     Raises ConfigError when it cannot listen or the TLS files do not fit.
     """
     with _listen(settings) as listener:
-        server = _Server(_config(app, settings), ready)
+        server = _Server(_config(app, settings), app.state.feed, ready)
         serving = asyncio.create_task(server.serve([listener]), name="web-server")
         try:
             await asyncio.shield(serving)

@@ -192,15 +192,11 @@ def _changed(base: Meter | None, body: schemas.MeterFields) -> tuple[Meter, Mapp
 
 def _check(parts: WebParts, meter: Meter) -> None:
     """Raise ConfigError or NotFound for what its driver or the library does not know."""
-    parts.driver(meter.protocol).check_params(meter.params)
+    if meter.protocol or meter.endpoint.kind is not EndpointKind.INBOUND:
+        parts.driver(meter.protocol).check_params(meter.params)
     if meter.profile_id and parts.library.get(meter.profile_id).protocol != meter.protocol:
         raise ConfigError(f"the profile {meter.profile_id!r} is not for {meter.protocol}")
-    try:
-        parse_url(format_url(meter))
-    except StopIteration:
-        raise ConfigError(
-            f"{meter.protocol} has no framing {meter.framing!r} over {meter.endpoint.kind.value}"
-        ) from None
+    parse_url(format_url(meter))
 
 
 def _invent_id(parts: WebParts, meter: Meter) -> str:

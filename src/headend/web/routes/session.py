@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -26,14 +27,15 @@ class Gate:
 
     def __init__(self, parts: WebParts) -> None:
         self._access = parts.access
+        self._pairs = Throttle(parts.clock, allowed=5, fade_seconds=30)
         self._peers = Throttle(parts.clock, allowed=20, fade_seconds=30)
-        self._users = Throttle(parts.clock, allowed=5, fade_seconds=30)
+        self._users = Throttle(parts.clock, allowed=100, fade_seconds=10)
         self._slots = asyncio.Semaphore(self.AT_ONCE)
 
     async def check(self, request: Request, name: str, password: str) -> User:
-        """The user, or Refused. A failure counts for the peer, and for the name at that peer."""
-        peer = request.client.host if request.client else ""
-        counted = ((self._peers, peer), (self._users, f"{peer} {name}"))
+        """The user, or Refused. A failure counts for the name at that peer, for the peer, and for the name."""
+        peer = _network(request.client.host if request.client else "")
+        counted = ((self._pairs, f"{peer} {name}"), (self._peers, peer), (self._users, name))
         for throttle, key in counted:
             throttle.check(key)
             throttle.failed(key)  # counted before the check, so that guesses sent at once count too
@@ -44,6 +46,11 @@ class Gate:
         for throttle, key in counted:
             throttle.succeeded(key)
         return user
+
+
+def _network(peer: str) -> str:
+    """What one guesser has at least: an IPv4 address, or 64 bits of IPv6 addresses."""
+    return ":".join(ip_address(peer).exploded.split(":")[:4]) if ":" in peer and "%" not in peer else peer
 
 
 @api.post("/session", operation_id="login", openapi_extra=PUBLIC)

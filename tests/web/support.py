@@ -1,0 +1,282 @@
+"""The web application over a real store, bus, roster and lanes, and meters in memory that answer without a wire."""
+
+# ruff: noqa: ARG002 - a driver takes what the contract says, needed or not
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from headend.drivers.base import Capability, Layer, Notification, Sniff
+from headend.drivers.library import Library
+from headend.errors import ConfigError, Conflict, ConnectRefused, NotFound, ObjectUndefined
+from headend.model.access import ApiKey, Role, User
+from headend.model.job import Command, Outcome, Verdict
+from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
+from headend.model.objects import (
+    HistoryBlock,
+    HistoryColumn,
+    HistoryRequest,
+    ObjectEntry,
+    ObjectInfo,
+    ObjectRef,
+    ReadPlan,
+    ReadResult,
+)
+from headend.model.profile import MeterProfile, ProfileState
+from headend.model.reading import ReadingBatch, Source
+from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.poller import Poller
+from headend.services.bus import Bus
+from headend.services.commands import Commands
+from headend.services.roster import Roster
+from headend.services.writer import Writer
+from headend.storage.store import Store
+from headend.transport.link import Link
+from headend.transport.memory import memory_pair
+from headend.web.app import create_app
+from headend.web.parts import WebParts
+from headend.web.settings import WebSettings
+
+KEY = bytes(range(32))
+NOW = 1_767_225_600_000
+PASSWORD = "correct horse battery"
+LOOPBACK = ("127.0.0.1", 50000)
+ELSEWHERE = ("192.0.2.7", 50000)
+
+
+PROFILE = MeterProfile(
+    id="bench",
+    vendor="Bench",
+    model="B1",
+    protocol="modbus",
+    state=ProfileState.EMULATED,
+    source="tests",
+    objects=(ObjectEntry(ref=ObjectRef("bench", "voltage"), quantity="voltage_l1", unit="V", scaler=-1, exponent=-1),),
+)
+
+
+class BenchSession:
+    """A meter without a wire: `voltage` is 2301, every other object is undefined."""
+
+    capabilities = frozenset({Capability.READ, Capability.HISTORY, Capability.OBJECTS, Capability.RELAY})
+    sound = True
+
+    async def identify(self) -> MeterIdentity:
+        return MeterIdentity(serial="1")
+
+    async def read(self, plan: ReadPlan) -> ReadResult:
+        errors = {
+            index: ObjectUndefined("no such object")
+            for index, entry in enumerate(plan.entries)
+            if entry.ref.address != "voltage"
+        }
+        return ReadResult(values=[None if i in errors else 2301 for i in range(len(plan.entries))], errors=errors)
+
+    async def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        columns = (HistoryColumn(ref=ObjectRef("bench", "voltage"), quantity="voltage_l1", exponent=-1),)
+        for row in range(3):
+            yield HistoryBlock(columns=columns, times=[NOW + row], rows=[(2300 + row,)], quality=[0])
+
+    async def objects(self) -> Sequence[ObjectInfo]:
+        return (ObjectInfo(ref=ObjectRef("bench", "voltage"), name="Voltage", attributes={2: "r"}),)
+
+    async def execute(self, command: Command) -> Outcome:
+        return Outcome(verdict=Verdict.CONFIRMED, observed=False)
+
+    def notifications(self) -> Sequence[Notification]:
+        return ()
+
+    async def aclose(self) -> None: ...
+
+
+class BenchDriver:
+    name = "bench"
+    ports = (7,)
+    capabilities = BenchSession.capabilities
+
+    async def attach(self, link: Link, *meter: Any, **options: Any) -> BenchSession:
+        return BenchSession()
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        if not text.isalpha():
+            raise ConfigError("expected a word")
+        return ObjectRef("bench", text)
+
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        if not str(params.get("unit", 1)).isdigit():
+            raise ConfigError("unit: expected a number")
+
+    def serve(self, link: Link, model: Any) -> None:
+        raise NotImplementedError
+
+    def sniff(self, first: bytes) -> Sniff:
+        return Sniff.NO
+
+    def explain(self, data: bytes) -> Layer:
+        return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
+
+
+class MemoryAccess:
+    def __init__(self) -> None:
+        self._users: dict[str, tuple[User, str]] = {}
+        self._keys: dict[str, tuple[ApiKey, str]] = {}
+
+    def check_password(self, name: str, password: str) -> User | None:
+        user, known = self._users.get(name, (None, ""))
+        return user if known == password else None
+
+    def check_key(self, key: str) -> ApiKey | None:
+        return next((known for known, text in self._keys.values() if text == key), None)
+
+    def users(self) -> Sequence[User]:
+        return [user for user, _ in self._users.values()]
+
+    def put_user(self, name: str, role: Role, password: str | None) -> User:
+        user = User(name=name, role=role, created_at=NOW)
+        self._users[name] = (user, password or self._users[name][1])
+        return user
+
+    def remove_user(self, name: str) -> None:
+        if self._users.pop(name, None) is None:
+            raise NotFound(f"no user {name!r}")
+
+    def keys(self) -> Sequence[ApiKey]:
+        return [key for key, _ in self._keys.values()]
+
+    def create_key(self, name: str, role: Role) -> str:
+        if name in self._keys:
+            raise Conflict(f"there is a key {name!r} already")
+        self._keys[name] = (ApiKey(name=name, role=role, created_at=NOW), f"hk_{name}_0123456789")
+        return self._keys[name][1]
+
+    def remove_key(self, name: str) -> None:
+        if self._keys.pop(name, None) is None:
+            raise NotFound(f"no key {name!r}")
+
+
+class World:
+    """The head-end around the application."""
+
+    def __init__(self, store: Store, settings: WebSettings) -> None:
+        self.store = store
+        self.access = MemoryAccess()
+        self.library = Library()
+        self.library._paths[PROFILE.id] = Path("bench.toml")
+        self.library._loaded[PROFILE.id] = PROFILE
+        self.time = 0.0
+        self.bus = Bus()
+        self.roster = Roster(self.bus, self.millis)
+        self.driver = BenchDriver()
+        self.lanes = Lanes(
+            self.roster,
+            open_link=self._open_link,
+            driver=lambda _name: self.driver,
+            profile=self._profile,
+            secrets=self._secrets,
+        )
+        self.writer = Writer(self.bus, self._write, clock=self.millis)
+        self._loop = asyncio.get_running_loop()
+        self._written = asyncio.Event()
+        self._rows = 0
+        self._keys: dict[Role, str] = {}
+        self.app = create_app(
+            WebParts(
+                store=store,
+                access=self.access,
+                bus=self.bus,
+                roster=self.roster,
+                lanes=self.lanes,
+                poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=self.millis),
+                commands=Commands(self.lanes, self.bus, self.millis),
+                writer=self.writer,
+                library=self.library,
+                version="1.2.3",
+                settings=settings,
+                driver=lambda _name: self.driver,
+                clock=lambda: self.time,
+                millis=self.millis,
+            )
+        )
+
+    def millis(self) -> int:
+        return NOW + int(self.time * 1000)
+
+    def _profile(self, meter: Meter) -> MeterProfile | None:
+        return self.library.get(meter.profile_id) if meter.profile_id else None
+
+    async def _open_link(self, endpoint: Endpoint, timeout: float) -> Link:
+        if endpoint.host == "nobody":
+            raise ConnectRefused(f"nobody listens at {endpoint.wire}")
+        return memory_pair()[0]
+
+    async def _secrets(self, meter: Meter) -> dict[str, Any]:
+        return {}
+
+    def client(
+        self, role: Role | None = None, *, peer: tuple[str, int] = LOOPBACK, base: str = "http://localhost"
+    ) -> httpx.AsyncClient:
+        """A client with a key of a role, or without a credential."""
+        headers = {"Authorization": f"Bearer {self.key(role)}"} if role else {}
+        transport = httpx.ASGITransport(app=self.app, client=peer)
+        return httpx.AsyncClient(transport=transport, base_url=base, headers=headers)
+
+    def key(self, role: Role) -> str:
+        """A key with a role."""
+        if role not in self._keys:
+            self._keys[role] = self.access.create_key(f"key-{role.value}", role)
+        return self._keys[role]
+
+    def user(self, name: str, role: Role = Role.VIEWER) -> None:
+        self.access.put_user(name, role, PASSWORD)
+
+    def add(self, meter_id: str, **fields: Any) -> Meter:
+        """A meter in the store and in the roster."""
+        endpoint = fields.pop("endpoint", Endpoint(kind=EndpointKind.TCP, host="bench", port=7))
+        values = {"protocol": "modbus", "framing": "tcp", "poll_seconds": 0.0, **fields}
+        meter = Meter(id=meter_id, endpoint=endpoint, **values)
+        self.store.meters.put(meter)
+        self.roster.add(meter)
+        return meter
+
+    def _write(self, batches: Sequence[ReadingBatch]) -> None:
+        self._rows += self.store.readings.write(batches)
+        self._loop.call_soon_threadsafe(self._written.set)
+
+    async def stored(self, readings: int) -> None:
+        """Wait until so many readings are stored."""
+        while self._rows < readings:
+            self._written.clear()
+            await self._written.wait()
+
+
+def batch(meter_id: str, values: Mapping[str, Any], at: int = NOW, source: Source = Source.POLL) -> ReadingBatch:
+    return ReadingBatch(
+        meter_id=meter_id,
+        source=source,
+        received_at=at,
+        quantities=tuple(values),
+        values=list(values.values()),
+        measured_at=(at,) * len(values),
+        quality=(0,) * len(values),
+    )
+
+
+@asynccontextmanager
+async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """Everything up, and down again."""
+    with Store.open(folder / "headend.db", vault_key=KEY) as store:
+        made = World(store, WebSettings(**settings))
+        async with made.app.router.lifespan_context(made.app), asyncio.TaskGroup() as tasks:
+            tasks.create_task(made.writer.run())
+            await asyncio.sleep(0)
+            try:
+                yield made
+            finally:
+                await made.lanes.aclose()
+                made.writer.close()
