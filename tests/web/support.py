@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from argon2 import PasswordHasher
 
 from headend.drivers.base import Capability, Layer, Notification, Sniff
 from headend.drivers.library import Library
-from headend.errors import ConfigError, Conflict, ConnectRefused, NotFound, ObjectUndefined
-from headend.model.access import ApiKey, Role, User
+from headend.errors import ConfigError, ConnectRefused, ObjectUndefined
+from headend.model.access import Role
 from headend.model.job import Command, Outcome, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.model.objects import (
@@ -34,6 +35,7 @@ from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.commands import Commands
+from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store
@@ -122,56 +124,27 @@ class BenchDriver:
         return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
 
 
-class MemoryAccess:
-    def __init__(self) -> None:
-        self._users: dict[str, tuple[User, str]] = {}
-        self._keys: dict[str, tuple[ApiKey, str]] = {}
+class Time:
+    """The clock of the test."""
 
-    def check_password(self, name: str, password: str) -> User | None:
-        user, known = self._users.get(name, (None, ""))
-        return user if known == password else None
+    seconds = 0.0
 
-    def check_key(self, key: str) -> ApiKey | None:
-        return next((known for known, text in self._keys.values() if text == key), None)
-
-    def users(self) -> Sequence[User]:
-        return [user for user, _ in self._users.values()]
-
-    def put_user(self, name: str, role: Role, password: str | None) -> User:
-        user = User(name=name, role=role, created_at=NOW)
-        self._users[name] = (user, password or self._users[name][1])
-        return user
-
-    def remove_user(self, name: str) -> None:
-        if self._users.pop(name, None) is None:
-            raise NotFound(f"no user {name!r}")
-
-    def keys(self) -> Sequence[ApiKey]:
-        return [key for key, _ in self._keys.values()]
-
-    def create_key(self, name: str, role: Role) -> str:
-        if name in self._keys:
-            raise Conflict(f"there is a key {name!r} already")
-        self._keys[name] = (ApiKey(name=name, role=role, created_at=NOW), f"hk_{name}_0123456789")
-        return self._keys[name][1]
-
-    def remove_key(self, name: str) -> None:
-        if self._keys.pop(name, None) is None:
-            raise NotFound(f"no key {name!r}")
+    def millis(self) -> int:
+        return NOW + int(self.seconds * 1000)
 
 
 class World:
     """The head-end around the application."""
 
-    def __init__(self, store: Store, settings: WebSettings) -> None:
+    def __init__(self, store: Store, time: Time, settings: WebSettings) -> None:
         self.store = store
-        self.access = MemoryAccess()
+        self.access = store.access
+        self.clock = time
         self.library = Library()
         self.library._paths[PROFILE.id] = Path("bench.toml")
         self.library._loaded[PROFILE.id] = PROFILE
-        self.time = 0.0
         self.bus = Bus()
-        self.roster = Roster(self.bus, self.millis)
+        self.roster = Roster(self.bus, time.millis)
         self.driver = BenchDriver()
         self.lanes = Lanes(
             self.roster,
@@ -180,7 +153,8 @@ class World:
             profile=self._profile,
             secrets=self._secrets,
         )
-        self.writer = Writer(self.bus, self._write, clock=self.millis)
+        self.writer = Writer(self.bus, self._write, clock=time.millis)
+        self.recorder = Recorder(self.bus, store.events.append)
         self._loop = asyncio.get_running_loop()
         self._written = asyncio.Event()
         self._rows = 0
@@ -188,24 +162,29 @@ class World:
         self.app = create_app(
             WebParts(
                 store=store,
-                access=self.access,
                 bus=self.bus,
                 roster=self.roster,
                 lanes=self.lanes,
-                poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=self.millis),
-                commands=Commands(self.lanes, self.bus, self.millis),
+                poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis),
+                commands=Commands(self.lanes, self.bus, time.millis),
                 writer=self.writer,
                 library=self.library,
                 version="1.2.3",
                 settings=settings,
                 driver=lambda _name: self.driver,
-                clock=lambda: self.time,
-                millis=self.millis,
+                clock=lambda: time.seconds,
+                millis=time.millis,
             )
         )
 
-    def millis(self) -> int:
-        return NOW + int(self.time * 1000)
+    @property
+    def time(self) -> float:
+        """Seconds since the start."""
+        return self.clock.seconds
+
+    @time.setter
+    def time(self, seconds: float) -> None:
+        self.clock.seconds = seconds
 
     def _profile(self, meter: Meter) -> MeterProfile | None:
         return self.library.get(meter.profile_id) if meter.profile_id else None
@@ -270,13 +249,17 @@ def batch(meter_id: str, values: Mapping[str, Any], at: int = NOW, source: Sourc
 @asynccontextmanager
 async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     """Everything up, and down again."""
-    with Store.open(folder / "headend.db", vault_key=KEY) as store:
-        made = World(store, WebSettings(**settings))
+    time = Time()
+    with Store.open(folder / "headend.db", vault_key=KEY, millis=time.millis) as store:
+        store.access._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        made = World(store, time, WebSettings(**settings))
         async with made.app.router.lifespan_context(made.app), asyncio.TaskGroup() as tasks:
             tasks.create_task(made.writer.run())
+            tasks.create_task(made.recorder.run())
             await asyncio.sleep(0)
             try:
                 yield made
             finally:
                 await made.lanes.aclose()
                 made.writer.close()
+                made.recorder.close()

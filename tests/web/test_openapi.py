@@ -1,4 +1,4 @@
-"""The description of the API is kept: a change shows in the diff. HEADEND_UPDATE=1 writes openapi.json and the page anew."""
+"""The description of the API is kept: a change shows in the diff. UPDATE_DOCS=1 writes openapi.json and the page anew."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
 
 async def test_the_description_is_as_it_was(tmp_path: Path) -> None:
     text = json.dumps(await document(tmp_path), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    if os.environ.get("HEADEND_UPDATE"):
+    if os.environ.get("UPDATE_DOCS"):
         SNAPSHOT.write_text(text, encoding="utf-8")
-    assert text == SNAPSHOT.read_text(encoding="utf-8"), "run with HEADEND_UPDATE=1 when the change is meant"
+    assert text == SNAPSHOT.read_text(encoding="utf-8"), "run with UPDATE_DOCS=1 when the change is meant"
 
 
 async def test_every_operation_is_described(tmp_path: Path) -> None:
@@ -68,6 +68,6 @@ async def test_the_page_lists_every_operation_with_its_rule(tmp_path: Path) -> N
         table = re.match(r"(?:\|.*\n)*", after)
         assert table is not None
         text = before + "\n".join([title, "| --- | --- | --- |", *expected, ""]) + after[table.end() :]
-    if os.environ.get("HEADEND_UPDATE"):
+    if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(text, encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == text, "run with HEADEND_UPDATE=1"
+    assert PAGE.read_text(encoding="utf-8") == text, "run with UPDATE_DOCS=1"

@@ -87,7 +87,7 @@ async def test_a_session_ends_by_itself(tmp_path: Path) -> None:
         await log_in(client)
         head_end.time = 99.0
         assert (await client.get("/api/v1/users")).status_code == 200
-        head_end.time = 101.0
+        head_end.time = 105.0
         assert (await client.get("/api/v1/users")).status_code == 401
 
 

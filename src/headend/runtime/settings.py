@@ -54,6 +54,10 @@ class WebSettings(_Section):
         default="", description="PEM file with the certificate chain; together with `tls_key` turns on TLS"
     )
     tls_key: str = Field(default="", description="PEM file with the private key")
+    public_read: bool = Field(
+        default=True,
+        description="reading needs no credential on this machine; turn it off behind a proxy that does not say whom it serves",
+    )
     accept_unknown_meters: bool = Field(
         default=False, description="readings posted for an unknown meter create that meter (not polled)"
     )

@@ -148,7 +148,6 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
     )
     return WebParts(
         store=store,
-        access=store.access,
         bus=bus,
         roster=roster,
         lanes=lanes,
@@ -259,6 +258,7 @@ def web_settings(settings: Settings) -> WebSettings:
         cors_origins=web.cors_origins,
         tls_certificate=Path(web.tls_certificate) if web.tls_certificate else None,
         tls_key=Path(web.tls_key) if web.tls_key else None,
+        public_read=web.public_read,
         accept_unknown_meters=web.accept_unknown_meters,
     )
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from headend.model.access import Role
-from headend.web.guard import host_name, same_origin
-from headend.web.parts import AccessStore
+from headend.web.guard import SAFE_METHODS, host_name, same_origin
+from headend.web.parts import WebParts
 from headend.web.problems import Refused
-from headend.web.settings import WebSettings, is_loopback
+from headend.web.settings import is_loopback
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """headers of a proxy: who comes through one is not on this machine"""
@@ -102,25 +101,25 @@ def _permit(principal: Principal | None, needed: Role, *, signed_in: bool) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class _Login:
+class _Known:
     principal: Principal
-    ends: float
+    until: float
 
 
 class Authority:
-    """Knows who is who: API keys from the store (remembered for seconds), logins of this process."""
+    """Knows who is who, by API keys and logins. The store decides; what it said is remembered for seconds."""
 
-    KEY_SECONDS = 5.0
-    """how long a checked key is remembered, so that a revoked one dies within it"""
+    REMEMBERED_SECONDS = 5.0
+    """how long a revoked key or ended login may still work, where it was ended by another process"""
     MAX_REMEMBERED = 4096
 
-    def __init__(self, access: AccessStore, settings: WebSettings, clock: Callable[[], float]) -> None:
-        self._access = access
-        self._settings = settings
-        self._clock = clock
-        self._logins: OrderedDict[bytes, _Login] = OrderedDict()
-        self._keys: OrderedDict[bytes, _Login] = OrderedDict()
-        self.secure = settings.secure_cookie
+    def __init__(self, parts: WebParts) -> None:
+        self._access = parts.store.access
+        self._logins = parts.store.logins
+        self._settings = parts.settings
+        self._clock = parts.clock
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self.secure = parts.settings.secure_cookie
         self.cookie = "__Host-headend" if self.secure else "headend"
 
     async def who(self, scope: Scope) -> Principal | None:
@@ -129,12 +128,13 @@ class Authority:
         authorization = headers.get("authorization")
         if authorization is not None:
             return await self._by_key(authorization)
-        if same_origin(scope, headers):
-            login = self._login_of(scope)
-            if login is not None:
-                if scope["method"] not in ("GET", "HEAD") and "origin" not in headers:
+        token = Request(scope).cookies.get(self.cookie)
+        if token is not None and same_origin(scope, headers):
+            principal = await self._recognise(token, self._find_login)
+            if principal is not None:
+                if scope["method"] not in SAFE_METHODS and "origin" not in headers:
                     raise Refused("origin-not-allowed", "a change under a login needs the header Origin")
-                return login
+                return principal
         return NOBODY if self._is_local(scope, headers) else None
 
     def _is_local(self, scope: Scope, headers: Headers) -> bool:
@@ -151,63 +151,56 @@ class Authority:
 
     async def _by_key(self, authorization: str) -> Principal:
         scheme, _, key = authorization.partition(" ")
-        digest = _digest(key.strip())
-        if scheme.lower() == "bearer":
-            known = self._keys.get(digest)
-            if known is not None and self._clock() < known.ends:
-                return known.principal
-            found = await asyncio.to_thread(self._access.check_key, key.strip())
-            if found is not None:
-                principal = Principal(kind="key", name=found.name, role=found.role)
-                _remember(self._keys, digest, _Login(principal, self._clock() + self.KEY_SECONDS), self.MAX_REMEMBERED)
-                return principal
-        raise Refused(
-            "unauthenticated",
-            "the API key is not valid",
-            headers={"WWW-Authenticate": 'Bearer realm="headend", error="invalid_token"'},
+        principal = await self._recognise(key.strip(), self._find_key) if scheme.lower() == "bearer" else None
+        if principal is None:
+            raise Refused(
+                "unauthenticated",
+                "the API key is not valid",
+                headers={"WWW-Authenticate": 'Bearer realm="headend", error="invalid_token"'},
+            )
+        return principal
+
+    async def _recognise(self, token: str, find: Callable[[str], Principal | None]) -> Principal | None:
+        """Whose token it is, from memory or from the store. Only a digest is kept, and only of tokens that are good."""
+        digest = hashlib.sha256(f"{find.__name__} {token}".encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(digest)
+        if known is not None and self._clock() < known.until:
+            return known.principal
+        self._known.pop(digest, None)
+        principal = await asyncio.to_thread(find, token)
+        if principal is not None:
+            self._known[digest] = _Known(principal, self._clock() + self.REMEMBERED_SECONDS)
+            if len(self._known) > self.MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return principal
+
+    def _find_key(self, key: str) -> Principal | None:
+        found = self._access.check_key(key)
+        return None if found is None else Principal(kind="key", name=found.name, role=found.role)
+
+    def _find_login(self, token: str) -> Principal | None:
+        found = self._logins.user(token)
+        return None if found is None else Principal(kind="user", name=found.name, role=found.role)
+
+    async def open(self, principal: Principal) -> str:
+        """Start a login; returns the token for the cookie."""
+        settings = self._settings
+        return await asyncio.to_thread(
+            self._logins.open,
+            principal.name,
+            lifetime_ms=settings.session_seconds * 1000,
+            idle_ms=settings.session_idle_seconds * 1000,
         )
 
-    def _login_of(self, scope: Scope) -> Principal | None:
-        token = Request(scope).cookies.get(self.cookie)
-        if token is None:
-            return None
-        digest = _digest(token)
-        login = self._logins.get(digest)
-        if login is None:
-            return None
-        if self._clock() >= login.ends:
-            del self._logins[digest]
-            return None
-        return login.principal
-
-    def open(self, principal: Principal) -> str:
-        """Start a login; returns the token for the cookie."""
-        token = secrets.token_urlsafe(32)
-        ends = self._clock() + self._settings.session_seconds
-        _remember(self._logins, _digest(token), _Login(principal, ends), self.MAX_REMEMBERED)
-        return token
-
-    def close(self, scope: Scope) -> None:
+    async def close(self, scope: Scope) -> None:
         """End the login of a request."""
         token = Request(scope).cookies.get(self.cookie)
         if token is not None:
-            self._logins.pop(_digest(token), None)
+            await asyncio.to_thread(self._logins.close, token)
+            self._known.clear()
 
     def forget(self, kind: str, name: str) -> None:
-        """End all logins of a user, or stop remembering a key, because it was changed."""
-        for known in (self._logins, self._keys):
-            for digest, login in list(known.items()):
-                if (login.principal.kind, login.principal.name) == (kind, name):
-                    del known[digest]
-
-
-def _digest(token: str) -> bytes:
-    """What is kept of a token: enough to know it again, and nothing that the clock could tell about it."""
-    return hashlib.sha256(token.encode()).digest()
-
-
-def _remember(known: OrderedDict[bytes, _Login], digest: bytes, login: _Login, limit: int) -> None:
-    known[digest] = login
-    known.move_to_end(digest)
-    while len(known) > limit:
-        known.popitem(last=False)
+        """A user or a key was changed: ask the store again."""
+        for digest, known in list(self._known.items()):
+            if (known.principal.kind, known.principal.name) == (kind, name):
+                del self._known[digest]

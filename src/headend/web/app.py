@@ -17,7 +17,7 @@ from headend.web.guard import Guard
 from headend.web.live import LiveFeed
 from headend.web.parts import WebParts
 from headend.web.pulse import Pulse
-from headend.web.routes import accounts, live, meters, plain, readings, session, system, talk
+from headend.web.routes import accounts, events, live, meters, plain, readings, session, system, talk
 
 TICK_SECONDS = 1.0
 
@@ -66,11 +66,11 @@ def create_app(parts: WebParts) -> FastAPI:
     )
     app.router.route_class = GuardedRoute
     app.state.parts = parts
-    app.state.authority = Authority(parts.access, settings, parts.clock)
+    app.state.authority = Authority(parts)
     app.state.gate = session.Gate(parts)
     app.state.feed = feed
     app.state.pulse = pulse
-    for module in (system, session, accounts, meters, readings, talk, live, plain):
+    for module in (system, session, accounts, meters, readings, talk, events, live, plain):
         app.include_router(module.api)
     app.include_router(system.root)
     _describe(app)

@@ -218,6 +218,8 @@ class KeyOut(BaseModel):
     name: str
     role: Role
     created_at: int
+    expires_at: int | None
+    last_used_at: int | None = Field(description="to the minute")
 
 
 class Keys(BaseModel):
@@ -231,11 +233,15 @@ class KeyIn(_In):
 
     name: Name = Field(examples=["poller-1"])
     role: Role
+    expires_at: int | str | None = Field(None, examples=["2027-01-01T00:00:00Z"])
 
 
-class KeyMade(KeyIn):
+class KeyMade(BaseModel):
     """A key that was made, with its text."""
 
+    name: str
+    role: Role
+    expires_at: int | None
     key: str
 
 
@@ -507,6 +513,27 @@ class CommandOut(BaseModel):
     verdict: Literal["confirmed", "refused", "unknown"]
     detail: str
     observed: int | float | str | bool | None
+
+
+class EventOut(BaseModel):
+    """An event, and who has seen it."""
+
+    number: int
+    type: str = Field(examples=["METER_OFFLINE"])
+    severity: str = Field(examples=["warning"])
+    meter_id: str = Field(description="empty for events of the head-end itself")
+    occurred_at: int
+    recorded_at: int
+    data: dict[str, int | float | str | bool]
+    acknowledged_by: str
+    acknowledged_at: int | None
+
+
+class EventPage(BaseModel):
+    """Some events, newest first; `next` is the cursor of older ones, null at the end."""
+
+    items: list[EventOut]
+    next: int | None
 
 
 class Status(BaseModel):

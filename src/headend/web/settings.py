@@ -30,7 +30,9 @@ class WebSettings:
     accept_unknown_meters: bool = False
     """a plain reading posted for an unknown meter makes that meter, which is not polled"""
     session_seconds: int = 12 * 3600
-    """how long a login holds"""
+    """how long a login holds at most"""
+    session_idle_seconds: int = 2 * 3600
+    """how long a login holds that nobody uses"""
     max_body_octets: int = 1_048_576
     """largest request body"""
     max_live_clients: int = 500

@@ -8,19 +8,20 @@ from fastapi import Request
 
 from headend.errors import Conflict, NotFound
 from headend.model.access import ApiKey, Role, User
+from headend.storage.access import Access
 from headend.web import schemas
 from headend.web.access import ADMIN, Authority
-from headend.web.parts import AccessStore
 from headend.web.routes import Parts, router
+from headend.web.times import parse_time
 
 api = router("access")
 
 
-def _user(access: AccessStore, name: str) -> User | None:
+def _user(access: Access, name: str) -> User | None:
     return next((user for user in access.users() if user.name == name), None)
 
 
-def _keep_an_admin(access: AccessStore, name: str) -> None:
+def _keep_an_admin(access: Access, name: str) -> None:
     """Raise Conflict when `name` is the last administrator: nobody could undo it."""
     admins = [user.name for user in access.users() if user.role is Role.ADMIN]
     if admins == [name]:
@@ -30,13 +31,13 @@ def _keep_an_admin(access: AccessStore, name: str) -> None:
 @api.get("/users", operation_id="listUsers", openapi_extra=ADMIN)
 def list_users(parts: Parts) -> schemas.Users:
     """All users."""
-    return schemas.Users(items=[_user_out(user) for user in parts.access.users()])
+    return schemas.Users(items=[_user_out(user) for user in parts.store.access.users()])
 
 
 @api.post("/users", operation_id="createUser", status_code=201, openapi_extra=ADMIN)
 def create_user(body: schemas.UserIn, parts: Parts) -> schemas.UserOut:
     """Make a user."""
-    access = parts.access
+    access = parts.store.access
     if _user(access, body.name) is not None:
         raise Conflict(f"there is a user {body.name} already")
     return _user_out(access.put_user(body.name, body.role, body.password))
@@ -47,7 +48,7 @@ async def change_user(name: str, body: schemas.UserChange, request: Request, par
     """Give a user another role or password; the user's sessions end."""
 
     def change() -> User:
-        access = parts.access
+        access = parts.store.access
         user = _user(access, name)
         if user is None:
             raise NotFound(f"no user {name[:64]!r}")
@@ -67,8 +68,8 @@ async def remove_user(name: str, request: Request, parts: Parts) -> None:
     """Remove a user; the user's sessions end."""
 
     def remove() -> None:
-        _keep_an_admin(parts.access, name)
-        parts.access.remove_user(name)
+        _keep_an_admin(parts.store.access, name)
+        parts.store.access.remove_user(name)
 
     await asyncio.to_thread(remove)
     authority: Authority = request.app.state.authority
@@ -78,19 +79,21 @@ async def remove_user(name: str, request: Request, parts: Parts) -> None:
 @api.get("/keys", operation_id="listKeys", openapi_extra=ADMIN)
 def list_keys(parts: Parts) -> schemas.Keys:
     """All keys, without their text."""
-    return schemas.Keys(items=[_key_out(key) for key in parts.access.keys()])  # noqa: SIM118 # a call to the store, not a mapping
+    return schemas.Keys(items=[_key_out(key) for key in parts.store.access.keys()])  # noqa: SIM118 # a call to the store, not a mapping
 
 
 @api.post("/keys", operation_id="createKey", status_code=201, openapi_extra=ADMIN)
 def create_key(body: schemas.KeyIn, parts: Parts) -> schemas.KeyMade:
     """Make a key for a machine. The answer holds its text, once."""
-    return schemas.KeyMade(name=body.name, role=body.role, key=parts.access.create_key(body.name, body.role))
+    expires_at = None if body.expires_at is None else parse_time(str(body.expires_at), "body.expires_at")
+    key = parts.store.access.create_key(body.name, body.role, expires_at=expires_at)
+    return schemas.KeyMade(name=body.name, role=body.role, expires_at=expires_at, key=key)
 
 
 @api.delete("/keys/{name}", operation_id="removeKey", status_code=204, openapi_extra=ADMIN)
 async def remove_key(name: str, request: Request, parts: Parts) -> None:
     """Remove a key: who uses it is refused from now on."""
-    await asyncio.to_thread(parts.access.remove_key, name)
+    await asyncio.to_thread(parts.store.access.remove_key, name)
     authority: Authority = request.app.state.authority
     authority.forget("key", name)
 
@@ -100,4 +103,10 @@ def _user_out(user: User) -> schemas.UserOut:
 
 
 def _key_out(key: ApiKey) -> schemas.KeyOut:
-    return schemas.KeyOut(name=key.name, role=key.role, created_at=key.created_at)
+    return schemas.KeyOut(
+        name=key.name,
+        role=key.role,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        last_used_at=key.last_used_at,
+    )

@@ -26,7 +26,7 @@ class Gate:
     """a check takes tens of milliseconds and megabytes on purpose"""
 
     def __init__(self, parts: WebParts) -> None:
-        self._access = parts.access
+        self._access = parts.store.access
         self._pairs = Throttle(parts.clock, allowed=5, fade_seconds=30)
         self._peers = Throttle(parts.clock, allowed=20, fade_seconds=30)
         self._users = Throttle(parts.clock, allowed=100, fade_seconds=10)
@@ -60,10 +60,10 @@ async def login(body: schemas.LoginIn, request: Request, response: Response, par
     user = await gate.check(request, body.user, body.password)
     principal = Principal(kind="user", name=user.name, role=user.role)
     authority: Authority = request.app.state.authority
-    authority.close(request.scope)
+    await authority.close(request.scope)
     response.set_cookie(
         authority.cookie,
-        authority.open(principal),
+        await authority.open(principal),
         max_age=parts.settings.session_seconds,
         secure=parts.settings.secure_cookie,
         httponly=True,
@@ -82,7 +82,7 @@ async def who_am_i(asking: Asking) -> schemas.Whoami:
 async def logout(request: Request, response: Response) -> None:
     """End the session."""
     authority: Authority = request.app.state.authority
-    authority.close(request.scope)
+    await authority.close(request.scope)
     response.delete_cookie(authority.cookie, secure=authority.secure, httponly=True, samesite="strict")
 
 
@@ -93,7 +93,7 @@ async def change_password(body: schemas.PasswordChange, request: Request, asking
         raise Refused("permission-denied", "only a user has a password")
     gate: Gate = request.app.state.gate
     user = await gate.check(request, asking.name, body.old)
-    await asyncio.to_thread(parts.access.put_user, user.name, user.role, body.new)
+    await asyncio.to_thread(parts.store.access.put_user, user.name, user.role, body.new)
     authority: Authority = request.app.state.authority
     authority.forget("user", user.name)
 
