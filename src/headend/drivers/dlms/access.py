@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from headend.drivers.dlms.plans import Step, prepare, prepare_refs, scaler_ref
+from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.errors import (
     DecodeError,
     HeadendError,
@@ -65,6 +65,8 @@ class Scale(NamedTuple):
 
 
 UNSCALED: Final = Scale(0, "")
+Errors: TypeAlias = dict[int, HeadendError]
+_PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
 
 
 class Access:
@@ -113,36 +115,45 @@ class Access:
         pdu = self.conversation.connection.max_send_pdu
         return prepare_refs(refs, self.addressing, pdu, with_list=self.with_list)
 
-    async def read(self, refs: tuple[CosemRef, ...], steps: Sequence[Step]) -> list[RawValue | HeadendError]:
-        """The values of attributes, an error where the meter refuses one.
+    async def read(self, refs: tuple[CosemRef, ...], steps: Sequence[Step]) -> tuple[list[RawValue], Errors]:
+        """The values of attributes, and an error by its place for each that the meter refuses.
 
         A meter that refuses a request with a list although it has promised to take it is asked for one attribute at a time.
         """
-        values: list[RawValue | HeadendError] = []
-        for step in steps:
-            answer = await self._get(step.prepared)
-            if not step.prepared.count:
-                values.append(self._single(answer, refs[step.indexes[0]]))
-            elif isinstance(answer, list):
-                for index, value in zip(step.indexes, answer, strict=True):
-                    refused = type(value) is DataAccessResult
-                    values.append(access_error(value, str(refs[index])) if refused else value)
-            elif isinstance(answer, GetResponseWithList) and len(answer.results) == step.prepared.count:
-                for index, result in zip(step.indexes, answer.results, strict=True):
-                    values.append(self._decode(result, refs[index]))
+        values: list[RawValue] = []
+        errors: Errors = {}
+        for prepared, indexes in steps:
+            answer = await self.conversation.get(prepared, self.timeout)
+            if type(answer) is ExceptionResponse:
+                answer = await self._associate_again(answer, prepared)
+            if not prepared.count:
+                found = [answer if type(answer) in _PLAIN else self._single(answer, refs[indexes[0]])]
+            elif type(answer) is list:
+                found = answer
+            elif isinstance(answer, GetResponseWithList) and len(answer.results) == prepared.count:
+                found = [self._decode(result, refs[at]) for at, result in zip(indexes, answer.results, strict=True)]
             else:
                 self.with_list = False
-                rest = refs[step.indexes[0] :]
-                return values + await self.read(rest, self.steps(rest))
-        return values
+                start = indexes[0]
+                rest, failed = await self.read(refs[start:], self.steps(refs[start:]))
+                return values + rest, errors | {start + at: error for at, error in failed.items()}
+            for at, value in zip(indexes, found, strict=True):
+                if type(value) is DataAccessResult:
+                    value = access_error(value, str(refs[at]))  # noqa: PLW2901 - a reason becomes its error
+                if isinstance(value, HeadendError):
+                    errors[at] = value
+                    value = None  # noqa: PLW2901 - and its value is missing
+                values.append(value)
+        return values, errors
 
     async def read_refs(self, *refs: CosemRef) -> list[RawValue | HeadendError]:
-        """Like `read`, for attributes that are not part of a plan."""
-        return await self.read(refs, self.steps(refs))
+        """The values of attributes that are not part of a plan, an error where the meter refuses one."""
+        values, errors = await self.read(refs, self.steps(refs))
+        return [errors.get(at, value) for at, value in enumerate(values)]
 
     async def get(self, ref: CosemRef) -> RawValue:
         """The value of one attribute."""
-        value = self._single(await self._get(prepare((ref,), self.addressing)), ref)
+        (value,) = await self.read_refs(ref)
         if isinstance(value, HeadendError):
             raise value
         return value
@@ -189,16 +200,17 @@ class Access:
                 self._scales[ref] = raw if isinstance(raw, HeadendError) else _scale(raw, other)
         return [self._scales.get(ref, UNSCALED) for ref in refs]
 
-    async def _get(self, prepared: PreparedGet) -> Any:  # noqa: ANN401 - see Conversation.get
-        answer = await self.conversation.get(prepared, self.timeout)
-        if isinstance(answer, ExceptionResponse) and association_is_lost(answer) and self._may_reassociate:
-            answer = await self.conversation.get(prepared, self.timeout)
-            if isinstance(answer, ExceptionResponse) and association_is_lost(answer):
-                self._may_reassociate = False
-                await self.associate()
-                answer = await self.conversation.get(prepared, self.timeout)
-                self._may_reassociate = not isinstance(answer, ExceptionResponse)
-        return answer
+    async def _associate_again(self, answer: ExceptionResponse, prepared: PreparedGet) -> Any:  # noqa: ANN401 - see Conversation.get
+        """The answer to a second try; a third one, after a new association, when the meter seems to have lost the old one."""
+        if not association_is_lost(answer) or not self._may_reassociate:
+            return answer
+        again = await self.conversation.get(prepared, self.timeout)
+        if isinstance(again, ExceptionResponse) and association_is_lost(again):
+            self._may_reassociate = False
+            await self.associate()
+            again = await self.conversation.get(prepared, self.timeout)
+            self._may_reassociate = not isinstance(again, ExceptionResponse)
+        return again
 
     async def _request(self, request: Request, what: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - ditto
         answer = await self.conversation.ask(request, self.timeout, streaming=streaming)
@@ -210,13 +222,10 @@ class Access:
         return self.conversation.connection.next_invoke_id()
 
     def _single(self, answer: Any, ref: CosemRef) -> RawValue | HeadendError:  # noqa: ANN401 - ditto
-        """The value in any answer to a request for one attribute."""
+        """The value in an event that answers a request for one attribute."""
         if isinstance(answer, GetResponseNormal):
             return self._decode(answer.result, ref)
-        if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
-            return refusal_error(answer, f"GET {ref}")
-        value: RawValue = answer
-        return value
+        return refusal_error(answer, f"GET {ref}")
 
     def _decode(self, result: bytes | DataAccessResult, ref: CosemRef) -> RawValue | HeadendError:
         if not isinstance(result, bytes):

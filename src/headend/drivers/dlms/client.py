@@ -16,7 +16,8 @@ from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
 from headend.drivers.dlms.listing import ask_objects
 from headend.drivers.dlms.notifications import to_notification
 from headend.drivers.dlms.parameters import Parameters, read_params
-from headend.drivers.dlms.plans import prepare_plan
+from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
+from headend.drivers.dlms.refs import cosem_ref
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         ObjectEntry,
         ObjectInfo,
         ObjectRef,
-        RawValue,
         ReadPlan,
     )
     from headend.model.profile import MeterProfile
@@ -59,6 +59,14 @@ class _Told(NamedTuple):
     exponents: tuple[int, ...]
     units: tuple[str, ...]
     unknown: Mapping[int, HeadendError]
+
+
+class _Ready(NamedTuple):
+    """A plan, ready to be read again and again."""
+
+    prepared: PreparedPlan
+    told: _Told | None
+    with_list: bool
 
 
 async def attach(
@@ -98,14 +106,14 @@ class DlmsSession:
         self._histories = Histories(access, parameters.zone, entries)
         self._commander = Commander(access, parameters.zone, entries)
         self._reader = EpochReader(parameters.zone)
-        self._told: dict[ReadPlan, _Told | None] = {}
+        self._plans: dict[ReadPlan, _Ready] = {}
         self._closed = False
         self.capabilities = _capabilities(entries)
 
     @property
     def sound(self) -> bool:
         """False when the session must not be used again."""
-        return not self._closed and self._conversation.lost is None
+        return not self._closed and self._conversation.sound
 
     async def identify(self) -> MeterIdentity:
         """Ask the meter who it is."""
@@ -115,12 +123,11 @@ class DlmsSession:
     async def read(self, plan: ReadPlan) -> ReadResult:
         """Read all entries of a plan, several in one request where the meter takes lists."""
         access = self._access
-        pdu = self._conversation.connection.max_send_pdu
-        prepared = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list)
-        told = self._told[plan] if plan in self._told else await self._tell(plan)
-        found = await access.read(prepared.refs, prepared.steps)
-        errors = {index: value for index, value in enumerate(found) if isinstance(value, HeadendError)}
-        values: list[RawValue] = [None if isinstance(value, HeadendError) else value for value in found]
+        ready = self._plans.get(plan)
+        if ready is None or ready.with_list is not access.with_list:
+            ready = await self._prepare(plan)
+        prepared, told = ready.prepared, ready.told
+        values, errors = await access.read(prepared.refs, prepared.steps)
         for index in prepared.clocks:
             values[index] = clock_text(values[index])
         if told is None:
@@ -130,20 +137,20 @@ class DlmsSession:
             errors.setdefault(index, error)
         return ReadResult(values=values, errors=errors, exponents=told.exponents, units=told.units)
 
-    async def _tell(self, plan: ReadPlan) -> _Told | None:
-        """Ask once for the scalers that the plan leaves to the meter; None when it leaves none."""
+    async def _prepare(self, plan: ReadPlan) -> _Ready:
+        """The requests of a plan, and the scalers that it leaves to the meter."""
+        access = self._access
+        pdu = self._conversation.connection.max_send_pdu
         told = None
-        if any(entry.scaler is None for entry in plan.entries):
-            access = self._access
-            pdu = self._conversation.connection.max_send_pdu
-            refs = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list).refs
-            left = [index for index, entry in enumerate(plan.entries) if entry.scaler is None]
-            scales = dict(zip(left, await access.scales([refs[index] for index in left]), strict=True))
-            told = _merge(plan.entries, scales)
-        if len(self._told) >= _MAX_PLANS:
-            self._told.clear()
-        self._told[plan] = told
-        return told
+        left = [index for index, entry in enumerate(plan.entries) if entry.scaler is None]
+        if left:
+            refs = [cosem_ref(plan.entries[index].ref.address) for index in left]
+            told = _merge(plan.entries, dict(zip(left, await access.scales(refs), strict=True)))
+        prepared = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list)
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        ready = self._plans[plan] = _Ready(prepared, told, access.with_list)
+        return ready
 
     def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
         """Read a load profile block by block."""
@@ -174,11 +181,11 @@ class DlmsSession:
         conversation = self._conversation
         with suppress(HeadendError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS / 2):
-                if conversation.lost is None and conversation.connection.state in {State.ASSOCIATED, State.BLOCKS}:
+                if conversation.sound and conversation.connection.state in {State.ASSOCIATED, State.BLOCKS}:
                     await conversation.ask(Rlrq(), _CLOSE_SECONDS / 4)
         with suppress(HeadendError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS / 4):
-                if conversation.lost is None:
+                if conversation.sound:
                     await conversation.close(_CLOSE_SECONDS / 8)
         conversation.stop()
         await conversation.link.aclose()

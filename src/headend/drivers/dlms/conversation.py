@@ -6,7 +6,6 @@ and makes a plain value of it without an object. Everything else goes through fr
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from headend.protocols.hdlc import HdlcConnection
 from headend.transport.exchange import Exchange
 
 if TYPE_CHECKING:
+    import asyncio
+
     from headend.drivers.dlms.parameters import ClientFraming
     from headend.protocols.dlms.acse import Rlrq
     from headend.protocols.dlms.apdu.table import Notification, Request
@@ -47,19 +48,27 @@ class PreparedGet:
 class Conversation(Exchange):
     """The one association on a link; see `Exchange` for what happens to a request that is not answered."""
 
-    __slots__ = ("_asked", "_attempts", "_fast", "_framing", "_share", "connection", "noise", "notifications")
+    __slots__ = ("_asked", "_attempts", "_fast", "_framing", "_share", "_tries", "connection", "noise", "notifications")
 
     def __init__(self, link: Link, framing: ClientFraming) -> None:
         super().__init__(link)
         self._framing = framing
         self._fast: PreparedGet | None = None
         self._asked = 0
-        self._attempts = 1
+        self._tries = ATTEMPTS if isinstance(framing, HdlcConnection) else 1
+        self._attempts = self._tries
         self._share = 0.0
         self.connection = DlmsConnection(Role.CLIENT, framing)
         self.notifications: deque[Notification] = deque(maxlen=MAX_NOTIFICATIONS)
         self.noise = 0
         """damaged frames that HDLC has dropped"""
+
+    @property
+    def sound(self) -> bool:
+        """False when no further request is possible; a request that its caller has abandoned is one that nobody awaits."""
+        if self.lost is None and self._future is not None and self._future.cancelled():
+            self.poison(LinkTimeout(f"a request to {self.link.peer} was abandoned before its answer came"))
+        return self.lost is None
 
     async def open(self, timeout: float) -> None:
         """Open the framing; raises LinkClosed when the meter refuses."""
@@ -69,29 +78,33 @@ class Conversation(Exchange):
             return
         await self._ask(timeout)
 
-    async def ask(self, event: Request | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False) -> Any:  # noqa: ANN401 - each request has its own answers
-        """Send a request and return the event that answers it; when streaming, that may be the first block."""
+    def ask(
+        self, event: Request | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
+    ) -> asyncio.Future[Any]:
+        """Send a request; the event that answers it follows. When streaming, that may be the first block."""
         self._require_sound()
         if streaming:
             self.connection.send_streaming(event)  # type: ignore[arg-type] # associations are not streamed
         else:
             self.connection.send(event)
-        return await self._ask(timeout)
+        return self._ask(timeout)
 
-    async def ask_next_block(self, timeout: float) -> Any:  # noqa: ANN401 - the next block, or a refusal
-        """The block after the one that was taken last."""
+    def ask_next_block(self, timeout: float) -> asyncio.Future[Any]:
+        """The block after the one that was taken last follows, or a refusal."""
         self._require_sound()
         self.connection.ask_next_block()
-        return await self._ask(timeout)
+        return self._ask(timeout)
 
-    async def get(self, prepared: PreparedGet, timeout: float) -> Any:  # noqa: ANN401 - plain value, list of values, or event
-        """Send a prepared GET; the plain value, the list of values, or the event where the answer is not the common one."""
+    def get(self, prepared: PreparedGet, timeout: float) -> asyncio.Future[Any]:
+        """Send a prepared GET; the plain value or list of values follows, or the event where the answer is not common."""
         self._require_sound()
         invoke = self._asked = self.connection.next_invoke_id() & 0x0F
         self.connection.request_sent(prepared.heads[invoke])
         self._fast = prepared
+        self._attempts = self._tries
+        self._share = timeout / self._tries
         octets = self._framing.request(prepared.frames[invoke])  # type: ignore[arg-type] # prepared by an equal framing
-        return await self._ask(timeout, octets)
+        return self.transact(octets, self._share)
 
     async def close(self, timeout: float) -> None:
         """End the framing; the meter may have gone already."""
@@ -99,24 +112,14 @@ class Conversation(Exchange):
         if isinstance(self._framing, HdlcConnection):
             await self._ask(timeout)
 
-    def prepare(self, apdu: bytes) -> bytes | PreparedFrames:
-        """The frame of an APDU, to be sent by `get` of any conversation with equal addressing."""
-        return self._framing.prepare(apdu)
-
     def _require_sound(self) -> None:
-        if self.lost is not None:
+        if not self.sound and self.lost is not None:
             raise self.lost
 
-    async def _ask(self, timeout: float, octets: bytes | None = None) -> Any:  # noqa: ANN401 - see the callers
-        if octets is None:
-            octets = self.connection.data_to_send()
-        self._attempts = ATTEMPTS if isinstance(self._framing, HdlcConnection) else 1
-        self._share = timeout / self._attempts
-        try:
-            return await self.transact(octets, self._share)
-        except asyncio.CancelledError:
-            self.poison(LinkTimeout(f"a request to {self.link.peer} was abandoned before its answer came"))
-            raise
+    def _ask(self, timeout: float) -> asyncio.Future[Any]:
+        self._attempts = self._tries
+        self._share = timeout / self._tries
+        return self.transact(self.connection.data_to_send(), self._share)
 
     def expire(self) -> None:
         """The deadline passed: HDLC repeats what was lost once, everything else is lost."""
@@ -176,7 +179,7 @@ class Conversation(Exchange):
         octets = self._framing.data_to_send()
         if octets:
             if self.waiting:
-                self._attempts = ATTEMPTS
+                self._attempts = self._tries
                 self.deadline = self._loop.time() + self._share
             self.link.write(octets)
 

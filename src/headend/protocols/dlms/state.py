@@ -36,6 +36,8 @@ class State(enum.Enum):
     BLOCKS = "blocks"
     RELEASING = "releasing"
 
+    __hash__ = object.__hash__  # members are singletons; the hash of Enum costs more than the rest of a step
+
 
 class Message(enum.Enum):
     """What can be said, as far as the conversation cares."""
@@ -51,6 +53,8 @@ class Message(enum.Enum):
     NOTIFICATION = "notification"
     RLRQ = "RLRQ"
     RLRE = "RLRE"
+
+    __hash__ = object.__hash__
 
 
 SENDER: Final = {
