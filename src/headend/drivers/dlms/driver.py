@@ -21,7 +21,7 @@ class DlmsDriver:
     """DLMS/COSEM over the TCP or UDP wrapper and over HDLC."""
 
     name = "dlms"
-    ports = (4059, 4060, 3333, 8899, 4061)
+    ports: tuple[int, ...] = (4059, 4060, 3333, 8899, 4061)
     capabilities = frozenset(Capability)
 
     def parse_ref(self, text: str) -> ObjectRef:
