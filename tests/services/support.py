@@ -17,9 +17,7 @@ from headend.errors import (
     Busy,
     ConnectRefused,
     HeadendError,
-    LinkClosed,
     LinkError,
-    LinkTimeout,
     RemoteProtocolError,
 )
 from headend.model.event import Event
@@ -33,7 +31,8 @@ from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 from headend.transport.exchange import Exchange
-from headend.transport.link import Link, Receiver, Tap
+from headend.transport.link import Link
+from headend.transport.memory import MemoryLink, memory_pair
 
 EPOCH = 1_700_000_000.0
 
@@ -101,58 +100,6 @@ def clock() -> int:
     return round((EPOCH + asyncio.get_running_loop().time()) * 1000)
 
 
-class MemoryLink:
-    """Half of a link in memory; octets arrive in a later turn of the loop."""
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self.local = "here"
-        self.octets_in = 0
-        self.octets_out = 0
-        self.tap: Tap | None = None
-        self.other: MemoryLink | None = None
-        self.is_open = True
-        self._receiver: Receiver | None = None
-
-    @classmethod
-    def pair(cls, peer: str) -> tuple[MemoryLink, MemoryLink]:
-        near, far = cls(peer), cls("head-end")
-        near.other, far.other = far, near
-        return near, far
-
-    def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
-        self._receiver = receiver
-        if buffered:
-            receiver.data_received(buffered)
-
-    def write(self, data: bytes) -> None:
-        if self.is_open and data:
-            self.octets_out += len(data)
-            assert self.other is not None
-            asyncio.get_running_loop().call_soon(self.other._arrive, data)
-
-    def abort(self) -> None:
-        if self.is_open:
-            assert self.other is not None
-            self._lose(LinkClosed("closed by us"))
-            asyncio.get_running_loop().call_soon(self.other._lose, LinkClosed(f"{self.peer} closed the link"))
-
-    async def aclose(self) -> None:
-        self.abort()
-
-    def _arrive(self, data: bytes) -> None:
-        if self.is_open:
-            self.octets_in += len(data)
-            if self._receiver is not None:
-                self._receiver.data_received(data)
-
-    def _lose(self, error: LinkError) -> None:
-        if self.is_open:
-            self.is_open = False
-            if self._receiver is not None:
-                self._receiver.link_lost(error)
-
-
 class Site:
     """A wire and the meters on it, by unit. `moods` says how a unit misbehaves; `log` is what was asked of them."""
 
@@ -162,8 +109,9 @@ class Site:
         self.log: list[str] = []
         self.links: list[MemoryLink] = []
         self.absent = False
-        self.delay = 0.0
+        self.delay: float | Callable[[], float] = 0.0
         self.connects = 0
+        self.connect_delay = 0.0
 
     def accept(self, far: MemoryLink) -> None:
         self.links.append(far)
@@ -194,7 +142,7 @@ class _Server:
         mood = site.moods.get(unit, "")
         if unit not in site.values or mood == "silent":
             return
-        answer = f"{unit} {site.values[unit]}\n"
+        answer = f"{unit} {site.values[unit] + 1000 * (arguments == ('f',))}\n"
         if verb == "LOGIN":
             answer = f"{unit} {'OK' if arguments == ('open-sesame',) else 'BAD-PASSWORD'}\n"
         elif verb == "SWITCH":
@@ -216,8 +164,8 @@ class _Server:
             "refuses": f"{unit} DENIED\n",
             "busy": f"{unit} BUSY\n",
         }.get(mood, answer)
-        if site.delay:
-            asyncio.get_running_loop().call_later(site.delay, self._link.write, answer.encode())
+        if delay := site.delay() if callable(site.delay) else site.delay:
+            asyncio.get_running_loop().call_later(delay, self._link.write, answer.encode())
         else:
             self._link.write(answer.encode())
 
@@ -392,10 +340,8 @@ class World:
         site.connects += 1
         if site.absent:
             raise ConnectRefused(f"nobody listens at {endpoint.wire}")
-        if endpoint.host == "black-hole":
-            await asyncio.sleep(timeout)
-            raise LinkTimeout("no answer to the connect")
-        near, far = MemoryLink.pair(endpoint.wire)
+        await asyncio.sleep(site.connect_delay)
+        near, far = memory_pair()
         site.accept(far)
         return near
 

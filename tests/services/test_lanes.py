@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headend.drivers.base import Session
 from headend.errors import (
@@ -15,6 +18,7 @@ from headend.errors import (
     ConnectRefused,
     HeadendError,
     LinkClosed,
+    LinkError,
     LinkTimeout,
     LocalProtocolError,
     NotFound,
@@ -22,10 +26,14 @@ from headend.errors import (
 )
 from headend.model.event import EventType
 from headend.model.meter import Secret
+from headend.model.objects import ReadPlan
 from headend.services.acquisition.circuit import CircuitState
-from headend.services.acquisition.lane import MAX_WAITING, Pace, Priority
+from headend.services.acquisition.lanes import Pace
+from headend.services.acquisition.party import PartyLine
+from headend.services.acquisition.turns import MAX_WAITING, Priority
+from headend.transport.memory import memory_pair
 
-from .support import Site, World, meter, virtual
+from .support import PROFILE, Site, World, meter, virtual
 
 
 def now() -> float:
@@ -55,6 +63,29 @@ async def test_a_session_is_kept_and_no_task_with_it() -> None:
     await world.lanes.aclose()
     assert world.sites["one"].open_links == 0
     assert world.driver.sessions[0].closed
+
+
+@virtual
+async def test_a_session_that_is_seldom_needed_is_closed_when_idle() -> None:
+    world = World({"bus": Site({"1": 11, "2": 12})})
+    world.roster.load(
+        [meter("hourly", "bus", unit="1", poll_seconds=3600), meter("unpolled", "bus", unit="2", poll_seconds=0)]
+    )
+    site = world.sites["bus"]
+    for _ in range(3):
+        await world.read("hourly")
+        await world.read("unpolled")
+        await asyncio.sleep(20)
+    assert site.connects == 1
+    await asyncio.sleep(5)
+    await world.read("unpolled")
+    await asyncio.sleep(10)
+    assert [session.closed for session in world.driver.sessions] == [True, False]
+    assert site.open_links == 1
+    await asyncio.sleep(30)
+    assert site.open_links == 0
+    assert await world.read("hourly") == 11
+    await world.lanes.aclose()
 
 
 @pytest.mark.parametrize(
@@ -286,11 +317,15 @@ async def test_a_cancelled_job_costs_the_session_and_frees_the_wire() -> None:
 async def test_a_turn_granted_to_a_job_that_is_cancelled_in_the_same_moment_passes_on() -> None:
     world = a_world()
     world.sites["one"].delay = 1.0
-    first = asyncio.create_task(world.read("one"))
+
+    async def first() -> None:
+        await world.read("one")
+        second.cancel()  # it has the turn by now, and does not know
+
+    working = asyncio.create_task(first())
     second = asyncio.create_task(world.read("one"))
     third = asyncio.create_task(world.read("one"))
-    first.add_done_callback(lambda _task: second.cancel())
-    assert await first == 230
+    await working
     assert await third == 230
     with pytest.raises(asyncio.CancelledError):
         await second
@@ -407,6 +442,32 @@ async def test_closing_ends_work_refuses_more_and_leaves_nothing_open() -> None:
     assert world.published() == [], "shutting down says nothing about the meters"
 
 
+@pytest.mark.parametrize("ended_by", ["closing", "removing", "deadline", "cancelling"])
+def test_a_link_that_comes_too_late_is_not_kept(ended_by: str) -> None:
+    @virtual
+    async def scenario() -> None:
+        world = a_world()
+        site = world.sites["one"]
+        site.connect_delay = 4.0
+        job = asyncio.create_task(_ending(world.read("one", timeout=2.0 if ended_by == "deadline" else 60.0)))
+        await asyncio.sleep(1)
+        if ended_by == "closing":
+            await world.lanes.aclose(timeout=1.0)
+        elif ended_by == "removing":
+            world.roster.remove("one")
+        elif ended_by == "cancelling":
+            job.cancel()
+        await asyncio.sleep(10)
+        assert job.done()
+        assert site.open_links == 0
+        assert site.log == []
+        if ended_by in ("deadline", "cancelling"):
+            assert await world.read("one") == 230
+        await world.lanes.aclose()
+
+    scenario()
+
+
 @virtual
 async def test_online_and_offline_are_said_once() -> None:
     world = a_world(request_timeout=1.0)
@@ -438,3 +499,81 @@ async def test_links_are_opened_no_faster_than_the_pace() -> None:
     await asyncio.gather(*(world.read(host) for host in sites))
     assert 4.5 < now() < 5.0
     await world.lanes.aclose()
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_a_late_answer_never_meets_another_question(chance: random.Random) -> None:
+    """Three meters on one wire answer now and then too late, and are asked for one object or the other."""
+
+    @virtual
+    async def scenario() -> None:
+        world = a_world(request_timeout=1.0)
+        world.sites["bus"].delay = lambda: chance.choice((0.01, 0.5, 0.9, 1.1, 1.5, 2.5, 6.0))
+        right = 0
+
+        async def ask(unit: int) -> None:
+            nonlocal right
+            for _ in range(30):
+                index = chance.choice((0, 2))
+                plan = ReadPlan(entries=(PROFILE.objects[index],))
+                with contextlib.suppress(LinkTimeout):
+                    result = await world.lanes.run_job(f"bus-{unit}", lambda session, plan=plan: session.read(plan))
+                    assert result.values == [10 + unit + (1000 if index else 0)]
+                    right += 1
+                await asyncio.sleep(chance.random())
+
+        async with asyncio.TaskGroup() as group:
+            for unit in (1, 2, 3):
+                group.create_task(ask(unit))
+        assert right > 10
+        await world.lanes.aclose()
+        await asyncio.sleep(10)
+        assert world.sites["bus"].open_links == 0
+
+    scenario()
+
+
+@virtual
+async def test_a_port_is_a_link_that_its_neighbours_do_not_notice() -> None:
+    near, far = memory_pair()
+    line = PartyLine(near)
+    first, second = Heard(), Heard()
+    one, two = line.open_port(), line.open_port()
+    one.set_receiver(first)
+    two.set_receiver(second, b"early")
+    taps: list[tuple[str, bytes]] = []
+    one.tap = lambda direction, data: taps.append((direction, data))
+    assert two.tap is near.tap is one.tap
+    far.write(b"for two")
+    await asyncio.sleep(0)
+    line.turn(one)
+    far.write(b"for one")
+    await asyncio.sleep(0)
+    assert (first.data, second.data) == ([b"for one"], [b"early", b"for two"])
+    await one.aclose()
+    await one.aclose()
+    one.abort()
+    one.write(b"nobody hears this")
+    far.write(b"nor this")
+    await asyncio.sleep(0)
+    assert (len(first.lost), len(second.lost)) == (1, 0)
+    assert (two.is_open, near.is_open) == (True, True)
+    late = Heard()
+    one.set_receiver(late)
+    assert len(late.lost) == 1
+    await two.aclose()
+    assert (len(second.lost), near.is_open) == (1, False)
+    assert taps == [("<<", b"for two"), ("<<", b"for one"), ("<<", b"nor this")]
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.lost: list[LinkError] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.data.append(data)
+
+    def link_lost(self, error: LinkError) -> None:
+        self.lost.append(error)

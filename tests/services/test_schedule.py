@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -168,4 +168,5 @@ class ScheduleAgainstAList(RuleBasedStateMachine):
         assert self.schedule.next_due() == min(self.due.values(), default=NEVER)
 
 
+ScheduleAgainstAList.TestCase.settings = settings(max_examples=40, deadline=None)
 TestScheduleAgainstAList = ScheduleAgainstAList.TestCase

@@ -11,8 +11,8 @@ from headend.errors import HeadendError, LinkError, MeterError, RemoteProtocolEr
 from headend.model.event import Event, EventType, Severity
 from headend.model.job import Command, Outcome, Verdict
 from headend.model.reading import Value
-from headend.services.acquisition.lane import Priority
 from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.turns import Priority
 from headend.services.bus import Bus
 from headend.services.roster import Clock
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
 from headend.drivers.base import Driver, Secrets, Session
 from headend.errors import (
-    Busy,
     Conflict,
     HeadendError,
     LinkClosed,
@@ -33,6 +30,7 @@ from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.circuit import Circuit
 from headend.services.acquisition.party import PartyLine, Port
+from headend.services.acquisition.turns import Priority, Turns
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import NEVER, Sweeper
 from headend.transport.link import Link
@@ -40,37 +38,16 @@ from headend.transport.link import Link
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Session], Awaitable[T]]
 
-MAX_WAITING: Final = 64
-"""jobs that may wait for one wire"""
 BUSY_PAUSE_SECONDS: Final = 0.5
+KEEP_SECONDS: Final = 300.0
+"""A meter that is polled at least so often keeps its session; of others it is closed when it was idle for a while."""
+IDLE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 3.0
 """for a session to close; it has promised two"""
 
+_CLOSING: Final = "the head-end is shutting down"
+
 log = structlog.get_logger(__name__)
-
-
-class Priority(enum.IntEnum):
-    """Who goes first when several wait for one wire."""
-
-    COMMAND = 0
-    REQUEST = 1
-    """somebody waits for the answer"""
-    POLL = 2
-
-
-class Pace:
-    """Lets `rate` things a second happen, a tenth of a second's worth of them at once. Pure."""
-
-    __slots__ = ("_interval", "_next")
-
-    def __init__(self, rate: float) -> None:
-        self._interval = 1.0 / rate
-        self._next = 0.0
-
-    def reserve(self, now: float) -> float:
-        """Take the next place; returns how many seconds to wait for it."""
-        self._next = max(self._next + self._interval, now - 0.1)
-        return max(0.0, self._next - now)
 
 
 @dataclass(slots=True)
@@ -95,17 +72,19 @@ class Access:
     sweeper: Sweeper
     time: Callable[[], float]
     """the event loop's"""
-    pace: Pace
-    """of opening links"""
+    reserve: Callable[[float], float]
+    """take a place among the links to open; returns how many seconds to wait for it"""
     connect_timeout: float
     request_timeout: float
+    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    """run something in the background, under a name"""
     octets: Octets = field(default_factory=Octets)
 
 
 class Unit:
     """One meter on a lane, and its session while there is one."""
 
-    __slots__ = ("lane", "port", "proven", "removed", "session", "state", "timed_out_on")
+    __slots__ = ("jobs", "kept", "lane", "port", "proven", "removed", "session", "state", "timed_out_on")
 
     def __init__(self, lane: Lane, state: MeterState) -> None:
         self.lane = lane
@@ -117,28 +96,9 @@ class Unit:
         self.timed_out_on: PartyLine | None = None
         """where an answer to this meter may still be under way: it is not asked there again"""
         self.removed = False
-
-
-def _changed(meter: Meter) -> Conflict:
-    return Conflict(f"meter {meter.id!r} was changed or removed meanwhile", hint="ask again")
-
-
-class _Turn:
-    """A job that waits for the lane; the sweeper expires it."""
-
-    __slots__ = ("deadline", "granted", "wire")
-
-    def __init__(self, wire: str, deadline: float) -> None:
-        self.wire = wire
-        self.deadline = deadline
-        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def expire(self) -> None:
-        self.refuse(LinkTimeout(f"{self.wire} was busy with other work until the deadline"))
-
-    def refuse(self, error: HeadendError) -> None:
-        if not self.granted.done():
-            self.granted.set_exception(error)
+        self.kept = 0 < state.meter.poll_seconds <= KEEP_SECONDS
+        self.jobs = 0
+        """done for a meter whose session is not kept"""
 
 
 class Lane:
@@ -146,11 +106,9 @@ class Lane:
 
     __slots__ = (
         "_access",
-        "_busy",
         "_expired",
-        "_order",
+        "_turns",
         "_unit",
-        "_waiting",
         "circuit",
         "closed",
         "deadline",
@@ -170,17 +128,17 @@ class Lane:
         self.closed = False
         self.deadline = NEVER
         """of the job at work"""
-        self._busy = False
         self._expired = False
+        self._turns = Turns(self.wire, access.sweeper)
         self._unit: Unit | None = None
-        self._waiting: list[tuple[int, int, _Turn]] = []
-        self._order = 0
+        """whose job is at work"""
 
     async def run(self, unit: Unit, work: Work[T], priority: Priority, deadline: float, *, repeat: bool) -> T:
         """Do `work` with the session of a meter when it is its turn; see `Lanes.run_job`."""
-        if self._busy:
-            await self._wait_for_turn(priority, deadline)
-        self._busy = True
+        turns = self._turns
+        if turns.busy:
+            await turns.wait(priority, deadline)
+        turns.busy = True
         self._unit = unit
         self._expired = False
         self.deadline = deadline
@@ -198,7 +156,7 @@ class Lane:
                     else:
                         proven = unit.proven
                         if self.line is not None and self.line.active is not unit.port:
-                            self._take_turn(unit)
+                            self._listen(unit)
                     result = await work(session)
                 except HeadendError as error:
                     if not await self._mend(unit, error, repeat=repeat, proven=proven):
@@ -210,6 +168,8 @@ class Lane:
                     if state.circuit.error is not None:
                         state.circuit.succeeded()
                     access.roster.succeeded(state)
+                    if not unit.kept:
+                        self._close_later(unit)
                     return result
         except HeadendError:
             raise
@@ -227,10 +187,7 @@ class Lane:
             access.sweeper.discard(self)
             self.deadline = NEVER
             self._unit = None
-            if self._waiting:
-                self._pass_on()
-            else:
-                self._busy = False
+            turns.pass_on()
 
     def expire(self) -> None:
         """The job at work has passed its deadline: take the link away from under it."""
@@ -248,76 +205,40 @@ class Lane:
         if self._unit is unit:
             self._abandon(unit)
 
-    async def retire(self, unit: Unit) -> None:
+    async def release(self, unit: Unit) -> None:
         """Close the session of a meter, in turn with the others on the wire."""
         try:
-            if self._busy:
-                await self._wait_for_turn(Priority.COMMAND, self._access.time() + CLOSE_SECONDS)
+            if self._turns.busy:
+                await self._turns.wait(Priority.COMMAND, self._access.time() + CLOSE_SECONDS)
         except HeadendError:
             self._abandon(unit)
             await self._close(unit)
-            self.units.discard(unit)
             return
-        self._busy = True
+        self._turns.busy = True
         try:
-            self._take_turn(unit)
+            self._listen(unit)
             await self._close(unit)
         finally:
-            self.units.discard(unit)
-            self._pass_on()
+            self._turns.pass_on()
 
     async def aclose(self) -> None:
         """Refuse new jobs, end the one at work, close all sessions and the link."""
         self.closed = True
-        for _, _, turn in self._waiting:
-            turn.refuse(LinkClosed("the head-end is shutting down"))
+        self._turns.refuse(LinkClosed(_CLOSING))
         if self._unit is not None:
             self._abandon(self._unit)
         for unit in tuple(self.units):
-            await self.retire(unit)
-
-    # the turn
-
-    async def _wait_for_turn(self, priority: Priority, deadline: float) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            raise Busy(f"{len(self._waiting)} jobs wait for {self.wire} already", hint="try again later")
-        turn = _Turn(self.wire, deadline)
-        self._order += 1
-        heappush(self._waiting, (priority, self._order, turn))
-        self._access.sweeper.add(turn)
-        try:
-            await turn.granted
-        except BaseException:
-            granted = turn.granted
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                self._pass_on()
-            else:
-                self._waiting = [each for each in self._waiting if each[2] is not turn]
-                heapify(self._waiting)
-            raise
-        finally:
-            self._access.sweeper.discard(turn)
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            _, _, turn = heappop(self._waiting)
-            if not turn.granted.done():
-                turn.granted.set_result(None)
-                return
-        self._busy = False
-
-    def _take_turn(self, unit: Unit) -> None:
-        if unit.port is not None and self.line is not None and self.line.active is not unit.port:
-            self.line.turn(unit.port)
+            await self.release(unit)
 
     # work and recovery
 
+    def _listen(self, unit: Unit) -> None:
+        if unit.port is not None and self.line is not None and self.line.active is not unit.port:
+            self.line.turn(unit.port)
+
     def _admit(self, unit: Unit, priority: Priority) -> None:
-        """Raise what speaks against doing anything now."""
-        if self.closed:
-            raise LinkClosed("the head-end is shutting down")
-        if unit.removed:
-            raise _changed(unit.state.meter)
+        """Raise what speaks against beginning now."""
+        self._go_on(unit)
         if unit.state.circuit.error is not None or self.circuit.error is not None:
             now = self._access.time()
             insisting = priority is not Priority.POLL
@@ -325,6 +246,15 @@ class Lane:
             refusal = refusal or self.circuit.refusal(now, insisting=insisting)
             if refusal is not None:
                 raise refusal
+
+    def _go_on(self, unit: Unit) -> None:
+        """Raise what speaks against taking the next step of a job."""
+        if self.closed:
+            raise LinkClosed(_CLOSING)
+        if unit.removed:
+            raise Conflict(f"meter {unit.state.meter.id!r} was changed or removed meanwhile", hint="ask again")
+        if self._expired:
+            raise LinkTimeout(f"no time was left for {unit.state.meter.id}")
 
     async def _mend(self, unit: Unit, error: HeadendError, *, repeat: bool, proven: bool) -> bool:
         """Deal with a failure: True when the job may be tried again, else the failure is recorded."""
@@ -348,26 +278,23 @@ class Lane:
         access = self._access
         meter = unit.state.meter
         await self._close(unit)
-        if unit.removed:
-            raise _changed(meter)
         driver = access.driver(meter.protocol)
         profile = access.profile(meter)
         secrets = await access.secrets(meter)
         if self.line is not None and (not self.line.is_open or self.line is unit.timed_out_on):
             self.line.drop()
             self.line = None
-        line = self.line if self.line is not None else await self._connect()
-        if self._expired:
-            raise LinkTimeout(f"no time was left to open a session with {meter.id}")
+        self._go_on(unit)
+        line = self.line if self.line is not None else await self._connect(unit)
         unit.port = line.open_port()
         unit.timed_out_on = None
         unit.proven = False
         unit.session = await driver.attach(unit.port, meter, profile, secrets, timeout=access.request_timeout)
         return unit.session
 
-    async def _connect(self) -> PartyLine:
+    async def _connect(self, unit: Unit) -> PartyLine:
         access = self._access
-        wait = access.pace.reserve(access.time())
+        wait = access.reserve(access.time())
         if wait:
             self.deadline += wait
             await asyncio.sleep(wait)
@@ -377,8 +304,14 @@ class Lane:
             self.circuit.failed(error, access.time())
             raise
         self.circuit.succeeded()
-        self.line = PartyLine(link)
-        return self.line
+        line = PartyLine(link)
+        try:
+            self._go_on(unit)
+        except HeadendError:
+            line.drop()
+            raise
+        self.line = line
+        return line
 
     async def _discard(self, unit: Unit, error: HeadendError) -> None:
         """Get rid of a session that is not sound, and of the link with it when it is out of step."""
@@ -406,6 +339,15 @@ class Lane:
                     await session.aclose()
         if port is not None:
             port.abort()
+
+    def _close_later(self, unit: Unit) -> None:
+        """Close the session of a meter unless another job comes soon: many meters talk to one client at a time."""
+        unit.jobs += 1
+        asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle, unit, unit.jobs)
+
+    def _close_idle(self, unit: Unit, jobs: int) -> None:
+        if unit.jobs == jobs and unit.session is not None and unit is not self._unit:
+            self._access.spawn(self.release(unit), f"close {unit.state.meter.id}")
 
     def _record(self, unit: Unit, error: HeadendError, *, sound: bool) -> None:
         """Count a failure where it belongs: a link that cannot be opened is the wire's, all else the meter's."""

@@ -10,12 +10,28 @@ from headend import telemetry
 from headend.drivers.base import Driver, Secrets
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
-from headend.services.acquisition.lane import Access, Lane, Pace, Priority, T, Unit, Work
+from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
+from headend.services.acquisition.turns import Priority
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import sweeper
 from headend.transport.link import Link
 
 JOB_SECONDS: Final = 60.0
+
+
+class Pace:
+    """Lets `rate` things a second happen, a tenth of a second's worth of them at once. Pure."""
+
+    __slots__ = ("_interval", "_next")
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1.0 / rate
+        self._next = 0.0
+
+    def reserve(self, now: float) -> float:
+        """Take the next place; returns how many seconds to wait for it."""
+        self._next = max(self._next + self._interval, now - 0.1)
+        return max(0.0, self._next - now)
 
 
 class Lanes:
@@ -42,9 +58,10 @@ class Lanes:
             roster=roster,
             sweeper=sweeper(),
             time=asyncio.get_running_loop().time,
-            pace=Pace(connects_per_second),
+            reserve=Pace(connects_per_second).reserve,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
+            spawn=self._spawn,
         )
         self._lanes: dict[str, Lane] = {}
         self._units: dict[str, Unit] = {}
@@ -119,7 +136,8 @@ class Lanes:
             self._spawn(self._retire(unit), f"close {meter_id}")
 
     async def _retire(self, unit: Unit) -> None:
-        await unit.lane.retire(unit)
+        await unit.lane.release(unit)
+        unit.lane.units.discard(unit)
         if not unit.lane.units and self._lanes.get(unit.lane.wire) is unit.lane:
             del self._lanes[unit.lane.wire]
 

@@ -24,10 +24,11 @@ from headend.model.meter import Meter
 from headend.model.objects import ReadPlan
 from headend.model.profile import MeterProfile
 from headend.model.reading import ReadingBatch, Source
-from headend.services.acquisition.lane import Priority, Unit, Work
+from headend.services.acquisition.lane import Unit, Work
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.plan import poll_plan
 from headend.services.acquisition.schedule import NEVER, Schedule
+from headend.services.acquisition.turns import Priority
 from headend.services.bus import Bus
 from headend.services.roster import Clock, MeterState, Roster
 
