@@ -20,8 +20,8 @@ _HIGHEST_TARIFF: Final = 4
 
 # direction -> channels with their signs
 _DIRECTIONS: Final = MappingProxyType(
-    {"abs": (("import", 1), ("export", 1)), "net": (("import", 1), ("export", -1))}
-    | {one: ((one, 1),) for one in ("import", "export", "q1", "q2", "q3", "q4")}
+    {"net": (("import", 1), ("export", -1))}
+    | {one: ((one, 1),) for one in ("import", "export", "abs", "q1", "q2", "q3", "q4")}
 )
 
 PROCESSINGS: Final = (
@@ -46,10 +46,16 @@ def channel_value(energy: str, processing: str, direction: str, which: str) -> N
         return lambda _meter, _at: 0.0
 
     def power(meter: VirtualMeter, at: int) -> float:
-        return sum(sign * meter.power(name, meter.phases(which), at) for name, sign in parts) / WATT
+        phases, total = meter.phases(which), 0
+        for name, sign in parts:
+            total += sign * meter.power(name, phases, at)
+        return total / WATT
 
     def counted(meter: VirtualMeter, at: int) -> int:
-        return sum(sign * meter.energy(name, meter.phases(which), tariff, at) for name, sign in parts)
+        phases, total = meter.phases(which), 0
+        for name, sign in parts:
+            total += sign * meter.energy(name, phases, tariff, at)
+        return total
 
     def since(start: Callable[[int], int]) -> Number:
         return lambda meter, at: (counted(meter, at) - counted(meter, start(at))) / WATT_HOUR
@@ -105,6 +111,4 @@ def month_start(at: int) -> int:
 
 def charge(meter: VirtualMeter, at: int) -> float:
     """Ampere-hours of all phases, at the nominal voltage."""
-    ways = ("apparent_import", "apparent_export")
-    apparent = sum(meter.energy(name, meter.phases("total"), 0, at) for name in ways)
-    return apparent / WATT_HOUR / meter.kind.nominal_voltage
+    return meter.energy("apparent_abs", meter.phases("total"), 0, at) / WATT_HOUR / meter.kind.nominal_voltage

@@ -17,7 +17,6 @@ from headend.model.reading import Value
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)(?::0?(\d+))?\}")
 _NO_SECRETS: Final[Mapping[str, Secret]] = {}
-_PHASES: Final = {"l1": 0, "l2": 1, "l3": 2}
 
 
 class MeterKind:
@@ -66,7 +65,10 @@ class MeterKind:
         self.drift = drift
         self.started_at = clock()
         self.history_from = self.started_at - round(history_days * 86_400_000)
-        self.phases = 3 if any(entry.quantity.endswith(("_l2", "_l3")) for entry in profile.objects) else 1
+        count = 3 if any(entry.quantity.endswith(("_l2", "_l3")) for entry in profile.objects) else 1
+        self.phases = {"total": range(count)} | {
+            name: range(phase, min(phase + 1, count)) for phase, name in enumerate(("l1", "l2", "l3"))
+        }
         self.evaluators = tuple(evaluator(entry) for entry in profile.objects)
         self.columns = {table.ref: self._columns(table) for table in profile.load_profiles}
         self.firmware: str = _said(profile, "firmware_version", "1.0.0")
@@ -134,7 +136,7 @@ class VirtualMeter:
         self.params = params
         self.secrets = secrets
         self.seed = mix(seed, number)
-        self._curve = LoadCurve(kind.load, self.seed, kind.phases, kind.mean_watts)
+        self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
         self._offset = 0
         self._set_at = kind.started_at
         self._gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
@@ -225,10 +227,8 @@ class VirtualMeter:
 
     def phases(self, which: str) -> range:
         """The phases of `l1` … `l3`, or all of them; none where the meter does not have it."""
-        phase = _PHASES.get(which)
-        if phase is None:
-            return self._curve.phases
-        return range(phase, phase + 1) if phase in self._curve.phases else range(0)
+        ranges = self.kind.phases
+        return ranges[which] if which in ranges else ranges["total"]
 
     @property
     def started_at(self) -> int:

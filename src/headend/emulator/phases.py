@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _PATTERN_PEAK: Final = max(
     (sums[step + 1] - sums[step]) * STEPS / sums[STEPS] for sums in PATTERNS for step in range(STEPS)
 )
-_WAYS: Final = ("import", "export")
 
 
 def volts(meter: VirtualMeter, at: int, which: str = "total") -> float:
@@ -46,8 +45,7 @@ def amperes_sum(meter: VirtualMeter, at: int) -> float:
 
 
 def _phase_amperes(meter: VirtualMeter, phase: int, at: int) -> float:
-    apparent = sum(meter.power(f"apparent_{way}", range(phase, phase + 1), at) for way in _WAYS)
-    return apparent / WATT / meter.voltage(phase, at)
+    return meter.power("apparent_abs", range(phase, phase + 1), at) / WATT / meter.voltage(phase, at)
 
 
 def _neutral_amperes(meter: VirtualMeter, at: int) -> float:
@@ -61,16 +59,15 @@ def _neutral_amperes(meter: VirtualMeter, at: int) -> float:
 
 def amperes_max(meter: VirtualMeter, at: int) -> float:
     """A bound of the current of this month: its highest demand, with the sharpest pattern, at low voltage, in one phase."""
-    peak = sum(meter.peak(f"apparent_{way}", 0, month_start(at), at) for way in _WAYS)
+    peak = meter.peak("apparent_abs", 0, month_start(at), at)
     return _PATTERN_PEAK * peak / WATT / (0.98 * meter.kind.nominal_voltage)
 
 
 def power_factor(meter: VirtualMeter, at: int, which: str = "total") -> float:
     """Active by apparent power, 1 where nothing flows."""
     phases = meter.phases(which)
-    apparent = sum(meter.power(f"apparent_{way}", phases, at) for way in _WAYS)
-    active = sum(meter.power(f"active_{way}", phases, at) for way in _WAYS)
-    return min(1.0, active / apparent) if apparent else 1.0
+    apparent = meter.power("apparent_abs", phases, at)
+    return min(1.0, meter.power("active_abs", phases, at) / apparent) if apparent else 1.0
 
 
 def phase_angle(meter: VirtualMeter, at: int, which: str) -> float:

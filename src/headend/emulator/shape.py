@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
 
@@ -71,8 +72,8 @@ def season_sum(week: int) -> int:
 # --- patterns within a slot ---
 
 
-def _pattern(number: int) -> tuple[int, ...]:
-    """Sums of the first n steps, over two slots, so that a slot may start at any step; a slot's mean is ONE."""
+def _pattern(number: int) -> list[int]:
+    """The steps of a slot: a floor that moves, and one to three appliances; the mean is ONE."""
     steps = [600 + mix(number, step) % 300 for step in range(STEPS)]
     for appliance in range(1 + number % 3):
         start, length = mix(number, 100 + appliance) % STEPS, 3 + mix(number, 200 + appliance) % 9
@@ -81,13 +82,18 @@ def _pattern(number: int) -> tuple[int, ...]:
     total = sum(steps)
     steps = [step * ONE * STEPS // total for step in steps]
     steps[0] += ONE * STEPS - sum(steps)
-    sums = [0]
-    for step in steps * 2:
-        sums.append(sums[-1] + step)
-    return tuple(sums)
+    return steps
 
 
-PATTERNS: Final = tuple(_pattern(number) for number in range(16))
+def _patterns() -> Iterator[tuple[int, ...]]:
+    for number in range(8):
+        steps = _pattern(number)
+        for start in range(STEPS):
+            yield tuple(accumulate(steps[start:] + steps[:start], initial=0))
+
+
+PATTERNS: Final = tuple(_patterns())
+"""[pattern][step]: sum of the steps before it; eight patterns, begun at each of their steps"""
 
 
 # --- shapes ---
@@ -152,18 +158,21 @@ CHANNELS: Final[Mapping[str, Callable[[int, int], int]]] = MappingProxyType(
     {
         "active_import": lambda p, _: max(p, 0),
         "active_export": lambda p, _: max(-p, 0),
+        "active_abs": lambda p, _: abs(p),
         "active_q1": lambda p, q: p if p >= 0 <= q else 0,
         "active_q2": lambda p, q: -p if p < 0 <= q else 0,
         "active_q3": lambda p, q: -p if p < 0 > q else 0,
         "active_q4": lambda p, q: p if p >= 0 > q else 0,
         "reactive_import": lambda _, q: max(q, 0),
         "reactive_export": lambda _, q: max(-q, 0),
+        "reactive_abs": lambda _, q: abs(q),
         "reactive_q1": lambda p, q: q if p >= 0 <= q else 0,
         "reactive_q2": lambda p, q: q if p < 0 <= q else 0,
         "reactive_q3": lambda p, q: -q if p < 0 > q else 0,
         "reactive_q4": lambda p, q: -q if p >= 0 > q else 0,
         "apparent_import": lambda p, q: math.isqrt(p * p + q * q) if p >= 0 else 0,
         "apparent_export": lambda p, q: math.isqrt(p * p + q * q) if p < 0 else 0,
+        "apparent_abs": lambda p, q: math.isqrt(p * p + q * q),
     }
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 from headend.emulator.shape import (
@@ -11,7 +12,6 @@ from headend.emulator.shape import (
     SEASON,
     SLOT_MS,
     STEP_MS,
-    STEPS,
     TARIFFS,
     VARIANTS,
     WEEK_MS,
@@ -34,21 +34,60 @@ WATT_HOUR: Final = WATT * 3_600_000
 _SLOT_UNITS = ONE * SLOT_MS
 _DAY_MS = 86_400_000
 _INSTALLED_WEEKS = 200  # meters were installed in the first four years
+_NO_SLOT: Final[tuple[int, tuple[tuple[int, ...], ...]]] = (-1, ())
+_FLICKER = tuple(mix(7, second) / 2**32 - 0.5 for second in range(1024))
+
+
+@lru_cache(maxsize=8192)
+def _moment(kind: str, name: str, tariff: int, slot: int, turn: int) -> tuple[int, int, int]:
+    """What a mean load of one unit has counted up to a slot since START_MS, its level in the slot, its sum of a week."""
+    week, inside = divmod(slot, WEEK_SLOTS)
+    table, variant, season = channel(kind, name), _variant(turn, week), SEASON[week % YEAR_WEEKS]
+    slots = table.week[tariff] * season_sum(week) + season * table.sums[tariff][variant][inside]
+    level = season * table.mean[variant][inside] if tariff in (0, TARIFFS[inside]) else 0
+    return _SLOT_UNITS * slots, level, table.week[tariff]
+
+
+@lru_cache(maxsize=1024)
+def _peak(kind: str, name: str, tariff: int, first: int, beyond: int, turn: int) -> int:
+    """The greatest level of a tariff in a range of slots."""
+    table = channel(kind, name)
+    best = 0
+    while first < beyond:
+        week, slot = divmod(first, WEEK_SLOTS)
+        stop = min(WEEK_SLOTS, slot + beyond - first)
+        if stop - slot == WEEK_SLOTS:
+            level = table.peak[tariff]
+        else:
+            part = zip(table.mean[_variant(turn, week)][slot:stop], TARIFFS[slot:stop], strict=True)
+            level = max((mean for mean, one in part if tariff in (0, one)), default=0)
+        best = max(best, SEASON[week % YEAR_WEEKS] * level)
+        first += stop - slot
+    return best
+
+
+def _variant(turn: int, week: int) -> int:
+    """The order of the working days of a week."""
+    return (turn + 2 * week) % VARIANTS
 
 
 class LoadCurve:
     """The load behind one meter. All powers and energies are integers, see WATT and WATT_HOUR."""
 
-    __slots__ = ("_first_week", "_means", "_seed", "kind")
+    __slots__ = ("_before", "_first_slot", "_means", "_now", "_seed", "_turn", "kind")
 
     def __init__(self, kind: str, seed: int, phases: int, mean_watts: float) -> None:
         """`mean_watts` is about the average of all phases together; meters of other seeds differ by up to a half."""
-        self.kind = kind
-        self._seed = seed
-        self._first_week = mix(seed, 1) % _INSTALLED_WEEKS
+        first_week = mix(seed, 1) % _INSTALLED_WEEKS
         total = mean_watts * 1000 * (0.5 + mix(seed, 2) / 2**32)
         shares = [1 + mix(seed, 10 + phase) / 2**32 for phase in range(phases)]
+        self.kind = kind
+        self._seed = seed
+        self._turn = seed % VARIANTS
+        self._first_slot = first_week * WEEK_SLOTS
+        self._before = _SLOT_UNITS * season_sum(first_week)  # times the sum of a week: not counted by this meter
         self._means = tuple(round(total * share / sum(shares)) for share in shares)
+        self._now: tuple[int, tuple[tuple[int, ...], ...]] = _NO_SLOT
 
     @property
     def phases(self) -> range:
@@ -58,76 +97,56 @@ class LoadCurve:
     @property
     def started_at(self) -> int:
         """When the registers were at zero."""
-        return START_MS + self._first_week * WEEK_MS
+        return START_MS + self._first_slot * SLOT_MS
+
+    def _patterns(self, slot: int) -> tuple[tuple[int, ...], ...]:
+        """How each phase spreads its load over the steps of a slot; remembered for the slot that was asked for last."""
+        now, patterns = self._now
+        if now != slot:
+            chosen, count = mix(self._seed, slot), len(PATTERNS)
+            patterns = tuple(PATTERNS[(chosen >> 9 * phase) % count] for phase in range(len(self._means)))
+            self._now = slot, patterns
+        return patterns
 
     def power(self, name: str, phases: range, at: int) -> int:
         """Power of a channel, summed over phases."""
-        week, inside = divmod(at - START_MS, WEEK_MS)
-        if week < self._first_week:
+        slot, inside = divmod(at - START_MS, SLOT_MS)
+        if slot < self._first_slot:
             return 0
-        slot, inside = divmod(inside, SLOT_MS)
-        level = SEASON[week % YEAR_WEEKS] * channel(self.kind, name).mean[self._variant(week)][slot]
+        level = _moment(self.kind, name, 0, slot, self._turn)[1]
         if not level:
             return 0
-        step = inside // STEP_MS
-        chosen = mix(self._seed, week * WEEK_SLOTS + slot)
-        total = 0
+        step, patterns, means, total = inside // STEP_MS, self._patterns(slot), self._means, 0
         for phase in phases:
-            sums, start = _pattern(chosen, phase)
-            total += self._means[phase] * (sums[start + step + 1] - sums[start + step])
+            sums = patterns[phase]
+            total += means[phase] * (sums[step + 1] - sums[step])
         return level * total
 
     def energy(self, name: str, phases: range, tariff: int, at: int) -> int:
         """Energy of a channel since `started_at`, summed over phases: the integral of `power` over the tariff (0: all)."""
-        week, inside = divmod(at - START_MS, WEEK_MS)
-        if week < self._first_week:
+        slot, inside = divmod(at - START_MS, SLOT_MS)
+        if slot < self._first_slot:
             return 0
-        slot, inside = divmod(inside, SLOT_MS)
-        table = channel(self.kind, name)
-        variant = self._variant(week)
-        season = SEASON[week % YEAR_WEEKS]
-        slots = table.week[tariff] * (season_sum(week) - season_sum(self._first_week))
-        slots += season * table.sums[tariff][variant][slot]
-        level = season * table.mean[variant][slot] if tariff in (0, TARIFFS[slot]) else 0
+        counted, level, week = _moment(self.kind, name, tariff, slot, self._turn)
+        counted -= week * self._before
+        means, total = self._means, 0
         if not level or not inside:
-            return _SLOT_UNITS * slots * sum(self._means[phase] for phase in phases)
+            for phase in phases:
+                total += means[phase]
+            return total * counted
         step, rest = divmod(inside, STEP_MS)
-        chosen = mix(self._seed, week * WEEK_SLOTS + slot)
-        total = 0
+        patterns = self._patterns(slot)
         for phase in phases:
-            sums, start = _pattern(chosen, phase)
-            here = sums[start + step]
-            steps = (here - sums[start]) * STEP_MS + (sums[start + step + 1] - here) * rest
-            total += self._means[phase] * (_SLOT_UNITS * slots + level * steps)
+            sums = patterns[phase]
+            here = sums[step]
+            total += means[phase] * (counted + level * (here * STEP_MS + (sums[step + 1] - here) * rest))
         return total
 
     def peak(self, name: str, tariff: int, start: int, end: int) -> int:
         """The greatest mean power of all phases together in the whole slots between two times; 0 when there is none."""
-        first = max(-(-(start - START_MS) // SLOT_MS), self._first_week * WEEK_SLOTS)
+        first = max(-(-(start - START_MS) // SLOT_MS), self._first_slot)
         beyond = (end - START_MS) // SLOT_MS
-        table = channel(self.kind, name)
-        best = 0
-        while first < beyond:
-            week, slot = divmod(first, WEEK_SLOTS)
-            stop = min(WEEK_SLOTS, slot + beyond - first)
-            if stop - slot == WEEK_SLOTS:
-                level = table.peak[tariff]
-            else:
-                its = [tariff] * WEEK_SLOTS if tariff == 0 else TARIFFS
-                part = table.mean[self._variant(week)][slot:stop]
-                level = max((mean for mean, one in zip(part, its[slot:stop], strict=True) if one == tariff), default=0)
-            best = max(best, SEASON[week % YEAR_WEEKS] * level)
-            first += stop - slot
-        return best * ONE * sum(self._means)
-
-    def _variant(self, week: int) -> int:
-        """The order of the working days of a week."""
-        return (self._seed + 2 * week) % VARIANTS
-
-
-def _pattern(chosen: int, phase: int) -> tuple[tuple[int, ...], int]:
-    """The pattern of a phase in a slot, and the step at which it starts, from 30 bits for three phases."""
-    return PATTERNS[chosen >> 4 * phase & 15], (chosen >> 12 + 6 * phase & 63) % STEPS
+        return _peak(self.kind, name, tariff, first, beyond, self._turn) * ONE * sum(self._means)
 
 
 def tariff_at(at: int) -> int:
@@ -139,7 +158,7 @@ def voltage(seed: int, phase: int, at: int, nominal: float) -> float:
     """Voltage of a phase: it swings over the day and over the hour, and flickers every second, within 2 percent."""
     day = math.sin(math.tau * (at % _DAY_MS / _DAY_MS + (seed >> phase & 0xFF) / 1024))
     hour = math.sin(math.tau * (at % 2_731_000 / 2_731_000 + (seed >> 8 + phase & 0xFF) / 256))
-    flicker = mix(seed + phase, at // 1000) / 2**32 - 0.5
+    flicker = _FLICKER[seed + 341 * phase + at // 1000 & 1023]
     return nominal * (1 + 0.012 * day + 0.005 * hour + 0.003 * flicker)
 
 
@@ -147,4 +166,4 @@ def frequency(at: int, nominal: float = 50.0) -> float:
     """Frequency of the net: the same for everybody."""
     slow = math.sin(math.tau * (at % 900_000) / 900_000)
     fast = math.sin(math.tau * (at % 133_000) / 133_000)
-    return nominal * (1 + 0.00024 * slow + 0.00016 * fast + 0.00008 * (mix(50, at // 1000) / 2**32 - 0.5))
+    return nominal * (1 + 0.00024 * slow + 0.00016 * fast + 0.00008 * _FLICKER[at // 1000 & 1023])
