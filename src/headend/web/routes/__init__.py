@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from headend.web.access import GuardedRoute, Principal
 from headend.web.parts import WebParts
-from headend.web.schemas import Problem
+from headend.web.schemas.base import Problem
 
 
 def router(tag: str, prefix: str = "/api/v1") -> APIRouter:

@@ -10,12 +10,12 @@ from fastapi.responses import Response
 
 from headend.model.event import EventType
 from headend.storage.records import StoredEvent
-from headend.web import schemas
 from headend.web.access import OPERATOR, VIEWER
 from headend.web.encode import ready
 from headend.web.live import event_row
 from headend.web.problems import Refused
 from headend.web.routes import Asking, Parts, router
+from headend.web.schemas import system as schemas
 from headend.web.times import parse_time
 
 api = router("events")

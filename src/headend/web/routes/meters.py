@@ -15,12 +15,12 @@ from headend.errors import ConfigError, Conflict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.url import SECRET_PARAMS, format_url, parse_url
 from headend.storage.records import StoredMeter
-from headend.web import schemas
 from headend.web.access import ADMIN, VIEWER
 from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Parts, router
+from headend.web.schemas import meters as schemas
 
 api = router("meters")
 

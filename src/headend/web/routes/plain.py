@@ -17,13 +17,13 @@ from headend.errors import NotFound
 from headend.model.meter import Endpoint, EndpointKind, Meter
 from headend.model.reading import Reading, Value, from_millis
 from headend.storage.readings import Readings
-from headend.web import schemas
 from headend.web.access import OPERATOR, VIEWER
 from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Parts, router
 from headend.web.routes.readings import take_in
+from headend.web.schemas import readings as schemas
 from headend.web.times import LAST_MILLIS, parse_time
 
 api = router("plain readings", "")

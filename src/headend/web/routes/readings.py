@@ -13,12 +13,12 @@ from headend.model.quantity import Kind, find_quantity
 from headend.model.reading import Quality, Reading, Source, from_millis
 from headend.services.submit import submit
 from headend.storage.records import LatestColumns
-from headend.web import schemas
 from headend.web.access import OPERATOR, VIEWER
 from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Parts, router
+from headend.web.schemas import readings as schemas
 from headend.web.times import parse_span, parse_time
 
 api = router("readings")

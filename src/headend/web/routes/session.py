@@ -9,11 +9,11 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from headend.model.access import User
-from headend.web import schemas
 from headend.web.access import PUBLIC, SIGNED_IN, VIEWER, Authority, Principal
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Asking, Parts, router
+from headend.web.schemas import access as schemas
 from headend.web.throttle import Throttle
 
 api = router("access")

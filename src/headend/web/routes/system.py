@@ -15,13 +15,13 @@ from headend.drivers.registry import driver_names
 from headend.errors import ConfigError, NotFound, StorageError
 from headend.model.profile import MeterProfile
 from headend.model.quantity import quantities
-from headend.web import schemas
 from headend.web.access import PUBLIC, VIEWER
 from headend.web.live import LiveFeed
 from headend.web.parts import WebParts
 from headend.web.problems import KINDS
 from headend.web.pulse import Pulse
 from headend.web.routes import Parts, router
+from headend.web.schemas import system as schemas
 
 api = router("system")
 root = router("system", "")

@@ -25,12 +25,12 @@ from headend.model.objects import (
 from headend.model.quantity import find_quantity
 from headend.model.reading import Missing, ReadingBatch, Source
 from headend.services.acquisition.plan import poll_plan
-from headend.web import schemas
 from headend.web.access import OPERATOR
 from headend.web.encode import plain, ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Asking, Parts, router
+from headend.web.schemas import talk as schemas
 from headend.web.times import parse_time
 
 api = router("meter access")
