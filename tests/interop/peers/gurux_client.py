@@ -1,0 +1,182 @@
+"""A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py PORT wrapper|hdlc [PASSWORD] < PLAN.json`.
+
+The plan is {"start": ISO time, "end": ISO time, "max_pdu": OCTETS}: a range of the load profile, and what we take. Prints
+one line of JSON for each step: {"step": NAME, "value": …}, or {"step": NAME, "error": TEXT} where the stack raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gurux_dlms import GXByteBuffer, GXDateTime, GXDLMSClient, GXReplyData
+from gurux_dlms.enums import Authentication, DataType, InterfaceType
+from gurux_dlms.objects import (
+    GXDLMSClock,
+    GXDLMSData,
+    GXDLMSDisconnectControl,
+    GXDLMSProfileGeneric,
+    GXDLMSRegister,
+)
+
+LOGICAL_NAMES = True
+CLIENT, SERVER = 16, 1
+ENERGY, VOLTAGE, TEXT, CLOCK, RELAY, LOADS = (
+    "1.0.1.8.0.255",
+    "1.0.32.7.0.255",
+    "0.0.96.13.0.255",
+    "0.0.1.0.0.255",
+    "0.0.96.3.10.255",
+    "1.0.99.1.0.255",
+)
+
+
+class HeadEnd:
+    """One association, over a socket that blocks."""
+
+    def __init__(self, port: int, framing: str, password: str, max_pdu: int) -> None:
+        self.hdlc = framing == "hdlc"
+        kind = InterfaceType.HDLC if self.hdlc else InterfaceType.WRAPPER
+        level = Authentication.LOW if password else Authentication.NONE
+        self.client = GXDLMSClient(LOGICAL_NAMES, CLIENT, SERVER, level, password or None, kind)
+        self.client.maxReceivePDUSize = max_pdu
+        self.socket = socket.create_connection(("127.0.0.1", port), 5)
+        self.loads = GXDLMSProfileGeneric(LOADS)
+
+    def exchange(self, frame: Any, reply: GXReplyData) -> None:
+        self.socket.sendall(bytes(frame))
+        received = GXByteBuffer()
+        while True:
+            octets = self.socket.recv(0x10000)
+            if not octets:
+                raise ConnectionError("the meter has closed the link")
+            received.set(bytearray(octets))
+            if self.client.getData(received, reply, GXReplyData()):
+                return
+
+    def ask(self, frames: Any) -> GXReplyData:
+        reply = GXReplyData()
+        for frame in frames if isinstance(frames, list) else [frames]:
+            reply.clear()
+            self.exchange(frame, reply)
+            while reply.isMoreData():
+                self.exchange(self.client.receiverReady(reply), reply)
+        if reply.error:
+            raise PermissionError(f"result {int(reply.error)}")
+        return reply
+
+    def read(self, item: Any, attribute: int) -> Any:
+        reply = self.ask(self.client.read(item, attribute)[0])
+        if item.getDataType(attribute) == DataType.NONE:
+            item.setDataType(attribute, reply.valueType)
+        return self.client.updateValue(item, attribute, reply.value)
+
+    # --- the steps ---
+
+    def connect(self) -> str:
+        if self.hdlc:
+            self.client.parseUAResponse(self.ask(self.client.snrmRequest()).data)
+        self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+        return "associated"
+
+    def view(self) -> list[str]:
+        objects = self.client.parseObjects(self.ask(self.client.getObjectsRequest()).data)
+        return [f"{int(item.objectType)}/{item.logicalName}" for item in objects]
+
+    def scaler_unit(self) -> list[Any]:
+        register = GXDLMSRegister(VOLTAGE)
+        self.read(register, 3)
+        return [register.scaler, int(register.unit)]
+
+    def value(self) -> Any:
+        return self.read(GXDLMSRegister(ENERGY), 2)
+
+    def name(self) -> str:
+        return bytes(self.read(GXDLMSData("0.0.42.0.0.255"), 2)).decode()
+
+    def clock(self) -> str:
+        clock = GXDLMSClock(CLOCK)
+        self.read(clock, 2)
+        return str(clock.time.value.astimezone(dt.UTC).isoformat())
+
+    def with_list(self) -> list[Any]:
+        items = [(GXDLMSRegister(ENERGY), 2), (GXDLMSRegister(VOLTAGE), 2)]
+        self.client.updateValues(items, self.ask(self.client.readList(items)[0]).value)
+        return [item.value for item, _ in items]
+
+    def columns(self) -> list[str]:
+        self.read(self.loads, 3)
+        return [f"{int(item.objectType)}/{item.logicalName}" for item, _ in self.loads.captureObjects]
+
+    def rows(self, request: Any) -> list[Any]:
+        self.client.updateValue(self.loads, 2, self.ask(request).value)
+        return [[row[0].value.astimezone(dt.UTC).isoformat(), *row[1:]] for row in self.loads.buffer]
+
+    def by_range(self, start: str, end: str) -> list[Any]:
+        first, last = (GXDateTime(dt.datetime.fromisoformat(text)) for text in (start, end))
+        return self.rows(self.client.readRowsByRange(self.loads, first, last)[0])
+
+    def write(self) -> str:
+        text = GXDLMSData(TEXT)
+        text.value = bytearray(b"written by Gurux")
+        text.setDataType(2, DataType.OCTET_STRING)
+        self.ask(self.client.write(text, 2)[0])
+        return bytes(self.read(GXDLMSData(TEXT), 2)).decode()
+
+    def switch(self, *, closed: bool) -> Any:
+        relay = GXDLMSDisconnectControl(RELAY)
+        self.ask((relay.remoteReconnect if closed else relay.remoteDisconnect)(self.client)[0])
+        self.read(relay, 3)
+        return [self.read(relay, 2), int(relay.controlState)]
+
+    def unknown(self) -> Any:
+        return self.read(GXDLMSData("9.9.9.9.9.255"), 2)
+
+    def release(self) -> str:
+        self.ask(self.client.releaseRequest())
+        if self.hdlc:
+            self.ask(self.client.disconnectRequest(True))  # noqa: FBT003 - the signature is Gurux's
+        self.socket.close()
+        return "released"
+
+
+def step(name: str, act: Callable[[], Any]) -> None:
+    said = {"step": name}
+    with contextlib.redirect_stdout(io.StringIO()):  # the stack prints what it parses
+        try:
+            said["value"] = act()
+        except Exception as error:  # noqa: BLE001 - whatever the stack raises is the result
+            said["error"] = f"{type(error).__name__}: {error}"
+    print(json.dumps(said, default=str), flush=True)  # noqa: T201 - the answer to who started us
+
+
+def main() -> None:
+    port, framing, *password = sys.argv[1:]
+    plan = json.load(sys.stdin)
+    peer = HeadEnd(int(port), framing, password[0] if password else "", plan["max_pdu"])
+    step("connect", peer.connect)
+    step("view", peer.view)
+    step("scaler_unit", peer.scaler_unit)
+    step("value", peer.value)
+    step("name", peer.name)
+    step("clock", peer.clock)
+    step("with_list", peer.with_list)
+    step("columns", peer.columns)
+    step("entries_in_use", lambda: peer.read(peer.loads, 7))
+    step("rows", lambda: peer.rows(peer.client.read(peer.loads, 2)[0]))
+    step("rows_by_entry", lambda: peer.rows(peer.client.readRowsByEntry(peer.loads, 2, 3)[0]))
+    step("rows_by_range", lambda: peer.by_range(plan["start"], plan["end"]))
+    step("write", peer.write)
+    step("disconnect", lambda: peer.switch(closed=False))
+    step("reconnect", lambda: peer.switch(closed=True))
+    step("unknown", peer.unknown)
+    step("release", peer.release)
+
+
+main()
