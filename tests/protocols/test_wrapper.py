@@ -160,7 +160,9 @@ def test_anything_else_goes_the_general_way(data: bytes) -> None:
 
 def test_nothing_overtakes_what_came_before() -> None:
     framing = client()
+    assert framing.is_idle
     framing.receive_data(b"\x00")
+    assert not framing.is_idle
     assert framing.receive_apdu(wrap(b"\xc4", 1, 16)) is None
     framing = client()
     framing.open()

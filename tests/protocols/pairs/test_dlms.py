@@ -159,6 +159,31 @@ def test_a_client_that_takes_no_blocks_gets_a_reason(make_pair: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("length", [10, 54, 130])
+def test_an_answer_made_piece_by_piece(make_pair: Any, size: int, length: int) -> None:
+    pair = make_pair()
+    pair.associate(client_pdu=64)
+    data = long_data(length)
+    pair.ask(GetRequestNormal(0xC1, BUFFER))
+    pair.server.answer_get(0xC1, (data[at : at + size] for at in range(0, len(data), size)))
+    events = pair.carry(pair.server, pair.client)
+    while not events:
+        pair.carry(pair.client, pair.server)
+        events = pair.carry(pair.server, pair.client)
+    assert events == [GetResponseNormal(0xC1, data)]
+    assert pair.client.state is pair.server.state is State.ASSOCIATED
+
+
+def test_a_list_made_piece_by_piece(make_pair: Any) -> None:
+    pair = make_pair()
+    pair.associate()
+    pair.ask(GetRequestWithList(0xC1, ((ENERGY, None), (ENERGY, None))))
+    pair.server.answer_get(0xC1, iter([b"\x02\x00", ONE, b"\x01\x04"]), with_list=True)
+    results = (ONE, DataAccessResult.OBJECT_UNDEFINED)
+    assert pair.carry(pair.server, pair.client) == [GetResponseWithList(0xC1, results)]
+
+
 def test_streamed_blocks(make_pair: Any) -> None:
     pair = make_pair()
     pair.associate(client_pdu=64)
