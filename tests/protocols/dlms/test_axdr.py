@@ -274,6 +274,8 @@ def test_malformed_lengths(octets: str) -> None:
         "13" + "01ffff" * 3 + "00" + "01" + "00",  # … that take no octets
         "1300" + "01" + "00",
         "1302" + "20" + "00" * 0x1F + "11" + "01" + "00",  # 31 null-data for each octet
+        "130202" + "010101" * 3 + "00" + "010101" * 3 + "11" + "04" + "00" * 4,  # 257 ** 3 null-data before any octet
+        "13" + "01ffff" * 2 + "11" + "00",  # no element, but what an element
         "13" + "01ffff" * 40,
         "1313" + "00",
         "13" + "02840000ffff" + "11" * 9,

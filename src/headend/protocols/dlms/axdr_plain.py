@@ -40,6 +40,9 @@ Plain: TypeAlias = "bool | int | float | bytes | str | list[Plain] | None"
 MAX_DEPTH: Final = 32
 """Arrays and structures nested deeper raise DecodeError; real objects need five levels."""
 
+MAX_ELEMENT: Final = 0xFFFF
+"""Octets that one element of a compact-array may need at least; more raise DecodeError."""
+
 
 class Tag(IntEnum):
     """Tags of the Data type."""
@@ -291,6 +294,9 @@ def decode_compact_header(buf: bytes, at: int) -> tuple[TypeDescription, int, in
     if values > 8 * octets:
         raise DecodeError("compact-array", offset=start, expected="elements that take octets", got="null-data")
     length, at = decode_length(buf, at)
+    if octets > (min(length, MAX_ELEMENT) if length else MAX_ELEMENT):
+        # Otherwise an element of a million null-data and as many octets would be read up to where the octets end.
+        raise DecodeError("compact-array", offset=start, expected=f"elements within {length} octets", got=str(octets))
     return description, at, at + length
 
 
