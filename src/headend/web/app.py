@@ -18,6 +18,7 @@ from headend.web.live import LiveFeed
 from headend.web.parts import WebParts
 from headend.web.pulse import Pulse
 from headend.web.routes import accounts, events, live, meters, plain, readings, session, system, talk
+from headend.web.shared import Shared
 
 TICK_SECONDS = 1.0
 
@@ -70,6 +71,7 @@ def create_app(parts: WebParts) -> FastAPI:
     app.state.gate = session.Gate(parts)
     app.state.feed = feed
     app.state.pulse = pulse
+    app.state.shared = Shared()
     for module in (system, session, accounts, meters, readings, talk, events, live, plain):
         app.include_router(module.api)
     app.include_router(system.root)
