@@ -75,6 +75,13 @@ async def test_matrix_of_roles_and_routes(tmp_path: Path, role: Role | None, whe
                 assert response.status_code == (401 if role is None else 403)
 
 
+async def test_the_description_is_for_viewers(tmp_path: Path) -> None:
+    async with world(tmp_path, host="192.0.2.1") as head_end:
+        for role, status in ((None, 401), (Role.VIEWER, 200)):
+            async with head_end.client(role, peer=ELSEWHERE, base="http://192.0.2.1:8080") as client:
+                assert (await client.get("/api/v1/openapi.json")).status_code == status
+
+
 async def test_beyond_loopback_only_health_login_problems_and_files_are_public(tmp_path: Path) -> None:
     async with world(tmp_path) as head_end:
         public = {(method, path) for method, path, rule in operations(head_end) if rule == "public"}

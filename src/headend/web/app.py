@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 
 from headend.web import assets, problems
-from headend.web.access import PUBLIC, Authority, GuardedRoute
+from headend.web.access import PUBLIC, VIEWER, Authority, GuardedRoute
 from headend.web.guard import Guard
 from headend.web.live import LiveFeed
 from headend.web.parts import WebParts
@@ -93,7 +93,7 @@ def create_app(parts: WebParts) -> FastAPI:
 def _describe(app: FastAPI) -> None:
     """Serve the description of the API, with how to authenticate."""
 
-    @app.get("/api/v1/openapi.json", include_in_schema=False, openapi_extra=PUBLIC)
+    @app.get("/api/v1/openapi.json", include_in_schema=False, openapi_extra=VIEWER)
     def openapi() -> dict[str, Any]:
         return describe(app)
 
