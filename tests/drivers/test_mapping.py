@@ -92,3 +92,23 @@ def test_history_rows_become_readings_column_by_column() -> None:
     batch = history_batch("m", block, 5)
     assert batch.source is Source.HISTORY
     assert list(zip(batch.quantities, batch.values, batch.measured_at, strict=True)) == [("voltage_l1", 230.0, 900_000)]
+
+
+@pytest.mark.parametrize("exponent", [-131, -37, 37, 134])
+@pytest.mark.parametrize("raw", [5, 2.5])
+def test_an_absurd_scaler_costs_one_value(raw: float, exponent: int) -> None:
+    """A scaler is an octet with a sign: a meter may claim 10**127."""
+    plan = ReadPlan(entries=(entry("voltage_l1", -1), entry("voltage_l2", exponent)))
+    batch = to_batch("m1", plan, ReadResult(values=[2302, raw]), 0, Source.POLL)
+    assert list(batch.quantities) == ["voltage_l1"]
+    assert list(batch.values) == [230.2]
+    assert [missing.quantity for missing in batch.missing] == ["voltage_l2"]
+    assert scale(raw, exponent) is None
+
+
+@pytest.mark.parametrize("exponent", [-36, -21, -19, 19, 21, 36])
+def test_great_scalers_scale(exponent: int) -> None:
+    """Scaler 18 of a unit with the prefix kilo makes 21."""
+    plan = ReadPlan(entries=(entry("voltage_l1", exponent),))
+    batch = to_batch("m1", plan, ReadResult(values=[5]), 0, Source.POLL)
+    assert batch.values[0] == (5 * 10**exponent if exponent > 0 else float(f"5e{exponent}")) == scale(5, exponent)

@@ -11,23 +11,24 @@ from headend.model.reading import Missing, Quality, ReadingBatch, Source, Value
 _EXACT_DIGITS = 10**15
 _GOOD = int(Quality.GOOD)
 _PRECISION = int(Quality.PRECISION)
-_POWERS: tuple[int, ...] = tuple(10**n for n in range(19))
+MAX_EXPONENT = 36
+"""What a meter may tell as a scaler, and more: an amount that needs a greater power of ten is no amount but a mistake."""
+_POWERS: tuple[int, ...] = tuple(10**n for n in range(MAX_EXPONENT + 1))
 
 
 def scale(raw: RawValue, exponent: int) -> Value | None:
     """A raw value times 10**exponent: an int stays an int where it can, a negative exponent divides once, correctly rounded.
 
-    Octets become text (printable ASCII or UTF-8) or hexadecimal. None, and structured values, have no reading: None.
+    Octets become text (printable ASCII or UTF-8) or hexadecimal. None, structured values, and amounts with an exponent
+    beyond MAX_EXPONENT have no reading: None.
     """
     if isinstance(raw, bool):
         return raw
-    if isinstance(raw, int):
+    if isinstance(raw, int | float):
         if exponent == 0:
             return raw
-        return raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
-    if isinstance(raw, float):
-        if exponent == 0:
-            return raw
+        if not -MAX_EXPONENT <= exponent <= MAX_EXPONENT:
+            return None
         return raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
     if isinstance(raw, bytes | bytearray):
         return octets_to_text(bytes(raw))
@@ -66,12 +67,14 @@ def to_batch(meter_id: str, plan: ReadPlan, result: ReadResult, received_at: int
     values: list[Value] = []
     if not result.errors and len(quantities) == len(plan.entries):
         for raw, exponent in zip(result.values, exponents, strict=True):
-            if type(raw) is int and -_EXACT_DIGITS < raw < _EXACT_DIGITS:
-                values.append(
-                    raw if exponent == 0 else raw * _POWERS[exponent] if exponent > 0 else raw / _POWERS[-exponent]
-                )
-            elif type(raw) is float:
-                values.append(scale(raw, exponent))  # type: ignore[arg-type] # a float scales to a float
+            if not ((type(raw) is int and -_EXACT_DIGITS < raw < _EXACT_DIGITS) or type(raw) is float):
+                break
+            if exponent == 0:
+                values.append(raw)
+            elif 0 < exponent <= MAX_EXPONENT:
+                values.append(raw * _POWERS[exponent])
+            elif -MAX_EXPONENT <= exponent < 0:
+                values.append(raw / _POWERS[-exponent])
             else:
                 break
         else:
