@@ -75,6 +75,7 @@ READ_SECONDS = Timings(
     buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30),
 )
 READINGS_STORED = Counter("headend_readings_stored_total", "Readings acknowledged by the database")
+BATCHES_REFUSED = Counter("headend_batches_refused_total", "Batches that the database can never take: dropped")
 WRITER_QUEUE = Gauge("headend_writer_queue_readings", "Readings waiting for the database")
 LANES = Gauge("headend_lanes", "Wires with an open session or waiting work", ["state"])
 LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters", ["direction"])

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from headend.model.event import Event
 from headend.model.reading import ReadingBatch, Source
 from headend.services.bus import Bus
 from headend.services.writer import BATCH_READINGS, Writer
+from headend.storage.store import Store
 
 from .support import Site, World, clock, meter, virtual
 
@@ -168,3 +170,27 @@ async def _recover_at_close(path: Path) -> None:
 
 def test_closing_tries_once_more(tmp_path: Path) -> None:
     _recover_at_close(tmp_path / "readings.db")
+
+
+@virtual
+async def _impossible_batch(path: Path) -> None:
+    with Store.open(path, vault_key=None) as store:
+        bus = Bus()
+        writer = Writer(bus, store.readings.write, clock=clock)
+        running = asyncio.create_task(writer.run())
+        bus.publish(batch(1))
+        bus.publish(replace(batch(2), values=[1, None, 3, 4]))  # type: ignore[list-item] # that is the point
+        bus.publish(replace(batch(3), quality=(1 << 20,) * 4))
+        bus.publish(replace(batch(4), measured_at=(1 << 90,) * 4))
+        bus.publish(replace(batch(5), values=[1, 2]))
+        bus.publish(batch(6))
+        await asyncio.sleep(1)
+        bus.publish(batch(7))
+        writer.close()
+        await running
+        assert (writer.acknowledged, writer.refused, writer.waiting) == (12, 4, 0)
+        assert sorted(set(store.readings.latest().meter_ids)) == ["m1", "m6", "m7"]
+
+
+def test_a_batch_that_cannot_be_stored_costs_itself_alone(tmp_path: Path) -> None:
+    _impossible_batch(tmp_path / "readings.db")

@@ -2,6 +2,7 @@
 
 Its subscription blocks: while the database is slow or away, readings wait in it, and when it is full nobody starts
 another poll. Nothing is lost and nothing is written twice by us; a batch that was not acknowledged is written again.
+A batch that holds what no database can take is a bug of whoever made it: it is logged, counted and dropped, alone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def _weigh(batch: ReadingBatch) -> int:
 class Writer:
     """Writes what passes over the bus by `write`, a blocking function that raises StorageError.
 
-    `acknowledged` counts readings that `write` has returned for.
+    It raises TypeError, ValueError or OverflowError, and writes nothing, when a batch holds what cannot be stored.
+    `acknowledged` counts readings that `write` has returned for, `refused` batches that were dropped.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Writer:
         queue_readings: int = 100_000,
     ) -> None:
         self.acknowledged = 0
+        self.refused = 0
         self._bus = bus
         self._write = write
         self._clock = clock
@@ -96,6 +99,13 @@ class Writer:
                     raise
                 await self._wait(delay)
                 delay = min(2 * delay, RETRY_CAP_SECONDS)
+            except (TypeError, ValueError, OverflowError) as error:
+                if len(batches) > 1:
+                    for batch in batches:
+                        await self._store(loop, thread, [batch])
+                else:
+                    self._refuse(batches[0], error)
+                return
             else:
                 break
         readings = sum(len(batch.quantities) for batch in batches)
@@ -105,6 +115,17 @@ class Writer:
             self._full = False
             log.info("database takes readings again", waiting=self._queue.size)
             self._publish(EventType.STORAGE_RECOVERED, Severity.INFO, {})
+
+    def _refuse(self, batch: ReadingBatch, error: Exception) -> None:
+        self.refused += 1
+        telemetry.BATCHES_REFUSED.inc()
+        log.error(
+            "batch refused by the database and dropped",
+            meter=batch.meter_id,
+            source=batch.source.name,
+            readings=len(batch),
+            reason=f"{type(error).__name__}: {error}",
+        )
 
     async def _wait(self, delay: float) -> None:
         try:
