@@ -53,7 +53,7 @@ test: $(DEV) $(PEERS) servers ## all tests; ARGS="-k name" for some
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 docs: $(DEV) ## write the reference pages that are made from the code
-	UPDATE_DOCS=1 $(BIN)/python -m pytest -q -p no:randomly tests/test_docs.py
+	UPDATE_DOCS=1 $(BIN)/python -m pytest -q -p no:randomly tests/test_docs.py tests/web/test_openapi.py
 
 bench: $(DEV) $(PEERS) ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
