@@ -77,6 +77,8 @@ class Association:
     may_change: bool
     """may write attributes and invoke methods"""
     conformance: Conformance
+    with_list: bool
+    """several attributes may be read at once"""
     max_send_pdu: int
     max_receive_pdu: int
 

@@ -7,6 +7,7 @@ and connection, which know all cases; both ways give the same octets.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.meter_file import MeterFile, meter_file
@@ -21,7 +22,7 @@ from headend.protocols.dlms.events import AssociationRequest
 from headend.protocols.dlms.initiate import Conformance
 from headend.protocols.dlms.state import State
 from headend.protocols.hdlc import HdlcConnection
-from headend.protocols.wrapper import VERSION, WrapperFraming
+from headend.protocols.wrapper import HEADER_LENGTH, VERSION, WrapperFraming, wrap
 
 if TYPE_CHECKING:
     from headend.drivers.base import MeterModel
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
 _NEVER: Final = bytes(32)
 """What no frame begins with."""
-_HEADER: Final = 8
+_GET_NORMAL: Final = b"\xc0\x01"
+_GET_WITH_LIST: Final = b"\xc0\x03"
 _NORMAL: Final = 13
+"""Octets of a GET request for one attribute without selective access."""
 _LIST_HEAD: Final = 4
-_ITEM: Final = 10
+_LIST_ITEM: Final = 10
+_SHORT: Final = 0x80
+"""Values shorter than this are answered with a ready head."""
 
 
 def serve(link: Link, model: MeterModel) -> None:
@@ -42,29 +47,46 @@ def serve(link: Link, model: MeterModel) -> None:
     link.set_receiver(MeterLink(link, model, file, file.parameters(frozenset(model.params.items()))))
 
 
+@lru_cache(maxsize=256)
+def _answer_heads(client_sap: int, server_sap: int, count: int) -> tuple[bytes, ...]:
+    """What comes before the invoke id in answers to a GET, wrapper header and all, by the length of the value."""
+    answers = (b"\xc4\x01" + bytes(2 + length) for length in range(count))
+    return tuple(wrap(answer, server_sap, client_sap)[: HEADER_LENGTH + 2] for answer in answers)
+
+
 class MeterLink:
     """The owner of a link in the meter role."""
 
-    __slots__ = ("_association", "_connection", "_file", "_framing", "_hdlc", "_head", "_link", "_model", "_parameters")
+    __slots__ = (
+        "_association", "_connection", "_file", "_framing", "_hdlc", "_head", "_link", "_list_head", "_model", "_parameters",
+        "_reads", "_replies",
+    )  # fmt: skip
 
     def __init__(self, link: Link, model: MeterModel, file: MeterFile, parameters: Parameters) -> None:
         self._link = link
         self._model = model
         self._file = file
+        self._reads = file.reads
         self._parameters = parameters
         self._framing: WrapperFraming | HdlcConnection | None = None
         self._connection: DlmsConnection | None = None
         self._association: Association | None = None
-        self._head = _NEVER  # of the wrapper frames that may be answered the fast way
+        self._head = self._list_head = _NEVER  # of the wrapper frames that may be answered the fast way
         self._hdlc: HdlcConnection | None = None  # while its frames may
+        self._replies: tuple[bytes, ...] = ()
 
     def data_received(self, data: bytes) -> None:
         """Octets came in: answer the requests in them."""
-        if data.startswith(self._head) and data[6] << 8 | data[7] == len(data) - _HEADER:
-            answer = self._answer(data, _HEADER, len(data))
-            if answer is not None:
-                self._link.write(b"\x00\x01" + data[4:6] + data[2:4] + len(answer).to_bytes(2, "big") + answer)
-                return
+        if len(data) == HEADER_LENGTH + _NORMAL and data.startswith(self._head):
+            read = self._reads.get(data[11:])
+            if read is not None:
+                try:
+                    value = read(self._association)  # type: ignore[arg-type] # there is one when the head matches
+                except HeadendError:
+                    value = b""
+                if 0 < len(value) < len(self._replies):
+                    self._link.write(self._replies[len(value)] + data[10:11] + b"\x00" + value)
+                    return
         elif self._hdlc is not None:
             found = self._hdlc.receive_apdu(data)
             if found is not None:
@@ -73,6 +95,11 @@ class MeterLink:
                     self._link.write(self._hdlc.reply(answer))
                 else:
                     self._take_request(data[found[1] : found[2]])
+                return
+        elif data.startswith(self._list_head) and data[6] << 8 | data[7] == len(data) - HEADER_LENGTH:
+            answer = self._answer(data, HEADER_LENGTH, len(data))
+            if answer is not None:
+                self._link.write(VERSION + data[4:6] + data[2:4] + len(answer).to_bytes(2, "big") + answer)
                 return
         self._receive(data)
 
@@ -85,25 +112,21 @@ class MeterLink:
 
     def _answer(self, data: bytes, start: int, end: int) -> bytes | None:
         """The answer to a GET of attributes that are in the table; None when it is something else."""
-        association = self._association
+        association, reads = self._association, self._reads
         kind = data[start : start + 2]
         if association is None:
             return None
-        reads = self._file.reads
         try:
-            if kind == b"\xc0\x01" and end - start == _NORMAL:
-                read = reads.get(data[start + 3 : end])
-                if read is None:
-                    return None
-                answer = b"\xc4\x01" + data[start + 2 : start + 3] + b"\x00" + read(association)
-            elif kind == b"\xc0\x03" and Conformance.MULTIPLE_REFERENCES in association.conformance:
+            if kind == _GET_NORMAL and end - start == _NORMAL:
+                value = reads[data[start + 3 : end]](association)
+                answer = b"\xc4\x01" + data[start + 2 : start + 3] + b"\x00" + value
+            elif kind == _GET_WITH_LIST and association.with_list:
                 items = start + _LIST_HEAD
-                count = data[start + 3]
-                if end - items != count * _ITEM or count > 0x7F:
+                if end - items != data[start + 3] * _LIST_ITEM or data[start + 3] > 0x7F:
                     return None
-                values = [data[start + 2 : items]]
-                values += [reads[data[at : at + _ITEM]](association) for at in range(items, end, _ITEM)]
-                answer = b"\xc4\x03" + b"\x00".join(values)
+                keys = [data[at : at + _LIST_ITEM] for at in range(items, end, _LIST_ITEM)]
+                values = [reads[key](association) for key in keys]
+                answer = b"\xc4\x03" + b"\x00".join([data[start + 2 : items], *values])
             else:
                 return None
         except (HeadendError, LookupError):
@@ -151,14 +174,17 @@ class MeterLink:
         if framing is None or connection is None:
             return
         octets = framing.data_to_send()
-        ready = association is not None and connection.state is State.ASSOCIATED
-        self._head, self._hdlc = _NEVER, None
-        if ready and association is not None:
+        self._head = self._list_head = _NEVER
+        self._hdlc = None
+        if association is not None and connection.state is State.ASSOCIATED:
             if isinstance(framing, HdlcConnection):
                 self._hdlc = framing
             elif framing.is_idle:
-                saps = association.client_sap.to_bytes(2, "big") + association.server_sap.to_bytes(2, "big")
-                self._head = VERSION + saps
+                client_sap, server_sap = association.client_sap, association.server_sap
+                frame = wrap(_GET_NORMAL + bytes(_NORMAL - 2), client_sap, server_sap)
+                self._head = frame[: HEADER_LENGTH + 2]
+                self._list_head = frame[:6]
+                self._replies = _answer_heads(client_sap, server_sap, min(_SHORT, association.max_send_pdu - 3))
         if octets:
             self._link.write(octets)
 
@@ -203,6 +229,7 @@ class MeterLink:
                 mechanism=request.mechanism or Mechanism.NONE,
                 may_change=may_change,
                 conformance=connection.conformance,
+                with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
                 max_send_pdu=connection.max_send_pdu,
                 max_receive_pdu=self._parameters.max_pdu,
             )
