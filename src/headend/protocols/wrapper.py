@@ -22,7 +22,6 @@ looks for the next 0001 and goes on from there.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import Final, NoReturn
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
@@ -68,7 +67,7 @@ class WrapperFraming:
         self._most = HEADER_LENGTH + max_apdu
         self._answer = _HEADER.pack(1, server_sap or 0, client_sap or 0, 0)[:6] if role is Role.CLIENT else b""
         self._buffer = ReceiveBuffer(HEADER_LENGTH + max_apdu + READ_SIZE)
-        self._events: deque[FramingEvent] = deque()
+        self._events: list[FramingEvent] = []
         self._out = bytearray()
         self._open = True
 
@@ -137,7 +136,7 @@ class WrapperFraming:
     def next_event(self) -> FramingEvent | NeedData:
         """The next frame or link event, or NEED_DATA; raises RemoteProtocolError and resynchronises."""
         if self._events:
-            return self._events.popleft()
+            return self._events.pop(0)
         while True:
             view = self._buffer.view()
             if view[:2] != VERSION[: len(view)]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
@@ -65,7 +64,7 @@ class HdlcConnection:
         self._llc, self._peer_llc = LLC_SENT[role], LLC_SENT[_PEER[role]]
         self._state = State.DISCONNECTED
         self._extractor = FrameExtractor()
-        self._events: deque[FramingEvent] = deque()
+        self._events: list[FramingEvent] = []
         self._output = bytearray()
         self._assembly = Assembly(llc_required=True)
         self._ui_assembly = Assembly(llc_required=False)
@@ -187,7 +186,7 @@ class HdlcConnection:
                 return NEED_DATA
             if self._concerns_us(frame):
                 self._handle(frame)
-        return self._events.popleft()
+        return self._events.pop(0)
 
     def _concerns_us(self, frame: Frame) -> bool:
         if self.role is Role.SERVER:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from headend.errors import RemoteProtocolError
 from headend.protocols.hdlc.frame import FINAL
 from headend.protocols.hdlc.segmentation import Segment
@@ -15,7 +13,7 @@ class Window:
     __slots__ = ("outgoing", "receive_next", "send_next", "size", "unacknowledged")
 
     def __init__(self) -> None:
-        self.outgoing: deque[Segment] = deque()
+        self.outgoing: list[Segment] = []
         self.reset(1)
 
     def reset(self, size: int) -> None:
@@ -36,8 +34,7 @@ class Window:
                 "HDLC N(R) of a frame never sent", expected=f"{first} to {self.send_next}", got=str(receive_sequence)
             )
         count = (receive_sequence - first) & 7
-        for _ in range(count):
-            self.outgoing.popleft()
+        del self.outgoing[:count]
         self.unacknowledged -= count
         return count > 0
 
