@@ -12,7 +12,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from headend.drivers.base import Secrets
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, HeadendError, NotFound
-from headend.model.meter import Meter, Secret
+from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
 from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
@@ -35,6 +36,7 @@ from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.commands import Commands
+from headend.services.identifier import Identifier
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
@@ -104,6 +106,12 @@ def all_meters(store: Store) -> list[Meter]:
     return found
 
 
+def save_identity(store: Store, meter_id: str, identity: MeterIdentity) -> None:
+    """Keep what a meter said about itself; a change by somebody else at the same time goes first (Conflict)."""
+    stored = store.meters.get(meter_id)
+    store.meters.put(replace(stored.meter, identity=identity), revision=stored.revision)
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
     """A head-end as the settings say, from when it is ready until the block ends.
@@ -164,6 +172,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
 async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
     parts = _web_parts(settings, store, await asyncio.to_thread(all_meters, store))
     recorder = Recorder(parts.bus, store.events.append)
+    identifier = Identifier(parts.roster, parts.lanes, parts.bus, partial(save_identity, store))
     async with contextlib.AsyncExitStack() as stack:
         broker = embedded_broker(settings.mqtt)
         if broker is not None:
@@ -172,6 +181,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         group = await stack.enter_async_context(asyncio.TaskGroup())
         writing = group.create_task(parts.writer.run(), name="writer")
         recording = group.create_task(recorder.run(), name="recorder")
+        identifying = group.create_task(identifier.run(), name="identifier")
         polling = group.create_task(parts.poller.run(), name="poller")
         outward: list[asyncio.Task[None]] = []
         if settings.mqtt.enabled:
@@ -194,8 +204,10 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 mqtt_port=broker.port if broker else None,
             )
         finally:
+            identifier.close()
             parts.poller.stop()
             await _within(polling, STOP_SECONDS)
+            await _within(identifying, 1)
             await parts.lanes.aclose()
             for task in outward:
                 task.cancel()

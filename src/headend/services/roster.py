@@ -7,7 +7,7 @@ roster says it on the bus, and tells the parts that keep something per meter (la
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import structlog
@@ -97,6 +97,13 @@ class Roster:
         self._keep(meter)
         self._tell(EventType.METER_CHANGED, meter.id, {"name": meter.name})
 
+    def identified(self, meter_id: str, identity: MeterIdentity) -> None:
+        """A meter said who it is, and the store knows. Its session goes on; raises NotFound."""
+        state = self.state(meter_id)
+        self._forget_keys(state)
+        state.meter = replace(state.meter, identity=identity)
+        self._keep_keys(state)
+
     def remove(self, meter_id: str) -> None:
         """A meter was removed from the store; raises NotFound."""
         self._forget(meter_id)
@@ -138,23 +145,30 @@ class Roster:
         self._tell(EventType.METER_ONLINE, state.meter.id, {})
 
     def _keep(self, meter: Meter) -> None:
-        keys = tuple(_keys(meter.identity))
-        if meter.endpoint.kind is EndpointKind.INBOUND:
-            keys += (f"inbound {meter.endpoint.host}",)
-        state = MeterState(meter=meter, circuit=Circuit(meter.id), keys=keys)
+        state = MeterState(meter=meter, circuit=Circuit(meter.id))
         self._states[meter.id] = state
-        for key in keys:
-            self._by_key.setdefault(key, set()).add(meter.id)
+        self._keep_keys(state)
         for follower in self._followers:
             follower(meter.id, state)
 
     def _forget(self, meter_id: str) -> None:
-        for key in self.state(meter_id).keys:
+        self._forget_keys(self.state(meter_id))
+        del self._states[meter_id]
+
+    def _keep_keys(self, state: MeterState) -> None:
+        meter = state.meter
+        state.keys = tuple(_keys(meter.identity))
+        if meter.endpoint.kind is EndpointKind.INBOUND:
+            state.keys += (f"inbound {meter.endpoint.host}",)
+        for key in state.keys:
+            self._by_key.setdefault(key, set()).add(meter.id)
+
+    def _forget_keys(self, state: MeterState) -> None:
+        for key in state.keys:
             ids = self._by_key[key]
-            ids.discard(meter_id)
+            ids.discard(state.meter.id)
             if not ids:
                 del self._by_key[key]
-        del self._states[meter_id]
 
     def _tell(self, kind: EventType, meter_id: str, data: dict[str, Value], severity: Severity = Severity.INFO) -> None:
         self._bus.publish(Event(type=kind, severity=severity, occurred_at=self._clock(), meter_id=meter_id, data=data))
