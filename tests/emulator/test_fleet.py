@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from headend.drivers.base import Session
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
 from headend.emulator.faults import Fault, FaultKind
 from headend.emulator.fleet import Fleet, FleetMeter, Group
 from headend.emulator.fleet_file import load_fleet
-from headend.errors import ConfigError, HeadendError, LinkError
+from headend.errors import AssociationRejected, AuthenticationFailed, ConfigError, HeadendError, LinkError
+from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Secret
-from headend.model.objects import ReadPlan, ReadResult
+from headend.model.objects import HistoryRequest, ReadPlan, ReadResult
 from headend.model.url import parse_url
 from headend.transport.tcp import connect_tcp
 
@@ -39,23 +41,27 @@ async def running(groups: Sequence[Group], **options: Any) -> AsyncIterator[Flee
     assert asyncio.all_tasks() == tasks
 
 
-async def read_all(line: FleetMeter, timeout: float = 5.0) -> ReadResult:
-    """Everything that the head-end's own driver reads from a meter of the roster."""
+@contextlib.asynccontextmanager
+async def session_with(line: FleetMeter, timeout: float = 5.0, **secrets: Secret) -> AsyncIterator[Session]:
+    """The head-end's own driver, attached to a meter of the roster."""
     url = parse_url(line.url)
-    profile = LIBRARY.get(line.profile)
     meter = url.meter(line.name)
     link = await connect_tcp(url.endpoint.host, url.endpoint.port, 5)
-    session = await driver(meter.protocol).attach(link, meter, profile, line.secrets, timeout=timeout)
+    session = await driver(meter.protocol).attach(
+        link, meter, LIBRARY.get(line.profile), {**line.secrets, **secrets}, timeout=timeout
+    )
     try:
-        return await session.read(ReadPlan(entries=profile.objects))
+        yield session
     finally:
         await session.aclose()
 
 
-PLAYED = [profile.id for profile in LIBRARY if hasattr(driver(profile.protocol), "serve")]
+async def read_all(line: FleetMeter, timeout: float = 5.0) -> ReadResult:
+    async with session_with(line, timeout) as session:
+        return await session.read(ReadPlan(entries=LIBRARY.get(line.profile).objects))
 
 
-@pytest.mark.parametrize("profile_id", PLAYED)
+@pytest.mark.parametrize("profile_id", LIBRARY.ids())
 async def test_every_profile_of_the_library_is_emulated_and_read_back(profile_id: str) -> None:
     profile = LIBRARY.get(profile_id)
     async with running([Group(profile=profile, count=2)]) as fleet:
@@ -72,6 +78,52 @@ async def test_every_profile_of_the_library_is_emulated_and_read_back(profile_id
                 and isinstance(raw, int | float)
             ):
                 assert raw * 10.0**entry.exponent == pytest.approx(expected, rel=1e-3), entry.ref
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_a_dlms_meter_with_a_password_tells_its_history_and_switches(framing: str) -> None:
+    profile = LIBRARY.get("generic-dlms-3p")
+    group = Group(
+        profile=profile,
+        framing=framing,
+        params={"auth": "lls", "client": "2"},
+        secrets={"secret": Secret(b"12345678")},
+        kind={"history_days": 2.0},
+    )
+    async with running([group]) as fleet:
+        (line,) = fleet.roster()
+        assert "auth=lls" in line.url
+        assert "12345678" not in repr(line)
+        meter = fleet.meter(1)
+        async with session_with(line) as session:
+            assert (await session.identify()).logical_device_name == "HED3000000000001"
+            (table,) = profile.load_profiles
+            end = meter.now()
+            request = HistoryRequest(ref=table.ref, start=end - 86_400_000, end=end)
+            rows = [
+                (time, row)
+                async for block in session.read_history(request)
+                for time, row in zip(block.times, block.rows, strict=True)
+            ]
+            assert len(rows) == 96
+            index = [entry.ref for entry in profile.objects].index(table.columns[1])
+            for time, row in rows:
+                assert time is not None
+                assert row[0] == round(float(meter.value(index, time)))
+            outcome = await session.execute(Command(kind=CommandKind.DISCONNECT))
+            assert outcome.verdict is Verdict.CONFIRMED
+        assert not meter.relay_closed()
+        with pytest.raises(HeadendError):
+            async with session_with(line, secret=Secret(b"87654321")):
+                pass
+
+
+async def test_a_meter_that_rejects_wants_a_password_nobody_knows() -> None:
+    group = Group(profile=LIBRARY.get("generic-dlms-1p"), faults=[Fault(kind=FaultKind.REJECT)])
+    async with running([group]) as fleet:
+        (line,) = fleet.roster()
+        with pytest.raises((AssociationRejected, AuthenticationFailed)):
+            await read_all(line)
 
 
 async def test_units_share_an_address_and_keep_their_identity() -> None:
@@ -122,20 +174,22 @@ async def goes_wrong(line: FleetMeter) -> bool:
     return bool(result.errors)
 
 
+SURVIVABLE = (FaultKind.SLOW, FaultKind.STALE, FaultKind.FLOOD)
+"""what a client may get over: it waits, asks once, finds the frame in the noise"""
+
+
+@pytest.mark.parametrize(("profile_id", "framing"), [("eastron-sdm120", "rtu"), ("generic-dlms-1p", "hdlc")])
 @pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind is not FaultKind.REJECT])
-async def test_every_fault_is_noticed_and_the_healthy_are_not_touched(kind: FaultKind) -> None:
+async def test_every_fault_is_noticed_and_the_healthy_are_not_touched(
+    kind: FaultKind, profile_id: str, framing: str
+) -> None:
     fault = Fault(kind=kind, meters=0.5, seconds=0.2)
-    group = Group(
-        profile=LIBRARY.get("eastron-sdm120"),
-        count=6,
-        faults=[fault],
-        framing="rtu" if kind is FaultKind.CHECKSUM else "tcp",
-    )
+    group = Group(profile=LIBRARY.get(profile_id), count=6, faults=[fault], framing=framing)
     async with running([group], seed=4) as fleet:
         struck = [fault.strikes(4, number) for number in range(1, 7)]
         assert len(set(struck)) == 2
         for line, faulty in zip(fleet.roster(), struck, strict=True):
-            if faulty and kind not in (FaultKind.SLOW, FaultKind.STALE):
+            if faulty and kind not in SURVIVABLE:
                 assert await goes_wrong(line)
             elif not faulty:
                 assert not (await read_all(line)).errors

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headend.errors import LinkError
+from headend.transport.link import Link
 from headend.transport.loop import run
 from headend.transport.tcp import connect_tcp, raise_descriptor_limit
 
@@ -27,7 +28,7 @@ def resident():
 async def main():
     import asyncio
     loop = asyncio.get_running_loop()
-    profile = Library().get("eastron-sdm630")
+    profile = Library().get(sys.argv[1])
     base, begun = resident(), time.perf_counter()
     fleet = Fleet([Group(profile=profile, count={METERS}, first_address="127.40.0.1")])
     await fleet.start()
@@ -40,30 +41,45 @@ run(main())
 """
 
 
-class OneAnswer:
-    """Waits for the answer to one request."""
+class Client:
+    """Asks one thing after the other."""
 
-    def __init__(self) -> None:
-        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        link.set_receiver(self)
+
+    async def ask(self, request: str) -> bytes:
+        self.answer = asyncio.get_running_loop().create_future()
+        self.link.write(bytes.fromhex(request))
+        return await self.answer
 
     def data_received(self, data: bytes) -> None:
-        if not self.done.done():
-            self.done.set_result(data)
+        self.answer.set_result(data)
 
     def link_lost(self, error: LinkError) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
-READ_VOLTAGES = bytes.fromhex("000100000006010400000006")
+READ_VOLTAGES = "0001 0000 0006 01 04 0000 0006"
+ASSOCIATE = "0001 0010 0001 001F 601DA109060760857405080101BE10040E01000000065F1F0400007E1F04B0"
+READ_ENERGY = "0001 0010 0001 000D C001C1 0003 0100010800FF 02 00"
+
+# meter file -> what is asked, and what the answers begin with
+CONVERSATIONS = {
+    "eastron-sdm630": [(READ_VOLTAGES, "0001 0000 000F 01 04 0C")],
+    "generic-dlms-3p": [(ASSOCIATE, "0001 0001 0010"), (READ_ENERGY, "0001 0001 0010 0009 C401C100 06")],
+}
 
 
 @pytest.mark.slow
-def test_ten_thousand_meters_start_and_are_all_served_at_once() -> None:
+@pytest.mark.parametrize("profile_id", CONVERSATIONS)
+def test_ten_thousand_meters_start_and_are_all_served_at_once(profile_id: str) -> None:
     if raise_descriptor_limit() < METERS + 1000:
         pytest.skip("this machine allows too few descriptors")
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", SERVER, profile_id],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -80,20 +96,25 @@ def test_ten_thousand_meters_start_and_are_all_served_at_once() -> None:
             return json.loads(server.stdout.readline())
 
         async def storm() -> Any:
-            async def one(number: int) -> Any:
+            links: list[Link] = []
+
+            async def one(number: int) -> None:
                 host = f"127.40.{(number + 1) >> 8}.{(number + 1) & 255}"
                 link = await connect_tcp(host, started["port"], 60)
-                answer = OneAnswer()
-                link.set_receiver(answer)
-                link.write(READ_VOLTAGES)
-                assert len(await answer.done) == 21
-                return link
+                links.append(link)
+                client = Client(link)
+                for request, begins in CONVERSATIONS[profile_id]:
+                    assert (await client.ask(request)).startswith(bytes.fromhex(begins))
 
-            links = await asyncio.gather(*(one(number) for number in range(METERS)))
-            seen = await asyncio.get_running_loop().run_in_executor(None, ask)
-            for link in links:
-                link.abort()
-            return seen
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for number in range(METERS):
+                        group.create_task(one(number))
+                return await asyncio.get_running_loop().run_in_executor(None, ask)
+            finally:
+                for link in links:
+                    link.abort()
+                await asyncio.sleep(0)
 
         seen = run(storm())
     finally:

@@ -11,7 +11,7 @@ from headend.emulator.values import Evaluator, evaluator
 from headend.emulator.waveform import LoadCurve, voltage
 from headend.errors import AccessDenied, ConfigError, NotFound
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
-from headend.model.objects import ObjectEntry, ObjectRef
+from headend.model.objects import ObjectEntry
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
 
@@ -88,13 +88,6 @@ class MeterKind:
             if self.profile.objects[indexes[ref]].quantity != "meter_time":
                 made.append(self.evaluators[indexes[ref]])
         return tuple(made)
-
-    def index_of(self, ref: ObjectRef) -> int:
-        """The index of an object; raises NotFound."""
-        for index, entry in enumerate(self.profile.objects):
-            if entry.ref == ref:
-                return index
-        raise NotFound(f"{self.profile.id} has no object {ref}")
 
 
 def fill(text: str, known: Mapping[str, object]) -> str:
