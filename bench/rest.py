@@ -27,8 +27,9 @@ import uvicorn
 
 from headend.model.meter import Endpoint, EndpointKind, Meter
 from headend.model.reading import ReadingBatch, Source
+from headend.runtime.database import open_store
 from headend.runtime.settings import Settings
-from headend.runtime.wiring import open_store, running
+from headend.runtime.wiring import running
 
 ROWS = 10_000
 START = 1_767_225_600_000

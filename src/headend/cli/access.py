@@ -7,24 +7,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 
 from headend.cli.output import print_json, print_table
 from headend.errors import ConfigError
 from headend.model.access import Role
-from headend.runtime.settings import Settings, load_settings
-from headend.runtime.wiring import open_store
+from headend.runtime.database import open_store
+from headend.runtime.settings import settings_of
 from headend.storage.store import Store
 
 MIN_PASSWORD = 10
-
-
-def settings_of(config: str | None, data: str | None) -> Settings:
-    """The settings of a command line."""
-    settings = load_settings(Path(config) if config else None)
-    return settings.model_copy(update={"data": data}) if data else settings
 
 
 @contextmanager

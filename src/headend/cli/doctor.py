@@ -15,14 +15,14 @@ from pathlib import Path
 
 import typer
 
-from headend.cli.access import settings_of
 from headend.cli.output import print_json
 from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.northbound.mqtt import broker_from_url
-from headend.runtime.settings import Settings
-from headend.runtime.wiring import embedded_broker, open_store, web_settings
+from headend.runtime.database import open_store
+from headend.runtime.settings import Settings, settings_of
+from headend.runtime.wiring import embedded_broker, web_settings
 
 MIN_FREE = 1 << 30
 MIN_DESCRIPTORS = 4096

@@ -79,13 +79,13 @@ def demo(
     seconds: Annotated[float, typer.Option(help="Stop after this time; 0: run until Ctrl-C.", min=0)] = 0,
 ) -> None:
     """Run everything at once: a virtual fleet, the head-end, a broker and the console."""
-    _run("run", "demo", meters=meters, port=port, data=data, seconds=seconds)
+    _run("demo", "demo", meters=meters, port=port, data=data, seconds=seconds)
 
 
 @app.command()
 def serve(config: Config = None, data: DataFolder = None) -> None:
     """Run the head-end for real, as its settings say."""
-    _run("run", "serve", config=config, data=data)
+    _run("serve", "serve", config=config, data=data)
 
 
 @app.command()
@@ -101,7 +101,7 @@ def emulate(
     json: Json = False,
 ) -> None:
     """Run virtual meters on loopback addresses until Ctrl-C."""
-    _run("run", "emulate", what, count=count, port=port, framing=framing, folders=profiles, as_json=json)
+    _run("emulate", "emulate", what, count=count, port=port, framing=framing, folders=profiles, as_json=json)
 
 
 @app.command()
@@ -114,10 +114,15 @@ def read(
     profiles: Profiles = None,
     *,
     json: Json = False,
-    hexdump: Annotated[bool, typer.Option("--hex", help="Show the octets on the wire.")] = False,
+    hexdump: Annotated[bool, typer.Option("--hex", help="Show the octets on the wire, without secrets.")] = False,
+    watch: Annotated[
+        float, typer.Option("--watch", help="Read again every so many seconds, until Ctrl-C.", min=0, max=86400)
+    ] = 0,
 ) -> None:
     """Read objects of a meter; without REF all that its profile, or its object list, names."""
-    _run("meter", "read", url, refs or [], timeout=timeout, folders=profiles, as_json=json, hexdump=hexdump)
+    _run(
+        "meter", "read", url, refs or [], timeout=timeout, folders=profiles, as_json=json, hexdump=hexdump, watch=watch
+    )
 
 
 @app.command()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import typer
 
@@ -13,56 +15,85 @@ from headend.cli.output import print_json, print_table, progress
 from headend.drivers.library import Library
 from headend.drivers.mapping import scale
 from headend.drivers.registry import driver
-from headend.errors import ConfigError, NotFound
-from headend.model.objects import HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, RawValue, ReadPlan
+from headend.errors import ConfigError, HeadendError, NotFound
+from headend.model.objects import HistoryRequest, ObjectEntry, ObjectInfo, RawValue, ReadPlan, ReadResult
 from headend.model.reading import from_millis, to_millis
+from headend.model.url import parse_url
 from headend.runtime.connect import Connected, connect
+from headend.runtime.secrets import resolve_secrets
 from headend.transport.loop import run as run_loop
 
+LONGEST: Final = 200
+"""characters of a structure that is shown unasked"""
 
-def read(url: str, refs: list[str], *, timeout: float, folders: list[str] | None, as_json: bool, hexdump: bool) -> None:
-    """Read objects and print them."""
+
+def read(
+    url: str,
+    refs: list[str],
+    *,
+    timeout: float,
+    folders: list[str] | None,
+    as_json: bool,
+    hexdump: bool,
+    watch: float,
+) -> None:
+    """Read objects and print them, again and again where that is wanted."""
 
     async def work(meter: Connected) -> None:
         entries = await _entries(meter, refs)
         plan = ReadPlan(entries=tuple(entries))
-        result = await meter.session.read(plan)
-        exponents = result.exponents or [entry.exponent for entry in entries]
-        units = result.units or [entry.unit for entry in entries]
-        rows = []
-        for index, entry in enumerate(entries):
-            error = result.errors.get(index)
-            value = None if error else _plain(result.values[index], exponents[index])
-            rows.append((entry, value, units[index], error))
-        if as_json:
-            print_json(
-                [
-                    {
-                        "ref": str(entry.ref),
-                        "quantity": entry.quantity or None,
-                        "name": entry.name or None,
-                        "value": value,
-                        "unit": unit or None,
-                        **({"error": error.code, "detail": str(error)} if error else {}),
-                    }
-                    for entry, value, unit, error in rows
-                ]
-            )
-        else:
-            shown = [
-                (
-                    entry.ref.address,
-                    entry.quantity or entry.name,
-                    f"! {error}" if error else _text(value),
-                    "" if error else unit,
-                )
-                for entry, value, unit, error in rows
-            ]
-            print_table(("object", "quantity", "value", "unit"), shown)
-        if rows and all(error for *_, error in rows):
-            raise rows[0][3]  # type: ignore[misc] # all of them are errors here
+        while True:
+            rows = _rows(plan, await meter.session.read(plan))
+            if as_json:
+                print_json([_document(*row) for row in rows])
+            else:
+                if watch:
+                    typer.echo(f"--- {datetime.now(UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}")
+                shown = [_line(*row, brief=not refs) for row in rows]
+                print_table(("object", "quantity", "value", "unit"), shown)
+            errors = [error for *_, error in rows if error]
+            if rows and len(errors) == len(rows):
+                raise errors[0]
+            if not watch:
+                return
+            await asyncio.sleep(watch)
 
     _with_meter(url, timeout, folders, work, hexdump=hexdump)
+
+
+_Row: TypeAlias = tuple[ObjectEntry, object, str, HeadendError | None]
+"""An entry, its value, the unit of that, and why there is none."""
+
+
+def _rows(plan: ReadPlan, result: ReadResult) -> list[_Row]:
+    exponents = result.exponents or [entry.exponent for entry in plan.entries]
+    units = result.units or [entry.unit for entry in plan.entries]
+    return [
+        (entry, None if index in result.errors else _plain(value, exponents[index]), units[index], error)
+        for index, (entry, value) in enumerate(zip(plan.entries, result.values, strict=True))
+        for error in [result.errors.get(index)]
+    ]
+
+
+def _document(entry: ObjectEntry, value: object, unit: str, error: HeadendError | None) -> dict[str, object]:
+    return {
+        "ref": str(entry.ref),
+        "quantity": entry.quantity or None,
+        "name": entry.name or None,
+        "value": value,
+        "unit": unit or None,
+        **({"error": error.code, "detail": str(error)} if error else {}),
+    }
+
+
+def _line(
+    entry: ObjectEntry, value: object, unit: str, error: HeadendError | None, *, brief: bool
+) -> tuple[str, str, str, str]:
+    """A line of the table; `brief` says of a long structure only how long it is."""
+    said = f"! {error}" if error else _text(value)
+    if brief and isinstance(value, list) and len(said) > LONGEST:
+        said = f"({len(value)} elements: name the object to see them)"
+    return entry.ref.address, entry.quantity or entry.name, said, "" if error else unit
 
 
 async def _entries(meter: Connected, refs: list[str]) -> list[ObjectEntry]:
@@ -79,8 +110,10 @@ async def _entries(meter: Connected, refs: list[str]) -> list[ObjectEntry]:
             ref = driver(meter.meter.protocol).parse_ref(text.removeprefix(f"{meter.meter.protocol}:"))
         except ConfigError:
             listed = listed if listed is not None else await meter.session.objects()
-            ref = _find(text, listed)
-        entries.append(known.get(ref) or ObjectEntry(ref=ref, scaler=None))
+            info = _find(text, listed)
+            entries.append(known.get(info.ref) or _entry(info))
+        else:
+            entries.append(known.get(ref) or ObjectEntry(ref=ref, scaler=None))
     return entries
 
 
@@ -94,12 +127,12 @@ def _readable(info: ObjectInfo) -> bool:
     return not info.attributes or "r" in info.attributes.get(2, "r")
 
 
-def _find(text: str, listed: Sequence[ObjectInfo]) -> ObjectRef:
+def _find(text: str, listed: Sequence[ObjectInfo]) -> ObjectInfo:
     """An object of the meter's list by a part of its address, such as an OBIS code alone."""
     for info in listed:
         if text in info.ref.address:
-            return info.ref
-    raise NotFound(f"the meter has no object {text!r}", hint="see: headend objects URL")
+            return info
+    raise NotFound(f"the meter has no object {text!r}", hint="headend objects URL lists what it has")
 
 
 def history(
@@ -202,8 +235,10 @@ def _with_meter(
     *,
     hexdump: bool = False,
 ) -> None:
+    secrets = [secret.reveal() for secret in resolve_secrets(parse_url(url).secrets).values()] if hexdump else []
+
     def tap(direction: str, octets: bytes) -> None:
-        typer.echo(f"{direction} {octets.hex(' ')}", err=True)
+        typer.echo(f"{direction} {_without(secrets, octets)}", err=True)
 
     async def main() -> None:
         library = Library([Path(folder) for folder in folders or []])
@@ -211,6 +246,15 @@ def _with_meter(
             await work(meter)
 
     run_loop(main())
+
+
+def _without(secrets: Sequence[bytes], octets: bytes) -> str:
+    """Octets in hexadecimal with asterisks in place of secrets."""
+    text = octets.hex(" ")
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret.hex(" "), " ".join(["**"] * len(secret)))
+    return text
 
 
 def _time(text: str | None, option: str) -> int | None:

@@ -49,7 +49,7 @@ class Library:
             near = [known for known in self.ids() if profile_id and profile_id.lower() in known]
             raise NotFound(
                 f"no meter profile {profile_id!r}",
-                hint=f"did you mean {near[0]}?" if near else "see: headend profile list",
+                hint=f"did you mean {near[0]}?" if near else "headend profile list shows all",
             ) from None
 
     def get(self, profile_id: str) -> MeterProfile:

@@ -8,16 +8,17 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headend.errors import LinkClosed
+from headend.errors import ConfigError, LinkClosed
 from headend.model.meter import Secret
 from headend.model.url import parse_url
+from headend.runtime.database import known, open_store
 from headend.runtime.settings import Settings
-from headend.runtime.wiring import known, open_store
 
 SECRET_VARIABLE: Final = "HEADEND_DEMO_SECRET"  # noqa: S105 - the name of a variable
 POLL_SECONDS: Final = 5.0
@@ -57,12 +58,12 @@ def fleet_text(meters: int) -> str:
 
 
 def _free(port: int) -> int:
-    """The port when nobody has it, else one that is free."""
+    """The port when nobody has it on any address, else one that is free. Nobody listens here, so nobody can come in."""
     for wanted in (port, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", wanted))
+                probe.bind(("", wanted))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
@@ -74,16 +75,26 @@ def free_port(port: int) -> int:
     return _free(port) if port else 0
 
 
-@asynccontextmanager
-async def fleet(settings: Settings, meters: int) -> AsyncIterator[int]:
-    """Run the fleet in a child process and enter its meters into the database; gives their number.
+@dataclass(frozen=True, slots=True)
+class VirtualFleet:
+    """A fleet at work in a process of its own. `ended` raises LinkClosed as soon as that process ends."""
 
-    Raises LinkClosed when the child does not come up.
+    meter_ids: Sequence[str]
+    ended: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def fleet(settings: Settings, meters: int) -> AsyncIterator[VirtualFleet]:
+    """Run the fleet in a child process and enter its meters into the database.
+
+    Raises ConfigError when the data folder cannot be written, LinkClosed when the child does not come up.
     """
-    folder = settings.data_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "fleet.toml"
-    path.write_text(fleet_text(meters), encoding="utf-8")
+    path = settings.data_folder / "fleet.toml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(fleet_text(meters), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another folder with --data") from error
     secret = secrets.token_hex(4)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -92,7 +103,7 @@ async def fleet(settings: Settings, meters: int) -> AsyncIterator[int]:
         "emulate",
         str(path),
         "--json",
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
         env={**os.environ, SECRET_VARIABLE: secret},
@@ -101,7 +112,11 @@ async def fleet(settings: Settings, meters: int) -> AsyncIterator[int]:
     try:
         lines = await _roster(child)
         await asyncio.to_thread(_enter, settings, lines, secret)
-        yield len(lines)
+        ended = asyncio.create_task(_watch(child), name="virtual fleet")
+        try:
+            yield VirtualFleet([line["name"] for line in lines], ended)
+        finally:
+            ended.cancel()
     finally:
         if child.returncode is None:
             child.terminate()
@@ -110,15 +125,23 @@ async def fleet(settings: Settings, meters: int) -> AsyncIterator[int]:
 
 async def _roster(child: asyncio.subprocess.Process) -> list[dict[str, str]]:
     if child.stdout is None:
-        raise LinkClosed("the fleet has no output")
+        raise LinkClosed("the virtual fleet has no output")
     try:
         line = await asyncio.wait_for(child.stdout.readline(), START_SECONDS)
     except TimeoutError:
-        line = b""
+        raise LinkClosed(
+            f"the virtual fleet was not ready within {START_SECONDS:g} s",
+            hint="the machine is very busy: try again, or with fewer --meters",
+        ) from None
     if not line:
-        raise LinkClosed("the virtual fleet did not start", hint="its own words stand above")
+        raise LinkClosed("the virtual fleet could not start", hint="what it said itself stands above")
     found: list[dict[str, str]] = json.loads(line)
     return found
+
+
+async def _watch(child: asyncio.subprocess.Process) -> None:
+    code = await child.wait()
+    raise LinkClosed(f"the virtual fleet ended by itself (exit code {code})", hint="start the demonstration again")
 
 
 def _enter(settings: Settings, lines: list[dict[str, str]], secret: str) -> None:

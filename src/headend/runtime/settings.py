@@ -168,6 +168,12 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError("\n".join(_explain(item, path, text) for item in error.errors())) from None
 
 
+def settings_of(config: str | None, data: str | None) -> Settings:
+    """The settings of a command line: its file, and the data folder where it names one."""
+    settings = load_settings(Path(config).expanduser() if config else None)
+    return settings.model_copy(update={"data": data}) if data else settings
+
+
 def _explain(item: Any, path: Path | None, text: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     names = [str(part) for part in item["loc"]]
     table, key = (names[0], names[1]) if len(names) > 1 else ("", names[0])

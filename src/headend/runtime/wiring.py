@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,12 +21,13 @@ import structlog
 from headend.drivers.base import Secrets
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
-from headend.errors import ConfigError, HeadendError, NotFound
+from headend.errors import ConfigError, HeadendError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
 from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Topics
+from headend.runtime.database import open_store
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import MqttSettings, Settings
@@ -40,7 +39,7 @@ from headend.services.identifier import Identifier
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
-from headend.storage.store import Store
+from headend.storage.store import Store, wall_millis
 from headend.transport.open import open_link
 from headend.web.app import create_app
 from headend.web.parts import WebParts
@@ -49,7 +48,6 @@ from headend.web.settings import WebSettings, is_loopback
 
 PAGE: Final = 1000
 STOP_SECONDS: Final = 10.0
-VAULT_KEY_OCTETS: Final = 32
 
 log = structlog.get_logger(__name__)
 
@@ -66,36 +64,8 @@ class HeadEnd:
     writer: Writer
     web_port: int | None
     mqtt_port: int | None
-
-
-def wall_millis() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def open_store(settings: Settings) -> Store:
-    """Open the database that the settings name, with the key that opens its secrets; both are made when missing."""
-    folder = settings.data_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    key_file = Path(settings.storage.vault_key).expanduser() if settings.storage.vault_key else folder / "vault.key"
-    return Store.open(settings.storage.url or folder / "headend.db", vault_key=vault_key(key_file))
-
-
-def vault_key(path: Path) -> bytes:
-    """The key in a file that only its owner can read; made at random when there is no file. Raises ConfigError."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(f"cannot make the vault key {path}: {error.strerror}") from error
-    else:
-        with os.fdopen(handle, "wb") as file:
-            file.write(os.urandom(VAULT_KEY_OCTETS).hex().encode() + b"\n")
-    try:
-        return bytes.fromhex(path.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the vault key {path} cannot be read: {type(error).__name__}") from error
+    console_url: str
+    """empty without a web server"""
 
 
 def all_meters(store: Store) -> list[Meter]:
@@ -202,6 +172,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 writer=parts.writer,
                 web_port=web_port,
                 mqtt_port=broker.port if broker else None,
+                console_url=_console_url(settings, web_port),
             )
         finally:
             identifier.close()
@@ -236,6 +207,13 @@ async def _start_web(group: asyncio.TaskGroup, parts: WebParts) -> tuple[asyncio
     serving.add_done_callback(lambda _task: listening.cancel())
     await asyncio.wait({listening})
     return serving, None if listening.cancelled() else listening.result()
+
+
+def _console_url(settings: Settings, port: int | None) -> str:
+    if port is None:
+        return ""
+    host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
+    return f"{'https' if settings.web.tls_certificate else 'http'}://{host}:{port}/"
 
 
 async def _within(task: asyncio.Task[None], seconds: float) -> None:
@@ -315,14 +293,3 @@ def mqtt_target(mqtt: MqttSettings, embedded: EmbeddedBroker | None) -> Broker:
 
 def _users(places: Mapping[str, str]) -> dict[str, Secret]:
     return {name: resolve_secret(place, f"mqtt.embedded_users.{name}") for name, place in places.items()}
-
-
-Ready = Callable[[HeadEnd], None]
-
-
-def known(store: Store, meter_id: str) -> Meter | None:
-    """A meter of the database, or None."""
-    try:
-        return store.meters.get(meter_id).meter
-    except NotFound:
-        return None

@@ -79,6 +79,11 @@ class Writer:
         self._queue.close()
 
     @property
+    def stuck(self) -> bool:
+        """True while the database refuses what it is given."""
+        return self._full
+
+    @property
     def waiting(self) -> int:
         """Weight of what the database has not acknowledged."""
         return self._queue.size + self._in_hand

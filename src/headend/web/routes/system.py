@@ -30,7 +30,7 @@ root = router("system", "")
 @api.get("/health", operation_id="health", openapi_extra=PUBLIC)
 async def health(parts: Parts) -> schemas.Health:
     """Whether the head-end works: `degraded` when its database does not take readings or does not answer."""
-    if parts.bus.pressure() >= 1.0:
+    if parts.writer.stuck or parts.bus.pressure() >= 1.0:
         return schemas.Health(status="degraded")
     try:
         await asyncio.to_thread(parts.store.meters.count)

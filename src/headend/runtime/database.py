@@ -1,0 +1,47 @@
+"""The database that the settings name, and the key to the secrets in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from headend.errors import ConfigError, NotFound
+from headend.model.meter import Meter
+from headend.runtime.settings import Settings
+from headend.storage.store import Store
+
+VAULT_KEY_OCTETS: Final = 32
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database that the settings name, with the key that opens its secrets; both are made when missing."""
+    folder = settings.data_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    key_file = Path(settings.storage.vault_key).expanduser() if settings.storage.vault_key else folder / "vault.key"
+    return Store.open(settings.storage.url or folder / "headend.db", vault_key=vault_key(key_file))
+
+
+def vault_key(path: Path) -> bytes:
+    """The key in a file that only its owner can read; made at random when there is no file. Raises ConfigError."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"cannot make the vault key {path}: {error.strerror}") from error
+    else:
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.urandom(VAULT_KEY_OCTETS).hex().encode() + b"\n")
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the vault key {path} cannot be read: {type(error).__name__}") from error
+
+
+def known(store: Store, meter_id: str) -> Meter | None:
+    """A meter of the database, or None."""
+    try:
+        return store.meters.get(meter_id).meter
+    except NotFound:
+        return None
