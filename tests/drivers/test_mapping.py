@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headend.drivers.mapping import history_batch, octets_to_text, scale, to_batch
+from headend.drivers.base import Notification
+from headend.drivers.mapping import history_batch, octets_to_text, push_batch, scale, to_batch
 from headend.errors import AccessDenied
 from headend.model.objects import HistoryBlock, HistoryColumn, ObjectEntry, ObjectRef, ReadPlan, ReadResult
 from headend.model.reading import Quality, Source
@@ -112,3 +113,29 @@ def test_great_scalers_scale(exponent: int) -> None:
     plan = ReadPlan(entries=(entry("voltage_l1", exponent),))
     batch = to_batch("m1", plan, ReadResult(values=[5]), 0, Source.POLL)
     assert batch.values[0] == (5 * 10**exponent if exponent > 0 else float(f"5e{exponent}")) == scale(5, exponent)
+
+
+def test_a_push_becomes_readings_of_the_objects_that_the_profile_knows() -> None:
+    energy, text, unknown = ObjectRef("test", "energy"), ObjectRef("test", "name"), ObjectRef("test", "other")
+    asks = ObjectRef("test", "asks")
+    entries = [
+        ObjectEntry(ref=energy, quantity="active_energy_import_total", exponent=3),
+        ObjectEntry(ref=text, quantity="serial_number", scaler=None),
+        ObjectEntry(ref=asks, quantity="active_power_total", scaler=None),
+        ObjectEntry(ref=ObjectRef("test", "unsaid"), quantity="frequency"),
+    ]
+    said = Notification(kind="push", body=None, measured_at=7, values={energy: 5, text: b"A1", asks: 230, unknown: 9})
+    batch = push_batch("m1", entries, said, 1000)
+    assert batch is not None
+    assert (batch.meter_id, batch.source, batch.received_at) == ("m1", Source.PUSH, 1000)
+    assert dict(zip(batch.quantities, batch.values, strict=True)) == {
+        "active_energy_import_total": 5000,
+        "serial_number": "A1",
+    }
+    assert list(batch.measured_at) == [7, 7]
+    assert [(gap.quantity, gap.code) for gap in batch.missing] == [("active_power_total", "capability")]
+
+
+def test_a_push_without_known_objects_is_no_reading() -> None:
+    said = Notification(kind="push", body=[1, 2], values={ObjectRef("test", "other"): 9})
+    assert push_batch("m1", [entry("frequency")], said, 0) is None

@@ -178,6 +178,7 @@ class TextSession(Exchange):
     def __init__(self, link: Link, unit: str, timeout: float) -> None:
         super().__init__(link)
         self.unit = unit
+        self.said: list[Notification] = []
         self.timeout = timeout
         self.closed = False
         self._buffer = b""
@@ -232,7 +233,8 @@ class TextSession(Exchange):
         return Outcome(verdict=Verdict.CONFIRMED)
 
     def notifications(self) -> Sequence[Notification]:
-        return ()
+        said, self.said = self.said, []
+        return said
 
     async def aclose(self) -> None:
         self.closed = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from headend.drivers.base import Notification
+from headend.errors import CapabilityError
 from headend.model.objects import HistoryBlock, ObjectEntry, RawValue, ReadPlan, ReadResult
 from headend.model.reading import Missing, Quality, ReadingBatch, Source, Value
 
@@ -158,3 +160,29 @@ def history_batch(meter_id: str, block: HistoryBlock, received_at: int) -> Readi
         measured_at=times,
         quality=quality,
     )
+
+
+def push_batch(
+    meter_id: str, entries: Iterable[ObjectEntry], notification: Notification, received_at: int
+) -> ReadingBatch | None:
+    """The readings in what a meter said unasked; None when it names no object that has a quantity in its profile.
+
+    A value whose scaler only the meter knows is missing: a push does not tell it, and nothing is guessed.
+    """
+    said = notification.values
+    pushed = [entry for entry in entries if entry.quantity and entry.ref in said]
+    if not pushed:
+        return None
+    unknown = CapabilityError(
+        "a push does not tell the scaler of this object", hint="write the scaler into the profile"
+    )
+    result = ReadResult(
+        values=[said[entry.ref] for entry in pushed],
+        errors={
+            index: unknown
+            for index, entry in enumerate(pushed)
+            if entry.scaler is None and isinstance(said[entry.ref], int | float)
+        },
+        measured_at=notification.measured_at,
+    )
+    return to_batch(meter_id, ReadPlan(entries=tuple(pushed)), result, received_at, Source.PUSH)

@@ -33,6 +33,8 @@ class EventType(enum.Enum):
     """a meter was removed"""
     READ_FAILED = "READ_FAILED"
     """a read failed with another error than before; `code` and `reason` say why"""
+    NOTIFIED = "NOTIFIED"
+    """the meter said something unasked that is no reading: `kind`, `body`"""
     COMMAND_FINISHED = "COMMAND_FINISHED"
     """a command ended: `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`"""
     STORAGE_FULL = "STORAGE_FULL"

@@ -36,6 +36,7 @@ from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.commands import Commands
 from headend.services.identifier import Identifier
+from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
@@ -123,6 +124,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         connects_per_second=settings.poll.connects_per_second,
         connect_timeout=settings.poll.timeout,
         request_timeout=settings.poll.timeout,
+        heard=Pushes(bus, profile, wall_millis).heard,
     )
     return WebParts(
         store=store,

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 
-from headend.drivers.base import Driver, Secrets, Session
+from headend.drivers.base import Driver, Notification, Secrets, Session
 from headend.errors import (
     Conflict,
     HeadendError,
@@ -76,6 +76,8 @@ class Access:
     """take a place among the links to open; returns how many seconds to wait for it"""
     connect_timeout: float
     request_timeout: float
+    heard: Callable[[MeterState, Sequence[Notification]], None]
+    """told what a meter said unasked"""
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     """run something in the background, under a name"""
     octets: Octets = field(default_factory=Octets)
@@ -158,6 +160,7 @@ class Lane:
                         if self.line is not None and self.line.active is not unit.port:
                             self._listen(unit)
                     result = await work(session)
+                    said = session.notifications()
                 except HeadendError as error:
                     if not await self._mend(unit, error, repeat=repeat, proven=proven):
                         raise
@@ -168,6 +171,8 @@ class Lane:
                     if state.circuit.error is not None:
                         state.circuit.succeeded()
                     access.roster.succeeded(state)
+                    if said:
+                        access.heard(state, said)
                     if not unit.kept:
                         self._close_later(unit)
                     return result

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from headend import telemetry
-from headend.drivers.base import Driver, Secrets
+from headend.drivers.base import Driver, Notification, Secrets
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
@@ -48,6 +48,7 @@ class Lanes:
         connects_per_second: float = 1000.0,
         connect_timeout: float = 5.0,
         request_timeout: float = 5.0,
+        heard: Callable[[MeterState, Sequence[Notification]], None] = lambda _state, _said: None,
     ) -> None:
         self._roster = roster
         self._access = Access(
@@ -61,6 +62,7 @@ class Lanes:
             reserve=Pace(connects_per_second).reserve,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
+            heard=heard,
             spawn=self._spawn,
         )
         self._lanes: dict[str, Lane] = {}
