@@ -143,8 +143,6 @@ def respond(connection: DlmsConnection, file: MeterFile, association: Associatio
             connection.send(SetResponseNormal(invoke_id, _set(file, association, attribute, data, access)))
         case ActionRequestNormal():
             connection.send(ActionResponseNormal(invoke_id, _invoke(file, association, request)))
-        case _:
-            connection.send(UNKNOWN_SERVICE)
 
 
 def _is_agreed(request: Request, conformance: Conformance) -> bool:

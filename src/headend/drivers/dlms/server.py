@@ -189,7 +189,13 @@ class MeterLink:
             self._link.write(octets)
 
     def _take(self, received: FramingEvent) -> None:
-        """One event of the framing."""
+        """One event of the framing. A model that fails in the middle of an answer costs the link."""
+        try:
+            self._handle(received)
+        except HeadendError:
+            self._link.abort()
+
+    def _handle(self, received: FramingEvent) -> None:
         connection = self._connection
         if connection is None:
             return
