@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headend.errors import CapabilityError, ConnectRefused, LinkError
+from headend.model.meter import Endpoint, EndpointKind
 from headend.model.url import parse_url
 from headend.transport.loop import loop_factory, run
 from headend.transport.open import open_link
@@ -67,6 +68,8 @@ async def test_udp_to_nobody_is_refused_and_to_no_name_an_error(record: Any) -> 
 async def test_what_cannot_be_opened_is_told_before_anything_is_tried() -> None:
     with pytest.raises(CapabilityError, match="dials in"):
         await open_link(parse_url("inbound://210600402941").endpoint, 5)
+    with pytest.raises(CapabilityError, match="memory_pair"):
+        await open_link(Endpoint(kind=EndpointKind.MEMORY, host="x"), 5)
 
 
 def test_run_takes_uvloop_where_it_is() -> None:

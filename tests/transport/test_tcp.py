@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from headend.errors import ConfigError, ConnectRefused, LinkClosed, LinkError, LinkTimeout
 from headend.transport import tcp
+from headend.transport.deadline import sweeper
 from headend.transport.link import Link
 from headend.transport.stream import EARLY_LIMIT, WRITE_LIMIT
 from headend.transport.tcp import AcceptedLink, ListenLimits, TcpListener, connect_tcp, format_address, listen_tcp
@@ -367,3 +371,53 @@ def test_addresses_as_text() -> None:
     assert format_address(("192.0.2.7", 4059)) == "192.0.2.7:4059"
     assert format_address(("2001:db8::7", 4059, 0, 0)) == "[2001:db8::7]:4059"
     assert format_address(None) == ""
+
+
+async def test_a_link_that_goes_before_its_first_octet_is_forgotten(until: Any) -> None:
+    async with listening(Echo(), limits=ListenLimits(first_octet=60)) as listener:
+        link = await connect_tcp("127.0.0.1", listener.port, 5)
+        await until(lambda: sweeper()._waiting)
+        await link.aclose()
+        await until(lambda: not listener.links)
+        assert not sweeper()._waiting
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+async def test_ipv6_links_name_themselves_in_brackets(record: Any) -> None:
+    try:
+        listener = await listen_tcp("::1", 0, Echo())
+    except ConfigError:
+        return  # no IPv6 loopback here
+    link = await connect_tcp("::1", listener.port, 5)
+    assert link.peer == f"[::1]:{listener.port}"
+    link.write(b"six")
+    assert await record(link).received(3) == b"six"
+    await link.aclose()
+    await listener.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), LinkError, "no descriptor"),
+        (OSError(errno.EACCES, "Permission denied"), ConnectRefused, "forbids"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), LinkError, "no route"),
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), LinkTimeout, "did not answer"),
+        (OSError(errno.EINVAL, "Invalid argument"), LinkError, "Invalid argument"),
+        (OSError("it has no address"), LinkError, "it has no address"),
+    ],
+)
+def test_every_reason_is_put_into_our_words(error: OSError, kind: type[LinkError], words: str) -> None:
+    told = tcp.unreachable(error, "192.0.2.7:4059", 5)
+    assert type(told) is kind
+    assert words in str(told)
+    assert "192.0.2.7:4059" in str(told)
+
+
+def test_the_soft_limit_of_descriptors_is_raised() -> None:
+    code = (
+        "import resource; from headend.transport.tcp import raise_descriptor_limit\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE); resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "assert raise_descriptor_limit() > 64; assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

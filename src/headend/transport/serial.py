@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from headend.errors import ConfigError, LinkError
+from headend.errors import ConfigError, LinkError, LinkTimeout
 from headend.transport.stream import StreamLink
 
 PARITIES: Final = {"N": "none", "E": "even", "O": "odd"}
@@ -64,7 +64,7 @@ async def open_serial(path: str, baud: int, timeout: float, *, line: str = "8N1"
             )
             await asyncio.sleep(0)  # the transport calls connection_made in its first turn
     except TimeoutError as error:
-        raise LinkError(f"{path} could not be opened within {timeout:g} s") from error
+        raise LinkTimeout(f"{path} could not be opened within {timeout:g} s") from error
     except (OSError, ValueError, termios.error) as error:  # pyserial's own errors are OSErrors
         raise _not_opened(error, path, f"{baud} baud {line}") from error
     assert isinstance(link, SerialLink)  # noqa: S101 - the factory above
