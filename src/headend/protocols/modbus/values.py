@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from headend.errors import DecodeError, LocalProtocolError
@@ -102,12 +103,14 @@ class RegisterType:
             raise ValueError("a fraction")
         return int(value)
 
-    def _finish(self, value: Any) -> Value:  # noqa: ANN401 - what struct gives
+    def _finish(self, value: float | bytes) -> Value:
         if isinstance(value, bytes):
             if self.kind == "text":
                 return value.rstrip(b"\0\xff ").lstrip().decode("latin-1") or None
-            (value,) = struct.unpack(f">{_CODES[self.kind]}", swap_words(value))
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+            return self._finish(struct.unpack(f">{_CODES[self.kind]}", swap_words(value))[0])
+        if not math.isfinite(value):
+            return None
+        return to_decimal(value) if self.kind == "f32" else value
 
     def _finish_or_absent(self, value: Any) -> Value:  # noqa: ANN401 - what struct gives
         finished = self._finish(value)
@@ -175,13 +178,32 @@ class BitLayout:
         return encode_bits(bits)
 
 
+# by the binary exponent of a single-precision number: the decimals that always tell it from its neighbours, and half the
+# distance to them (IEC 60559: 24 binary digits, the least exponent is -149)
+_DECIMALS: Final = {
+    exponent: (math.ceil(-math.log10(2.0 ** max(exponent - 24, -149))), 2.0 ** max(exponent - 25, -150))
+    for exponent in range(-148, 129)
+}
+
+
+@lru_cache(maxsize=1 << 16)
+def to_decimal(value: float) -> float:
+    """The short decimal that a finite single-precision number stands for: 230.10000610351562 is 230.1.
+
+    Packed again it gives the same 32 bits.
+    """
+    decimals, half = _DECIMALS[math.frexp(value)[1]]
+    shorter = round(value, decimals - 1)
+    return shorter if -half < shorter - value < half else round(value, decimals)
+
+
 class RegisterLayout:
     """Where values stand in the data of one answer: one precompiled struct takes all of them out of the buffer.
 
     `fields` are (registers from the start of the block, type), ascending, without overlap.
     """
 
-    __slots__ = ("_finishers", "_floats", "_kinds", "_struct", "size")
+    __slots__ = ("_finishers", "_floats", "_kinds", "_singles", "_struct", "size")
 
     def __init__(self, fields: Sequence[tuple[int, RegisterType]], registers: int, *, patterns: bool = False) -> None:
         """`registers` is the length of the block; with `patterns` integers of the not-available pattern are None."""
@@ -199,6 +221,7 @@ class RegisterLayout:
         finishers = ((index, kind.finisher(patterns=patterns)) for index, (_, kind) in enumerate(fields))
         self._finishers = tuple((index, finish) for index, finish in finishers if finish)
         self._floats = tuple(index for index, (_, kind) in enumerate(fields) if kind.struct_code in "fd")
+        self._singles = tuple(index for index, (_, kind) in enumerate(fields) if kind.struct_code == "f")
 
     def decode(self, data: bytes, offset: int = 0) -> tuple[Value, ...]:
         """The values in the order of the fields; raises DecodeError when octets are missing."""
@@ -208,7 +231,10 @@ class RegisterLayout:
             got = str(len(data) - offset)
             raise DecodeError("registers are missing", expected=f"{self.size} octets", got=got) from None
         if not self._finishers and (not self._floats or math.isfinite(sum(values))):
-            return values
+            if not self._singles:
+                return values
+            if len(self._singles) == len(values):
+                return tuple(map(to_decimal, values))
         return self._finished(list(values))
 
     def encode(self, values: Sequence[float | str | None]) -> bytes:
@@ -228,4 +254,7 @@ class RegisterLayout:
         for index in self._floats:
             if not math.isfinite(values[index]):
                 values[index] = None
+        for index in self._singles:
+            if values[index] is not None:
+                values[index] = to_decimal(values[index])
         return tuple(values)
