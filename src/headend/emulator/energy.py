@@ -45,16 +45,18 @@ def channel_value(energy: str, processing: str, direction: str, which: str) -> N
     if tariff > _HIGHEST_TARIFF:
         return lambda _meter, _at: 0.0
 
+    (first_name, _), *others = parts
+
     def power(meter: VirtualMeter, at: int) -> float:
-        phases, total = meter.phases(which), 0
-        for name, sign in parts:
-            total += sign * meter.power(name, phases, at)
+        total = meter.power(first_name, meter.phases(which), at)
+        for name, sign in others:
+            total += sign * meter.power(name, meter.phases(which), at)
         return total / WATT
 
     def counted(meter: VirtualMeter, at: int) -> int:
-        phases, total = meter.phases(which), 0
-        for name, sign in parts:
-            total += sign * meter.energy(name, phases, tariff, at)
+        total = meter.energy(first_name, meter.phases(which), tariff, at)
+        for name, sign in others:
+            total += sign * meter.energy(name, meter.phases(which), tariff, at)
         return total
 
     def since(start: Callable[[int], int]) -> Number:

@@ -239,6 +239,8 @@ class VirtualMeter:
     def energy(self, name: str, phases: range, tariff: int, at: int) -> int:
         """Energy of a channel in units of `waveform.WATT_HOUR`, without what did not flow while the relay was open."""
         total = self._curve.energy(name, phases, tariff, at)
+        if not self._gaps:
+            return total
         for opened, closed in self._openings(at):
             total -= self._curve.energy(name, phases, tariff, closed) - self._curve.energy(name, phases, tariff, opened)
         return total
