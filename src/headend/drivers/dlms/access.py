@@ -66,7 +66,8 @@ class Scale(NamedTuple):
 
 UNSCALED: Final = Scale(0, "")
 Errors: TypeAlias = dict[int, HeadendError]
-_PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
+PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
+"""Types of the plain values that answer a prepared request for one attribute."""
 
 
 class Access:
@@ -115,19 +116,25 @@ class Access:
         pdu = self.conversation.connection.max_send_pdu
         return prepare_refs(refs, self.addressing, pdu, with_list=self.with_list)
 
-    async def read(self, refs: tuple[CosemRef, ...], steps: Sequence[Step]) -> tuple[list[RawValue], Errors]:
+    async def read(
+        self,
+        refs: tuple[CosemRef, ...],
+        steps: Sequence[Step],
+        answer: Any = None,  # noqa: ANN401 - see Conversation.get
+    ) -> tuple[list[RawValue], Errors]:
         """The values of attributes, and an error by its place for each that the meter refuses.
 
-        A meter that refuses a request with a list although it has promised to take it is asked for one attribute at a time.
+        `answer` is that to the first step, where it is known already and not a plain value. A meter that refuses a request with a list although it has promised to take it is asked for one attribute at a time.
         """
         values: list[RawValue] = []
         errors: Errors = {}
         for prepared, indexes in steps:
-            answer = await self.conversation.get(prepared, self.timeout)
+            if answer is None:
+                answer = await self.conversation.get(prepared, self.timeout)
             if type(answer) is ExceptionResponse:
                 answer = await self._associate_again(answer, prepared)
             if not prepared.count:
-                found = [answer if type(answer) in _PLAIN else self._single(answer, refs[indexes[0]])]
+                found = [answer if type(answer) in PLAIN else self._single(answer, refs[indexes[0]])]
             elif type(answer) is list:
                 found = answer
             elif isinstance(answer, GetResponseWithList) and len(answer.results) == prepared.count:
@@ -144,6 +151,7 @@ class Access:
                     errors[at] = value
                     value = None  # noqa: PLW2901 - and its value is missing
                 values.append(value)
+            answer = None
         return values, errors
 
     async def read_refs(self, *refs: CosemRef) -> list[RawValue | HeadendError]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.base import Capability, Notification, Secrets
-from headend.drivers.dlms.access import Access, Scale
+from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.commands import RELAY, Commander
 from headend.drivers.dlms.conversation import Conversation
@@ -23,6 +23,7 @@ from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
 from headend.model.quantity import base_unit
 from headend.protocols.dlms.acse import Rlrq
+from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.clock import EpochReader
 from headend.protocols.dlms.state import State
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         ObjectEntry,
         ObjectInfo,
         ObjectRef,
+        RawValue,
         ReadPlan,
     )
     from headend.model.profile import MeterProfile
@@ -126,8 +128,22 @@ class DlmsSession:
         ready = self._plans.get(plan)
         if ready is None or ready.with_list is not access.with_list:
             ready = await self._prepare(plan)
-        prepared, told = ready.prepared, ready.told
-        values, errors = await access.read(prepared.refs, prepared.steps)
+        prepared, told, _ = ready
+        get, timeout = self._conversation.get, access.timeout
+        values: list[RawValue] = []
+        errors: Errors = {}
+        for step in prepared.steps:
+            answer = await get(step[0], timeout)
+            if step[0].count:
+                if type(answer) is list and DataAccessResult not in map(type, answer):
+                    values += answer
+                    continue
+            elif type(answer) in PLAIN:
+                values.append(answer)
+                continue
+            rest, errors = await access.read(prepared.refs, prepared.steps[prepared.steps.index(step) :], answer)
+            values += rest
+            break
         for index in prepared.clocks:
             values[index] = clock_text(values[index])
         if told is None:

@@ -97,14 +97,16 @@ class Conversation(Exchange):
 
     def get(self, prepared: PreparedGet, timeout: float) -> asyncio.Future[Any]:
         """Send a prepared GET; the plain value or list of values follows, or the event where the answer is not common."""
-        self._require_sound()
-        invoke = self._asked = self.connection.next_invoke_id() & 0x0F
-        self.connection.request_sent(prepared.heads[invoke])
+        if self._future is not None or self.lost is not None:
+            self._require_sound()
+        connection = self.connection
+        invoke = self._asked = connection.next_invoke_id() & 0x0F
+        connection.request_sent(prepared.heads[invoke])
         self._fast = prepared
-        self._attempts = self._tries
-        self._share = timeout / self._tries
+        tries = self._attempts = self._tries
+        share = self._share = timeout / tries
         octets = self._framing.request(prepared.frames[invoke])  # type: ignore[arg-type] # prepared by an equal framing
-        return self.transact(octets, self._share)
+        return self.transact(octets, share)
 
     async def close(self, timeout: float) -> None:
         """End the framing; the meter may have gone already."""

@@ -46,7 +46,7 @@ from headend.protocols.dlms.events import (
 )
 from headend.protocols.dlms.initiate import NO_CONFORMANCE, Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.octets import Reader
-from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, Message, State, step
+from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, TRANSITIONS, Message, State, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 MAX_TRANSFER: Final = 0x1000000
 """The longest answer put together from blocks, unless the caller says otherwise; longer ones are to be streamed."""
 
+_ASSOCIATED: Final = State.ASSOCIATED
+_REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
 _NO_LIMIT: Final = 0xFFFF
 _WITH_LIST: Final = 0x03
 _TO_RESPONSE: Final = 0x04
@@ -170,12 +172,14 @@ class DlmsConnection:
 
     def request_sent(self, head: bytes) -> None:
         """Take note of a request that went to the link without this object; `head` is its APDU up to the invoke id."""
-        self.state = self._advance(Message.REQUEST, LocalProtocolError)
-        self._note_request(head)
+        self.state = _REQUESTED if self.state is _ASSOCIATED else self._advance(Message.REQUEST, LocalProtocolError)
+        self._asked = head
+        self._streaming = False
+        self._receiver = None
 
     def request_answered(self) -> None:
         """Take note that the answer was taken from the link without this object."""
-        self.state = self._advance(Message.RESPONSE, LocalProtocolError)
+        self.state = _ASSOCIATED if self.state is _REQUESTED else self._advance(Message.RESPONSE, LocalProtocolError)
 
     def next_event(self) -> Event | NeedData:
         """The next event, or NEED_DATA.

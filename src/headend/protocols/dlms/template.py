@@ -8,6 +8,7 @@ invoke id, something malformed) gives FALLBACK, and the caller hands the octets 
 from __future__ import annotations
 
 import enum
+from struct import error as StructError  # noqa: N812 - reads as what it is
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.errors import DecodeError
@@ -78,18 +79,21 @@ def decode_get_list_response(
     values: list[Plain | DataAccessResult] = []
     try:
         for _ in range(count):
-            if at + 1 >= end:
-                return FALLBACK
-            choice = buffer[at]
+            choice, tag = buffer[at], buffer[at + 1]
             if choice == 0x00:
-                value, at = decode_data(buffer, at + 1, end)
-                values.append(value)
+                fixed = FIXED[tag]
+                if fixed is not None:
+                    values.append(fixed[0](buffer, at + 2)[0])
+                    at += fixed[1] + 1
+                else:
+                    value, at = decode_data(buffer, at + 1, end)
+                    values.append(value)
             elif choice == 0x01:
-                values.append(DataAccessResult(buffer[at + 1]))
+                values.append(DataAccessResult(tag))
                 at += 2
             else:
                 return FALLBACK
-    except DecodeError:
+    except (DecodeError, IndexError, StructError):
         return FALLBACK
     return values if at == end else FALLBACK
 
