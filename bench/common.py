@@ -95,7 +95,9 @@ class There:
         self._process.stop()
 
 
-def per_second(contenders: Mapping[str, tuple[Contender, str]], batches: int = 9, least: float = 0.05) -> dict[str, float]:
+def per_second(
+    contenders: Mapping[str, tuple[Contender, str]], batches: int = 9, least: float = 0.05
+) -> dict[str, float]:
     """How often a second each contender does its work: medians of interleaved batches of processor time."""
     numbers: dict[str, int] = {}
     for name, (contender, work) in contenders.items():
@@ -118,7 +120,12 @@ class Process:
 
     def __init__(self, command: list[str], core: int) -> None:
         self.child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": "0"}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
         )
         pin(self.child.pid, core)
 

@@ -124,7 +124,8 @@ class Access:
     ) -> tuple[list[RawValue], Errors]:
         """The values of attributes, and an error by its place for each that the meter refuses.
 
-        `answer` is that to the first step, where it is known already and not a plain value. A meter that refuses a request with a list although it has promised to take it is asked for one attribute at a time.
+        `answer` is that to the first step, where it is known already and not a plain value. A meter that refuses a request
+        with a list although it has promised to take it is asked for one attribute at a time.
         """
         values: list[RawValue] = []
         errors: Errors = {}
