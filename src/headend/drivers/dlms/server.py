@@ -54,6 +54,11 @@ def _answer_heads(client_sap: int, server_sap: int, count: int) -> tuple[bytes, 
     return tuple(wrap(answer, server_sap, client_sap)[: HEADER_LENGTH + 2] for answer in answers)
 
 
+def _is_frame(data: bytes) -> bool:
+    """True when the length in the wrapper header is that of what follows it."""
+    return len(data) > HEADER_LENGTH and data[6] << 8 | data[7] == len(data) - HEADER_LENGTH
+
+
 class MeterLink:
     """The owner of a link in the meter role."""
 
@@ -96,7 +101,7 @@ class MeterLink:
                 else:
                     self._take_request(data[found[1] : found[2]])
                 return
-        elif data.startswith(self._list_head) and data[6] << 8 | data[7] == len(data) - HEADER_LENGTH:
+        elif data.startswith(self._list_head) and _is_frame(data):
             answer = self._answer(data, HEADER_LENGTH, len(data))
             if answer is not None:
                 self._link.write(VERSION + data[4:6] + data[2:4] + len(answer).to_bytes(2, "big") + answer)

@@ -97,6 +97,13 @@ def test_hdlc_frames_whole_and_in_two_pieces(
     assert whole == asyncio.run(talk(cut=True))
 
 
+@pytest.mark.parametrize("at", range(1, 21))
+async def test_a_request_cut_anywhere(head_end: Any, at: int) -> None:
+    for request, reply in (("c001c100030100200700ff0200", "c401c1001208fe"), ("c003c100", "c403c100")):
+        frame = wrap(bytes.fromhex(request), 1, 1)
+        assert await head_end.say(frame[:at], frame[at:]) == wrap(bytes.fromhex(reply), 1, 1)
+
+
 async def test_requests_that_arrive_together_are_all_answered(head_end: Any) -> None:
     frame = wrap(bytes.fromhex("c001c100030100200700ff0200"), 1, 1)
     answer = wrap(bytes.fromhex("c401c1001208fe"), 1, 1)
