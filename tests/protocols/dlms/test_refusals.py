@@ -9,8 +9,10 @@ from headend.errors import (
     AssociationRejected,
     AuthenticationFailed,
     Busy,
+    DecipherFailed,
     HeadendError,
     ObjectUndefined,
+    ReplayDetected,
     ServiceRefused,
 )
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
@@ -83,3 +85,11 @@ def test_an_association_that_timed_out_at_the_meter() -> None:
     assert association_is_lost(ExceptionResponse(1, 1))
     assert not association_is_lost(ExceptionResponse(1, 2))
     assert not association_is_lost(ConfirmedServiceError(1, 1, 1))
+
+
+def test_refusals_of_the_security() -> None:
+    assert type(refusal_error(ExceptionResponse(1, 5), "GET")) is DecipherFailed
+    error = refusal_error(ExceptionResponse(1, 6, 4711), "GET")
+    assert type(error) is ReplayDetected
+    assert "it expects 4711" in str(error)
+    assert "expects" not in str(refusal_error(ExceptionResponse(1, 6), "GET"))

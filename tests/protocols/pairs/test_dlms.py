@@ -441,6 +441,9 @@ class Turned:
     def peer(self, system_title: bytes) -> None:
         self.titles.append(system_title)
 
+    def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
+        self.conformance = conformance, dedicated_key
+
     def protect(self, apdu: bytes) -> bytes:
         return b"\xdb" + bytes(octet ^ self.key for octet in apdu) + b"\x5a\x5a\x5a\x5a"
 

@@ -60,6 +60,7 @@ _ASSOCIATED: Final = State.ASSOCIATED
 _REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
 _NO_LIMIT: Final = 0xFFFF
 _WITH_LIST: Final = 0x03
+_ANSWER: Final = ApduReceived(b"", 0, 0)
 _TO_RESPONSE: Final = 0x04
 """Distance from the tag of a request to that of its response."""
 
@@ -92,6 +93,11 @@ class DlmsConnection:
     def close(self) -> None:
         """Close the framing; LinkReleased follows from `next_event`."""
         self._framing.close()
+
+    @property
+    def max_request(self) -> int:
+        """The longest request before it is ciphered."""
+        return self.max_send_pdu - (self._protection.overhead if self._protection else 0)
 
     def next_invoke_id(self) -> int:
         """The invoke-id-and-priority octet of the next request: confirmed, high priority, another id than the last."""
@@ -199,11 +205,17 @@ class DlmsConnection:
     def take(self, received: FramingEvent) -> Event | NeedData:
         """What `next_event` makes of one event of the framing, for an owner who drives the framing himself."""
         if isinstance(received, ApduReceived):
-            return self._receive(received)
+            raw, protection = received.apdu, self._protection
+            plain = raw if protection is None or 0x60 <= raw[0] <= 0x63 else protection.unprotect(raw)
+            return self._receive(plain, received)
         if isinstance(received, LinkReleased):
             self.state = State.IDLE
             self._sender = self._receiver = None
         return received
+
+    def take_answer(self, apdu: bytes) -> Event | NeedData:
+        """What `take` makes of an answer that was deciphered already."""
+        return self._receive(apdu, _ANSWER)
 
     def _send(self, event: Spoken) -> bytes:
         """Send what has its final form and make the step; returns the APDU."""
@@ -246,9 +258,9 @@ class DlmsConnection:
         overhead = self._protection.overhead if self._protection else 0
         return len(event.encode()) + overhead <= self.max_send_pdu
 
-    def _receive(self, received: ApduReceived) -> Event | NeedData:
-        """The event of one APDU, if it is one for the caller."""
-        event = self._decode(received.apdu)
+    def _receive(self, apdu: bytes, received: ApduReceived) -> Event | NeedData:
+        """The event of one plain APDU, if it is one for the caller."""
+        event = self._decode(apdu)
         message = message_of(event)
         if SENDER[message] is self.role:
             self._refuse(f"a {message.value} for a {self.role.value}")
@@ -263,9 +275,8 @@ class DlmsConnection:
             self._refuse(f"{message.value} that answers nothing")
         return self._take_answer(event, state)
 
-    def _decode(self, raw: bytes) -> Spoken:
-        acse = 0x60 <= raw[0] <= 0x63
-        apdu = decode_apdu(raw if acse or self._protection is None else self._protection.unprotect(raw))
+    def _decode(self, plain: bytes) -> Spoken:
+        apdu = decode_apdu(plain)
         if isinstance(apdu, Aarq):
             return request_from_aarq(apdu, self._protection)
         if isinstance(apdu, Aare):
@@ -348,6 +359,8 @@ class DlmsConnection:
             limit = (response.initiate if self.role is Role.CLIENT else self._proposal).max_receive_pdu
             least = MIN_PDU + (self._protection.overhead if self._protection else 0)
             self.max_send_pdu = max(limit, least) if limit else _NO_LIMIT
+            if self._protection is not None:
+                self._protection.agreed(self.conformance, self._proposal.dedicated_key)
 
     @staticmethod
     def _refuse(message: str, expected: str = "", got: str = "") -> NoReturn:

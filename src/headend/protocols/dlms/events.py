@@ -11,7 +11,7 @@ from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, Excepti
 from headend.protocols.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.apdu.table import Notification, Refusal, Request, Response
-from headend.protocols.dlms.initiate import InitiateRequest, InitiateResponse
+from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.state import Message
 
 
@@ -95,6 +95,9 @@ class Protection(Protocol):
 
     def peer(self, system_title: bytes) -> None:
         """Learn the system title of the other side from its AARQ or AARE, before anything of it is deciphered."""
+
+    def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
+        """Learn what an accepted association has agreed on; no dedicated key is no octets."""
 
     def protect(self, apdu: bytes) -> bytes:
         """The APDU as it goes over the wire."""

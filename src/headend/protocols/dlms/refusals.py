@@ -9,9 +9,11 @@ from headend.errors import (
     AssociationRejected,
     AuthenticationFailed,
     Busy,
+    DecipherFailed,
     HeadendError,
     MeterError,
     ObjectUndefined,
+    ReplayDetected,
     ServiceRefused,
 )
 from headend.protocols.dlms.acse import Diagnostic, DiagnosticSource
@@ -23,6 +25,7 @@ from headend.protocols.dlms.events import AssociationResponse
 _AUTHENTICATION: Final = range(
     Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED, Diagnostic.AUTHENTICATION_REQUIRED + 1
 )
+_KEYS: Final = "check ek, ak, the security suite and the client's system title; do not try at random"
 _DENIED: Final = frozenset({"read-write-denied", "scope-of-access-violated"})
 _UNDEFINED: Final = frozenset({"object-undefined", "object-class-inconsistent", "object-unavailable"})
 
@@ -52,8 +55,13 @@ def action_error(result: ActionResult, what: str) -> MeterError:
     return _result_error(_words(result.name), what)
 
 
-def refusal_error(refusal: Refusal, what: str) -> MeterError:
+def refusal_error(refusal: Refusal, what: str) -> HeadendError:
     """The error of a service that was refused as a whole."""
+    if isinstance(refusal, ExceptionResponse) and refusal.service_error == ServiceError.DECIPHERING_ERROR:
+        return DecipherFailed(f"{what}: the meter cannot decipher it", hint=_KEYS)
+    if isinstance(refusal, ExceptionResponse) and refusal.service_error == ServiceError.INVOCATION_COUNTER_ERROR:
+        expected = "" if refusal.invocation_counter is None else f", it expects {refusal.invocation_counter}"
+        return ReplayDetected(f"{what}: the meter refuses the invocation counter{expected}")
     if isinstance(refusal, ConfirmedServiceError):
         words = refusal.describe()
     else:

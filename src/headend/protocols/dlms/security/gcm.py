@@ -42,6 +42,12 @@ class GcmKey:
         self._authentication = authentication_key
         self._encrypt = AESGCM(cipher_key).encrypt
 
+    def with_cipher_key(self, cipher_key: bytes) -> GcmKey:
+        """Another block cipher key with the same authentication key; raises DecodeError when its length differs."""
+        if len(cipher_key) != self.length:
+            raise DecodeError("block cipher key", expected=f"{self.length} octets", got=str(len(cipher_key)))
+        return GcmKey(cipher_key, self._authentication)
+
     def seal(self, control: int, system_title: bytes, counter: int, plaintext: bytes, more: bytes = b"") -> bytes:
         """Security control, counter, content and tag."""
         head = (control << 32 | counter).to_bytes(5, "big")

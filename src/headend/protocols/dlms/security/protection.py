@@ -1,0 +1,149 @@
+"""The ciphering of one association, for both roles: the `Protection` that a `DlmsConnection` is given.
+
+Initiate APDUs go under the global key. What follows goes under the dedicated key when the client has sent one, and by the
+general APDUs when both sides do general protection. A meter answers as it was asked. Refusals (exception-response,
+confirmed-service-error) are sent and taken plain, because the other side may have no key that fits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headend.errors import DecipherFailed, DecodeError
+from headend.protocols.base import Role
+from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
+from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
+from headend.protocols.dlms.security.ciphering import (
+    DEDICATED,
+    GENERAL_DEDICATED,
+    GENERAL_GLOBAL,
+    GLOBAL,
+    PLAIN_OF_DEDICATED,
+    PLAIN_OF_GLOBAL,
+    decode_general,
+    decode_service,
+    encode_general,
+    encode_service,
+)
+from headend.protocols.dlms.security.control import BROADCAST
+from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.policy import check_protection
+
+if TYPE_CHECKING:
+    from headend.protocols.dlms.security.gcm import GcmKey
+    from headend.protocols.dlms.security.policy import Policy
+    from headend.protocols.dlms.security.suite import Suite
+
+_REFUSALS: Final = frozenset({ExceptionResponse.TAG, ConfirmedServiceError.TAG})
+_INITIATE: Final = frozenset({InitiateRequest.TAG, InitiateResponse.TAG})
+
+
+class _Stream:
+    """A key with the counters of both directions."""
+
+    __slots__ = ("key", "received", "sent")
+
+    def __init__(self, key: GcmKey, sent: OwnCounter, received: ReceivedCounter) -> None:
+        self.key = key
+        self.sent = sent
+        self.received = received
+
+
+class Ciphering:
+    """See `headend.protocols.dlms.events.Protection`. Shows no key."""
+
+    __slots__ = ("_control", "_dedicated", "_general", "_global", "_needed", "_peer", "_role", "_title", "_use")
+
+    overhead = 30
+    """tag, system title with length, length of three octets, control, counter, authentication tag"""
+
+    def __init__(
+        self,
+        role: Role,
+        suite: Suite,
+        policy: Policy,
+        *,
+        key: GcmKey,
+        system_title: bytes,
+        sent: OwnCounter,
+        received: ReceivedCounter,
+    ) -> None:
+        """`key` is the global unicast key; its counters outlive the association."""
+        client = role is Role.CLIENT
+        self._role = role
+        own, self._needed = policy if client else (policy.response, policy.request)
+        self._control = own | suite.number if own else 0
+        self._title = system_title
+        self._peer = b""
+        self._global = self._use = _Stream(key, sent, received)
+        self._dedicated: _Stream | None = None
+        self._general = False
+
+    def peer(self, system_title: bytes) -> None:
+        """The other side has told its title; a new association begins."""
+        self._peer = system_title
+        self._dedicated = None
+        self._use, self._general = self._global, False
+
+    def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
+        """The association stands: from now on the dedicated key is used if there is one, which counts from 0."""
+        if dedicated_key:
+            key = self._global.key.with_cipher_key(dedicated_key)
+            self._dedicated = _Stream(key, OwnCounter(MemoryCounters(), ""), ReceivedCounter())
+        if self._role is Role.CLIENT:
+            self._use = self._dedicated or self._global
+            self._general = Conformance.GENERAL_PROTECTION in conformance
+
+    def protect(self, apdu: bytes) -> bytes:
+        """The APDU, ciphered as the policy wants it."""
+        tag, control = apdu[0], self._control
+        if not control or tag in _REFUSALS:
+            return apdu
+        use = self._global if tag in _INITIATE else self._use
+        dedicated = use is self._dedicated
+        ciphered = (DEDICATED if dedicated else GLOBAL).get(tag)
+        sealed = use.key.seal(control, self._title, use.sent.take(), apdu)
+        if ciphered is None or (self._general and tag not in _INITIATE):
+            return encode_general(GENERAL_DEDICATED if dedicated else GENERAL_GLOBAL, self._title, sealed)
+        return encode_service(ciphered, sealed)
+
+    def unprotect(self, apdu: bytes) -> bytes:
+        """The plain APDU; raises DecipherFailed, ReplayDetected, or DecodeError for what is no APDU."""
+        tag = apdu[0]
+        title, plain_tag, general = self._peer, None, False
+        if tag in PLAIN_OF_GLOBAL:
+            use, plain_tag, sealed = self._global, PLAIN_OF_GLOBAL[tag], decode_service(apdu)
+        elif tag in PLAIN_OF_DEDICATED:
+            use, plain_tag, sealed = self._require_dedicated(), PLAIN_OF_DEDICATED[tag], decode_service(apdu)
+        elif tag in (GENERAL_GLOBAL, GENERAL_DEDICATED):
+            use = self._global if tag == GENERAL_GLOBAL else self._require_dedicated()
+            sender, sealed = decode_general(apdu)
+            general, title = True, self._sender(sender)
+        else:
+            if tag not in _REFUSALS:
+                check_protection(self._needed, 0)
+            return apdu
+        if len(title) != 8:
+            raise DecipherFailed("a ciphered APDU from a side that has not told its system title")
+        control, counter, plaintext = use.key.open(title, sealed)
+        if control & BROADCAST:
+            raise DecipherFailed("a ciphered APDU under the broadcast key, which this association does not use")
+        check_protection(self._needed, control)
+        if not plaintext or (plain_tag is not None and plaintext[0] != plain_tag):
+            expected = "an APDU" if plain_tag is None else f"{plain_tag:02x}"
+            raise DecodeError("deciphered APDU", offset=0, expected=expected, got=plaintext[:1].hex() or "nothing")
+        use.received.accept(counter)
+        if self._role is Role.SERVER:
+            self._use, self._general = use, general
+        return plaintext
+
+    def _require_dedicated(self) -> _Stream:
+        if self._dedicated is None:
+            raise DecipherFailed("an APDU under a dedicated key, and there is none")
+        return self._dedicated
+
+    def _sender(self, title: bytes) -> bytes:
+        """The title of the sender: as the association knows it, or as the APDU tells when there is no association."""
+        if title and self._peer and title != self._peer:
+            raise DecipherFailed("a ciphered APDU from another system title than that of the association")
+        return self._peer or title
