@@ -67,8 +67,12 @@ def root(
 ) -> None:
     """Head-end system for electricity meters: finds, reads, commands and emulates them."""
     if show_version:
-        typer.echo(f"headend {version('headend')}")
+        _print_version()
         raise typer.Exit
+
+
+def _print_version() -> None:
+    typer.echo(f"headend {version('headend')}")
 
 
 @app.command()
@@ -269,6 +273,9 @@ def exit_code(error: HeadendError) -> int:
 
 def run() -> None:
     """Entry point: run a command, print errors of the tree as one line and a hint, exit with their code."""
+    if sys.argv[1:] == ["--version"]:
+        _print_version()  # without the parameters of all commands, for which Typer loads pydantic
+        return
     try:
         app()
     except HeadendError as error:

@@ -15,7 +15,7 @@ from headend.cli.output import print_json, print_table, progress
 from headend.drivers.library import Library
 from headend.drivers.mapping import scale
 from headend.drivers.registry import driver
-from headend.errors import ConfigError, HeadendError, NotFound
+from headend.errors import ConfigError, HeadendError, NotFound, RemoteProtocolError
 from headend.model.objects import HistoryRequest, ObjectEntry, ObjectInfo, RawValue, ReadPlan, ReadResult
 from headend.model.reading import from_millis, to_millis
 from headend.model.url import parse_url
@@ -242,8 +242,12 @@ def _with_meter(
 
     async def main() -> None:
         library = Library([Path(folder) for folder in folders or []])
-        async with connect(url, timeout=timeout, library=library, tap=tap if hexdump else None) as meter:
-            await work(meter)
+        try:
+            async with connect(url, timeout=timeout, library=library, tap=tap if hexdump else None) as meter:
+                await work(meter)
+        except RemoteProtocolError as error:
+            error.hint = error.hint or "does it speak this protocol and framing? headend read --hex shows the octets"
+            raise
 
     run_loop(main())
 

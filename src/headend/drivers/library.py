@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Library:
         try:
             return self._paths[profile_id]
         except KeyError:
-            near = [known for known in self.ids() if profile_id and profile_id.lower() in known]
+            near = get_close_matches(profile_id.lower(), self.ids(), 1, 0.7)
+            near += [known for known in self.ids() if profile_id and profile_id.lower() in known]
             raise NotFound(
                 f"no meter profile {profile_id!r}",
                 hint=f"did you mean {near[0]}?" if near else "headend profile list shows all",

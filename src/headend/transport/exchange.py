@@ -87,7 +87,15 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline passed."""
-        self.poison(LinkTimeout(f"no answer from {self.link.peer} in time"))
+        self.poison(self.timed_out())
+
+    def timed_out(self, noticed: str = "") -> LinkTimeout:
+        """The error of a request that was not answered in time, with what was noticed on the way as a hint."""
+        if self.link.octets_in == 0:
+            hint = "it took the connection and said nothing: check protocol and addresses, or allow more time"
+        else:
+            hint = noticed or "it had spoken before: perhaps it is busy or slow; allow more time"
+        return LinkTimeout(f"no answer from {self.link.peer} in time", hint=hint)
 
     def data_received(self, data: bytes) -> None:
         """Octets came in: the session decodes them here."""

@@ -136,7 +136,10 @@ class StreamLink(asyncio.Protocol):
         self._transport = None
         if self._reason is None:
             why = "" if exc is None else f": {getattr(exc, 'strerror', None) or exc}"
-            self._reason = LinkClosed(f"{self.peer} closed the link{why}")
+            self._reason = LinkClosed(
+                f"{self.peer} closed the link{why}",
+                hint="it may serve another client just now, or not know this protocol or address",
+            )
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
         receiver, self._receiver = self._receiver, None

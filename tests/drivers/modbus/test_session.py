@@ -170,7 +170,7 @@ async def test_silence_ends_the_session(bench: Any, profile: MeterProfile, frami
     plan = ReadPlan(entries=profile.objects[:1])
     with pytest.raises(LinkTimeout) as caught:
         await session.read(plan)
-    assert caught.value.hint == ""
+    assert "said nothing" in caught.value.hint
     assert not session.sound
     with pytest.raises(LinkTimeout):
         await session.read(plan)

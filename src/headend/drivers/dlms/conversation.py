@@ -134,7 +134,7 @@ class Conversation(Exchange):
                 self.link.write(framing.data_to_send())
                 return
         hint = f"{self.noise} damaged frames were received: check baud rate and parity" if self.noise else ""
-        self.poison(LinkTimeout(f"no answer from {self.link.peer} in time", hint=hint))
+        self.poison(self.timed_out(hint))
 
     def data_received(self, data: bytes) -> None:
         """Octets came in: complete the waiting request, keep what the meter says unasked."""

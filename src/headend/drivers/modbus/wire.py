@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Future
 from typing import Final
 
-from headend.errors import HeadendError, LinkTimeout, LocalProtocolError, ProtocolError
+from headend.errors import HeadendError, LocalProtocolError, ProtocolError
 from headend.protocols.base import NEED_DATA, Role
 from headend.protocols.modbus.connection import ModbusConnection, PreparedRead, RequestAdu, ResponseAdu
 from headend.protocols.modbus.pdu import ExceptionResponse, Request, Response
@@ -46,7 +46,7 @@ class Wire(Exchange):
         """The deadline passed."""
         noise = self.connection.dropped
         hint = _NOISE_HINT.format(noise) if noise else ""
-        self.poison(LinkTimeout(f"no answer from {self.link.peer} in time", hint=hint))
+        self.poison(self.timed_out(hint))
 
     def read(self, read: PreparedRead, timeout: float) -> Future[tuple[Value, ...]]:
         """Start a prepared read. The Future gives its values, or what the meter, the link or the gateway says."""

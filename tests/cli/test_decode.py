@@ -1,0 +1,66 @@
+"""`decode`: frames from the standards and from captures, told layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Headend
+
+# IEC 62056-5-3, Annex: GET of 3/1-0:1.8.0.255/2 behind a wrapper header from client 16 to server 1
+WRAPPER = "0001 0010 0001 000d c001c1 0003 0100010800ff 02 00"
+# UA of a frequently quoted HDLC dialogue (Green Book, example of the connection phase, one-octet addresses)
+HDLC = "7E A0 07 03 21 93 0F 01 7E"
+# Modbus application protocol V1.1b3, 6.3: read holding registers 108-110; as MBAP, and as RTU of the serial-line guide
+MBAP = "0001 0000 0006 11 03 006B 0003"
+RTU = "11 03 006B 0003 7687"
+
+
+@pytest.mark.parametrize(
+    ("frame", "names"),
+    [
+        (WRAPPER, ["wrapper", "GetRequestNormal", "3/1-0:1.8.0.255/2"]),
+        (HDLC, ["HDLC", "SNRM"]),
+        (MBAP, ["MBAP", "read holding registers", "unit id: 17"]),
+        (RTU, ["RTU", "read holding registers", "0x006B"]),
+    ],
+)
+def test_a_frame_layer_by_layer(headend: Headend, frame: str, names: list[str]) -> None:
+    for words in ([frame], frame.split(), [frame.replace(" ", ":")], [f"0x{frame.replace(' ', '')}"]):
+        said = headend("decode", *words)
+        assert said.code == 0
+        assert said.err == ""
+        for name in names:
+            assert name in said.out
+    document = headend("decode", "-", "--json", stdin=frame).json
+    assert {"name", "offset", "length", "fields", "layers"} <= set(document)
+    assert document["length"] == len(bytes.fromhex(frame))
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "words"),
+    [
+        ("zz", 2, "'z' is no hexadecimal digit"),
+        ("123", 2, "odd number of digits"),
+        ("", 2, "got nothing"),
+        ("7E A0 07 03 21 93 0F 02 7E", 4, "expected"),
+        ("7E A0", 4, "cut short"),
+        (RTU[:-1] + "8", 4, ""),
+    ],
+)
+def test_a_frame_that_is_wrong(headend: Headend, frame: str, code: int, words: str) -> None:
+    said = headend("decode", frame)
+    assert said.code == code
+    assert words in said.err
+
+
+def test_what_is_wrong_is_shown_in_its_place(headend: Headend) -> None:
+    said = headend("decode", "7E A0 07 03 21 93 0F 02 7E", "--json")
+    assert said.code == 4
+    assert "error" in said.out
+
+
+def test_a_protocol_can_be_chosen(headend: Headend) -> None:
+    assert "MBAP" in headend("decode", "--protocol", "modbus", MBAP).out
+    said = headend("decode", "--protocol", "smoke", MBAP)
+    assert said.code == 2
+    assert "dlms" in said.err
