@@ -97,6 +97,26 @@ def test_hdlc_frames_whole_and_in_two_pieces(
     assert whole == asyncio.run(talk(cut=True))
 
 
+@settings(max_examples=100, deadline=None)
+@given(requests=REQUESTS, changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=3))
+def test_no_octets_reach_the_event_loop_as_an_error(
+    make_meter: Any, connect: Any, aarq_none: str, requests: list[bytes], changes: list[tuple[int, int]]
+) -> None:
+    octets = bytearray(b"".join(wrap(apdu, 16, 1) for apdu in (bytes.fromhex(aarq_none), *requests)))
+    for at, octet in changes:
+        octets[at % len(octets)] = octet
+
+    async def talk() -> None:
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        for size in (len(octets), 21, 8):
+            head_end = connect(make_meter(client="16", auth="none"), 16)
+            await head_end.say(*(bytes(octets[at : at + size]) for at in range(0, len(octets), size)))
+        assert not errors
+
+    asyncio.run(talk())
+
+
 @pytest.mark.parametrize("at", range(1, 21))
 async def test_a_request_cut_anywhere(head_end: Any, at: int) -> None:
     for request, reply in (("c001c100030100200700ff0200", "c401c1001208fe"), ("c003c100", "c403c100")):
