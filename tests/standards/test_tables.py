@@ -1,7 +1,9 @@
 """The tables of the field: known rows by hand, laws that every row obeys, and the collected facts where they are at hand."""
 
 import csv
+import json
 import os
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -16,7 +18,7 @@ from headend.errors import ConfigError, DecodeError
 from headend.protocols.dlms.axdr import Tag
 from headend.standards import flag
 from headend.standards.codes import codes, codes_by_key, find_code
-from headend.standards.cosem import classes, find_class
+from headend.standards.cosem import attribute_offset, classes, find_class
 from headend.standards.obis import Obis
 from headend.standards.units import find_unit, units
 
@@ -193,6 +195,29 @@ def test_attributes_and_methods_of_a_class() -> None:
         (15, 3, 11, 6),
         (8, 0, 9, 6),
         (4, 0, 5, 1),
+        (12, 0, 2, 8),
+        (12, 3, 6, 10),
+        (28, 0, 6, 0),
+        (28, 2, 7, 0),
+        (40, 0, 7, 1),
+        (40, 3, 13, 2),
+        (50, 1, 15, 0),
+        (64, 0, 5, 2),
+        (64, 1, 6, 8),
+        (65, 1, 8, 2),
+        (67, 0, 15, 1),
+        (72, 0, 12, 8),
+        (72, 1, 14, 8),
+        (77, 0, 9, 1),
+        (90, 1, 10, 1),
+        (91, 1, 22, 1),
+        (91, 4, 29, 2),
+        (92, 1, 19, 0),
+        (92, 3, 23, 0),
+        (111, 0, 19, 3),
+        (116, 0, 12, 0),
+        (128, 0, 11, 3),
+        (152, 0, 13, 0),
     ],
 )
 def test_versions_of_a_class(class_id: int, version: int, attributes: int, methods: int) -> None:
@@ -214,6 +239,77 @@ def test_classes_follow_one_another_and_have_known_types() -> None:
             assert newer.first_version == older.last_version + 1
         for known in versions:
             assert {attribute.type for attribute in known.attributes.values()} <= words
+            names = [*(attribute.name for attribute in known.attributes.values()), *known.methods.values()]
+            assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) for name in names)
+            assert len(set(names)) == len(names), known.name
+            assert list(known.attributes) == list(range(1, len(known.attributes) + 1))
+            assert list(known.methods) == list(range(1, len(known.methods) + 1))
+
+
+def test_methods_stand_behind_the_attributes_in_short_names() -> None:
+    known = [each for versions in classes().values() for each in versions if each.methods_at is not None]
+    assert len(known) > 50
+    for each in known:
+        assert each.methods
+        last = attribute_offset(max(each.attributes))
+        offsets = [
+            each.method_offset(method_id) or 0 for method_id, name in each.methods.items() if "reserved" not in name
+        ]
+        assert all(offset > last and offset % 8 == 0 for offset in offsets), each.name
+
+
+@pytest.mark.parametrize(
+    ("class_id", "version", "method", "offset"),
+    [
+        (3, 0, 1, 0x28),
+        (5, 0, 2, 0x50),
+        (7, 1, 2, 0x60),
+        (8, 0, 6, 0x88),
+        (9, 0, 1, 0x20),
+        (11, 0, 2, 0x18),
+        (12, 0, 8, 0x58),
+        (12, 3, 3, 0x30),
+        (18, 0, 4, 0x58),
+        (70, 0, 2, 0x28),
+        (3, 0, 2, None),
+        (77, 0, 1, None),
+    ],
+)
+def test_short_names_of_methods(class_id: int, version: int, method: int, offset: int | None) -> None:
+    found = find_class(class_id, version)
+    assert found is not None
+    assert found.method_offset(method) == offset
+
+
+def test_short_names_of_attributes() -> None:
+    """The object list of the current association, at base name FA00, is read at FA08 (6-2, table of reserved base names)."""
+    assert [attribute_offset(attribute_id) for attribute_id in (1, 2, 3, 10)] == [0, 8, 0x10, 0x48]
+
+
+# Meters that show more attributes than their version of the class has.
+_MORE = {(15, 0): 9, (23, 0): 8, (23, 1): 9, (72, 0): 14}
+
+
+@pytest.mark.corpus
+def test_classes_have_the_attributes_that_meters_show() -> None:
+    folder = os.environ.get("HEADEND_CORPUS")
+    if not folder:
+        pytest.skip("HEADEND_CORPUS names no folder")
+    seen = set()
+    for path in Path(folder, "association_views").glob("*.json"):
+        view = json.loads(path.read_text(encoding="utf-8"))
+        for item in view["objects"] if isinstance(view, dict) else ():
+            class_id, version = item["class_id"], item.get("version")
+            shown = [*(item.get("attr_values_hex") or ()), *(item.get("attr_access") or ())]
+            shown += [entry[0] for entry in item.get("attrs") or ()]
+            if class_id >= 8192:
+                continue
+            known = find_class(class_id, version)
+            assert known is not None, item
+            most = max(map(int, shown), default=1)
+            assert most <= max(len(known.attributes), _MORE.get((class_id, version), 0)), (path.name, item)
+            seen.add((class_id, version))
+    assert len(seen) > 50
 
 
 @pytest.mark.corpus

@@ -24,7 +24,10 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class CosemClass:
-    """One class in the versions `first_version` to `last_version`; attributes and methods by id."""
+    """One class in the versions `first_version` to `last_version`; attributes and methods by id.
+
+    `methods_at` is where the methods stand behind the base name of an object in short-name referencing, where known.
+    """
 
     class_id: int
     first_version: int
@@ -32,7 +35,22 @@ class CosemClass:
     name: str
     attributes: Mapping[int, Attribute]
     methods: Mapping[int, str]
+    methods_at: int | None = None
 
+    def method_offset(self, method_id: int) -> int | None:
+        """What to add to a base name to call a method; None when the class has no such method or its place is not known."""
+        if self.methods_at is None or method_id not in self.methods:
+            return None
+        return self.methods_at + SHORT_NAME_STEP * (method_id - 1)
+
+
+def attribute_offset(attribute_id: int) -> int:
+    """What to add to a base name to reach an attribute (IEC 62056-6-2, 4.1.2)."""
+    return SHORT_NAME_STEP * (attribute_id - 1)
+
+
+SHORT_NAME_STEP: Final = 8
+"""Short names of the attributes, and of the methods, of an object follow each other in this distance."""
 
 _LOGICAL_NAME: Final = Attribute(1, "logical_name", "octet_string")
 
@@ -68,4 +86,5 @@ def _class(row: Mapping[str, str]) -> CosemClass:
         name=row["name"],
         attributes=MappingProxyType({attribute.attribute_id: attribute for attribute in attributes}),
         methods=MappingProxyType(dict(enumerate(row["methods"].split(), start=1))),
+        methods_at=int(row["methods_at"], 16) if row["methods_at"] else None,
     )

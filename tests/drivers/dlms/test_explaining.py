@@ -75,7 +75,7 @@ def test_a_password_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("octets", "names", "name", "value"),
     [
-        ("c001c100030100010800ff0200", ["GetRequestNormal"], "attribute", "3/1-0:1.8.0.255/2"),
+        ("c001c100030100010800ff0200", ["GetRequestNormal"], "attribute", "3/1-0:1.8.0.255/2 (Register: value)"),
         ("c401c10006000004d2", ["GetResponseNormal", "data"], "value", "1234"),
         ("c401c10104", ["GetResponseNormal"], "result", "object undefined"),
         ("c401c100090c07e909030a0a340eff003c00", ["GetResponseNormal", "data"], "value", "2025-09-03 10:52:14-01:00"),
@@ -83,7 +83,12 @@ def test_a_password_is_not_shown() -> None:
         ("c401c10002010902ffff", ["GetResponseNormal", "data"], "0", "ffff"),
         ("c401c10001010201110a", ["GetResponseNormal", "data"], "0", "[10]"),
         ("c101c100080000010000ff02001105", ["SetRequestNormal", "data"], "value", "5"),
-        ("c301c1004600006003 0aff01010f00", ["ActionRequestNormal"], "method", "70/0-0:96.3.10.255/1"),
+        (
+            "c301c1004600006003 0aff01010f00",
+            ["ActionRequestNormal"],
+            "method",
+            "70/0-0:96.3.10.255/1 (Disconnect control: remote_disconnect)",
+        ),
         ("0f00000001001105", ["DataNotification", "data"], "value", "5"),
         ("c2000007000063 6201ff021105", ["EventNotification", "data"], "value", "5"),
         (
@@ -152,3 +157,15 @@ def test_apdus_in_hdlc_frames() -> None:
 def test_nothing_breaks_it(octets: bytes, head: bytes) -> None:
     assert isinstance(driver.explain(head + octets), Layer)
     assert driver.sniff(head + octets) in Sniff
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "shown_as"),
+    [
+        ("0057 0000600101ff 02", "87/0-0:96.1.1.255/2"),
+        ("0003 0100010800ff 09", "3/1-0:1.8.0.255/9 (Register)"),
+    ],
+)
+def test_attributes_that_the_standard_does_not_name(descriptor: str, shown_as: str) -> None:
+    layer = driver.explain(bytes.fromhex(f"c001c1 {descriptor} 00"))
+    assert field(layer, "attribute") == shown_as

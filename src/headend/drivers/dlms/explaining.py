@@ -21,6 +21,7 @@ from headend.protocols.dlms.clock import CosemDateTime
 from headend.protocols.hdlc.extractor import FrameExtractor
 from headend.protocols.hdlc.frame import FLAG, Frame, Kind, decode_header
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION
+from headend.standards.cosem import find_class
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -191,11 +192,25 @@ def _data(octets: bytes, apdu: bytes, offset: int) -> Layer:
     return Layer(name="data", offset=at, length=len(octets), fields=shown, error=error)
 
 
+def _member(descriptor: AttributeDescriptor | MethodDescriptor) -> str:
+    """What the standard calls an attribute or a method; the version of the class is not told, so the newest is taken."""
+    class_id, _, index = descriptor
+    known = find_class(class_id)
+    if known is None:
+        return ""
+    if isinstance(descriptor, AttributeDescriptor):
+        attribute = known.attributes.get(index)
+        member = attribute.name if attribute else ""
+    else:
+        member = known.methods.get(index, "")
+    return f" ({known.name}{': ' if member else ''}{member})"
+
+
 def _text(value: object) -> str:
     """A value for people."""
     if isinstance(value, AttributeDescriptor | MethodDescriptor):
         class_id, name, index = value
-        return f"{class_id}/{Obis.from_bytes(name)}/{index}"
+        return f"{class_id}/{Obis.from_bytes(name)}/{index}{_member(value)}"
     if isinstance(value, bytes):
         if len(value) == _DATE_TIME_LENGTH and value[0] in range(0x07, 0x09):
             return str(CosemDateTime.from_bytes(value))
