@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ async def test_faulty_meters_come_back_and_healthy_ones_do_not_notice(
             for name in set(wires) - set(faults):
                 assert name not in observed.codes
                 times = observed.read_at[name]
-                gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+                gaps = [after - before for before, after in itertools.pairwise(times)]
                 assert max(gaps) < 2 * PERIOD * 1000, name
                 assert abs(len(gaps) - (times[-1] - times[0]) / 1000 / PERIOD) < 1.5, name
             assert all(state.online for state in head_end.roster)

@@ -92,6 +92,8 @@ class MqttSink:
         self._events = bus.subscribe("mqtt-events", Event, maxsize=QUEUE_EVENTS)
         self._unsent: list[_Message] = []
         self._unsent_events: list[_Message] = []
+        self._statuses: dict[str, _Message] = {}
+        """the last status of each meter: a broker that comes back may have forgotten what it retained"""
         self.connected = asyncio.Event()
         """set while the broker is there"""
 
@@ -136,6 +138,9 @@ class MqttSink:
         hello = status_payload(self._clock(), online=True, version=self._version)
         await client.publish(self._topics.gateway_status, hello, qos=1, retain=True)
         await client.subscribe(self._topics.requests, qos=1)
+        statuses = list(self._statuses.values())
+        for start in range(0, len(statuses), WINDOW):
+            await self._publish(client, statuses[start : start + WINDOW])
         log.info("broker connected", host=self._broker.host, port=self._broker.port)
         self.connected.set()
         try:
@@ -176,8 +181,11 @@ class MqttSink:
         status = self._topics.meter(event.meter_id, "status")
         if event.type in (EventType.METER_ONLINE, EventType.METER_OFFLINE):
             online = event.type is EventType.METER_ONLINE
-            messages.append(_Message(status, status_payload(event.occurred_at, online=online), retain=True))
+            said = _Message(status, status_payload(event.occurred_at, online=online), retain=True)
+            self._statuses[status] = said
+            messages.append(said)
         elif event.type is EventType.METER_REMOVED:
+            self._statuses.pop(status, None)
             messages.append(_Message(status, b"", retain=True))
         return messages
 
