@@ -66,6 +66,8 @@ class Watcher:
 
 
 async def answer(request: Request) -> object:
+    if request.method == "bug":
+        raise RuntimeError("a bug of ours")
     if request.method != "read":
         raise NotFound(f"no method {request.method!r}")
     return {"asked": dict(request.params)}
@@ -230,3 +232,79 @@ def test_broker_urls_that_are_none(url: str) -> None:
     with pytest.raises(ConfigError, match=r"mqtt\.broker") as caught:
         broker_from_url(url)
     assert "secret" not in str(caught.value)
+
+
+async def test_a_request_that_cannot_be_answered_ends_nothing(sink: tuple[Bus, int, str]) -> None:
+    _, port, version = sink
+    watcher = Watcher(port, version=paho.MQTTv5 if version == "5" else paho.MQTTv311)
+    try:
+        await asyncio.wait_for(watcher.ready.wait(), 10)
+        request = b'{"id":"1","method":"read"}'
+        watcher.client.publish(f"headend/v1/meters/{'%FF' * 9000}/command/request", request, qos=1)
+        watcher.client.publish("headend/v1/meters/m1/command/request", b'{"id":"2","method":"bug"}', qos=1)
+        response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+        assert (response["id"], response["error"]) == ("2", "error")
+        if version == "5":
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ResponseTopic = "headend/answers/a+b"
+            watcher.client.publish("headend/v1/meters/m1/command/request", request, qos=1, properties=properties)
+        else:
+            watcher.client.publish("headend/v1/meters/m1/command/request", request, qos=1)
+        assert json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)["success"]
+    finally:
+        watcher.stop()
+
+
+async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment() -> None:
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes a connection, a publication and a subscription, and hangs up at the second publication, the goodbye."""
+        published = 0
+        while published < 2 and (head := await reader.read(1)):
+            length = shift = 0
+            while True:
+                octet = (await reader.readexactly(1))[0]
+                length |= (octet & 0x7F) << shift
+                shift += 7
+                if octet < 0x80:
+                    break
+            body = await reader.readexactly(length)
+            kind = head[0] >> 4
+            if kind == 1:
+                writer.write(b"\x20\x02\x00\x00")
+            elif kind == 3:
+                published += 1
+                topic = int.from_bytes(body[:2], "big")
+                if published == 1:
+                    writer.write(b"\x40\x02" + body[2 + topic : 4 + topic])
+            elif kind == 8:
+                writer.write(b"\x90\x03" + body[:2] + b"\x01")
+        writer.close()
+
+    server = await asyncio.start_server(broker, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sink = MqttSink(Broker(host="127.0.0.1", port=port, version="3.1.1"), TOPICS, Bus(), answer, lambda: 5, version="1")
+    task = asyncio.create_task(sink.run())
+    await asyncio.wait_for(sink.connected.wait(), 10)
+    server.close()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    assert done, "the cancellation was taken for a lost connection"
+    assert task.cancelled()
+    sink.close()
+
+
+async def test_the_embedded_broker_has_no_room_for_giant_packets() -> None:
+    broker = EmbeddedBroker("127.0.0.1", 0, {})
+    await broker.start()
+    watcher = Watcher(broker.port)
+    try:
+        await asyncio.wait_for(watcher.ready.wait(), 10)
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
+        assert await asyncio.wait_for(reader.readexactly(4), 10) == b"\x20\x02\x00\x00"
+        writer.write(b"\x30\xff\xff\xff\x7f\x00\x01a" + bytes(1000))
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    finally:
+        watcher.stop()
+        await broker.stop()

@@ -25,6 +25,7 @@ from headend.errors import ConfigError
 from headend.model.meter import Secret
 
 MAX_WAITING: Final = 1 << 20
+MAX_PACKET: Final = 1 << 20
 DRAIN_SECONDS: Final = 5.0
 HELLO_SECONDS: Final = 10.0
 MAX_CLIENTS: Final = 1000
@@ -52,11 +53,18 @@ class UserPlugin(BaseAuthPlugin):  # type: ignore[misc] # amqtt has no types
 
 
 class _Reader(StreamReaderAdapter):  # type: ignore[misc] # amqtt has no types
-    """Notes whether anything came at all."""
+    """Notes whether anything came at all, and cuts off a client that announces a packet nobody has room for."""
 
     spoke = False
 
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
+        super().__init__(reader)
+        self._transport = transport
+
     async def read(self, n: int = -1) -> bytes:
+        if n > MAX_PACKET:
+            self._transport.close()
+            return b""
         data: bytes = await super().read(n)
         self.spoke = self.spoke or bool(data)
         return data
@@ -134,7 +142,7 @@ class EmbeddedBroker:
             stream_writer.transport.abort()
             return
         self._clients.add(stream_writer)
-        reader, writer = _Reader(stream_reader), _Writer(stream_writer)
+        reader, writer = _Reader(stream_reader, stream_writer.transport), _Writer(stream_writer)
         hello = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._expect, reader, stream_writer)
         try:
             await self._broker.external_connected(reader, writer, _LISTENER)

@@ -41,6 +41,7 @@ WINDOW: Final = 64
 QUEUE_BATCHES: Final = 20_000
 QUEUE_EVENTS: Final = 5_000
 REQUESTS_AT_ONCE: Final = 100
+MAX_METER_ID: Final = 64
 BACKOFF: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 Answer = Callable[[Request], Awaitable[object]]
@@ -111,6 +112,7 @@ class MqttSink:
                     log.warning("broker away", host=self._broker.host, port=self._broker.port, reason=str(reason))
                 failures += 1
             self.connected.clear()
+            _if_cancelled()
             pause = BACKOFF[min(failures, len(BACKOFF)) - 1]
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects, guards nothing
 
@@ -211,7 +213,11 @@ class MqttSink:
                 task.add_done_callback(lambda _task: room.release())
 
     async def _respond(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+        """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
         meter_id = self._topics.requested(message.topic.value)
+        if len(meter_id) > MAX_METER_ID:
+            log.info("MQTT request for what can be no meter", octets=len(message.topic.value))
+            return
         request_id = ""
         try:
             request = parse_request(meter_id, message.payload)
@@ -219,10 +225,22 @@ class MqttSink:
             body = response_payload(request_id, self._clock(), result=await self._answer(request))
         except HeadendError as error:
             body = response_payload(request_id, self._clock(), error=error.code, detail=str(error))
+        except Exception:
+            log.exception("MQTT request failed", meter=meter_id)
+            body = response_payload(
+                request_id, self._clock(), error=HeadendError.code, detail="an internal error; the log says more"
+            )
         topic, properties = _where_to(
             getattr(message, "properties", None), self._topics.meter(meter_id, "command/response")
         )
         await self._publish(client, [_Message(topic, body, properties=properties)])
+
+
+def _if_cancelled() -> None:
+    """Raise what a goodbye to a broker that is away put in the place of the cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _where_to(asked: Properties | None, usual: str) -> tuple[str, Properties | None]:
@@ -236,7 +254,8 @@ def _where_to(asked: Properties | None, usual: str) -> tuple[str, Properties | N
     data = getattr(asked, "CorrelationData", None)
     if data is not None:
         properties.CorrelationData = data
-    return getattr(asked, "ResponseTopic", usual), properties
+    topic = getattr(asked, "ResponseTopic", usual)
+    return topic if topic and not set("+#") & set(topic) else usual, properties
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
