@@ -91,3 +91,20 @@ def test_events_and_states() -> None:
         "data": {"code": "x"},
     }
     assert json.loads(status_payload(5, online=False, reason="r")) == {"online": False, "ts": 5, "reason": "r"}
+
+
+@pytest.mark.parametrize("value", [2**64 * 10, -(2**80), "half of a pair: \ud800"])
+def test_whatever_a_meter_says_can_be_published(value: int | str) -> None:
+    said = ReadingBatch(
+        meter_id="m1",
+        source=Source.POLL,
+        received_at=9,
+        quantities=["q"],
+        values=[value],
+        measured_at=[5],
+        quality=[0],
+    )
+    assert json.loads(telemetry_payload(said))["values"] == {"q": value}
+    event = Event(type=EventType.METER_ONLINE, severity=Severity.INFO, occurred_at=5, data={"said": value})
+    assert json.loads(event_payload(event))["data"] == {"said": value}
+    assert json.loads(response_payload("1", 5, result={"ref": value}))["result"] == {"ref": value}

@@ -128,6 +128,18 @@ async def test_what_is_published_arrives_once_a_tick(tmp_path: Path) -> None:
         assert len(follower.frames("readings")) == 1, "a tick without news sends nothing"
 
 
+async def test_an_amount_beyond_64_bits_does_not_end_the_feed(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end:
+        follower = Follower(head_end)
+        await follower.joined()
+        head_end.bus.publish(batch("a", {"voltage_l1": 2**64 * 10}))
+        await taken()
+        feed(head_end).tick()
+        await follower.until(lambda text: "readings" in text)
+        assert follower.frames("readings")[0]["meters"]["a"]["values"] == [2**64 * 10]
+        await follower.leave()
+
+
 async def test_events_and_states(tmp_path: Path) -> None:
     async with world(tmp_path) as head_end:
         follower, other = Follower(head_end), Follower(head_end, "topics=status&meters=b,c")

@@ -24,6 +24,7 @@ import orjson
 
 from headend.errors import ConfigError
 from headend.model.event import Event
+from headend.model.jsontext import dumps
 from headend.model.reading import ReadingBatch, Value
 
 MAX_REQUEST = 65536
@@ -77,19 +78,19 @@ def telemetry_payload(batch: ReadingBatch) -> bytes:
         if quality:
             row.setdefault("quality", {})[quantity] = quality
     ordered = [rows[at] for at in sorted(rows)]
-    return orjson.dumps(ordered[0] if len(ordered) == 1 else ordered)
+    return dumps(ordered[0] if len(ordered) == 1 else ordered)
 
 
 def event_payload(event: Event) -> bytes:
     """An event."""
-    return orjson.dumps(
+    return dumps(
         {"ts": event.occurred_at, "event": event.type.value, "severity": event.severity.value, "data": dict(event.data)}
     )
 
 
 def status_payload(at: int, *, online: bool, **more: Value) -> bytes:
     """The state of a meter or of the head-end."""
-    return orjson.dumps({"online": online, "ts": at, **more})
+    return dumps({"online": online, "ts": at, **more})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,4 +123,4 @@ def response_payload(request_id: str, at: int, *, result: object = None, error: 
     """The answer to a request: a result, or an error code with its words."""
     body: dict[str, object] = {"ts": at, "id": request_id, "success": not error}
     body.update({"error": error, "detail": detail} if error else {"result": result})
-    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    return dumps(body)

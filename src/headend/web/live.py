@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import orjson
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from headend.model.event import Event, EventType
+from headend.model.jsontext import dumps
 from headend.model.reading import ReadingBatch, Source, Value
 from headend.services.bus import Bus, Item, Subscription
 from headend.telemetry import BUS_DROPPED, LIVE_CLIENTS
@@ -128,7 +128,7 @@ class LiveFeed:
         now = self._clock()
         self._send("readings", b"meters", _fragments(self._readings), now)
         self._send("status", b"meters", [(m, _pair(m, {"online": on})) for m, on in self._status.items()], now)
-        self._send("events", b"events", [(e.meter_id, orjson.dumps(event_row(e))) for e in self._events], now)
+        self._send("events", b"events", [(e.meter_id, dumps(event_row(e))) for e in self._events], now)
         self._readings, self._status, self._events = {}, {}, []
         for client in self._clients:
             if now - client.last >= HEARTBEAT_SECONDS:
@@ -178,7 +178,7 @@ class LiveFeed:
 
 
 def _pair(meter_id: str, value: object) -> bytes:
-    return orjson.dumps(meter_id) + b":" + orjson.dumps(value)
+    return dumps(meter_id) + b":" + dumps(value)
 
 
 def _fragments(readings: Mapping[str, Mapping[str, tuple[Value, int, int]]]) -> list[tuple[str, bytes]]:

@@ -9,12 +9,13 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 
 from headend.errors import Busy
+from headend.model.jsontext import dumps
 from headend.model.quantity import Kind, find_quantity
 from headend.model.reading import Quality, Reading, Source, from_millis
 from headend.services.submit import submit
 from headend.storage.records import LatestColumns
 from headend.web.access import OPERATOR, VIEWER
-from headend.web.encode import dumps, ready
+from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Parts, router
