@@ -54,6 +54,9 @@ def test_descriptors() -> None:
         ({"address_size": "3"}, "'address_size'"),
         ({"zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"zone": "../x"}, "no time zone"),
+        ({"device": "x" * 256}, "'device' of DLMS: expected at most 255"),
+        ({"device": "ä"}, "'device'"),
+        ({"network": 256}, "'network' of DLMS: expected 0 to 255"),
     ],
 )
 def test_wrong_parameters(params: dict[str, Value], complaint: str) -> None:

@@ -28,6 +28,7 @@ from headend.errors import (
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.objects import ObjectEntry, ReadPlan
 from headend.model.profile import MeterProfile, ProfileState
+from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism, Rlrq
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNextPblock, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
@@ -35,8 +36,10 @@ from headend.protocols.dlms.apdu.exception import ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetRequestWithList, GetResponseNormal, GetResponseWithList
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseDatablock, SetResponseNormal
+from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import Conformance
+from headend.protocols.gateway import GatewayFraming
 from headend.protocols.wrapper import wrap
 
 ENERGY, VOLTAGE, CLOCK = "3/1-0:1.8.0.255/2", "3/1-0:32.7.0.255/2", "8/0-0:1.0.0.255/2"
@@ -472,3 +475,15 @@ async def test_closing_releases_and_is_quick(attach: Any, framing: str, silence:
     started = asyncio.get_running_loop().time()
     await session.aclose()
     assert asyncio.get_running_loop().time() - started < 2
+
+
+async def test_a_meter_behind_a_gateway(attach: Any, framing: str) -> None:
+    def behind(meter: Any) -> None:
+        known(meter)
+        meter.framing = GatewayFraming(meter.framing, network=3, device=b"000012")
+        meter.connection = DlmsConnection(Role.SERVER, meter.framing)
+
+    session, meter = await attach(framing, prepare=behind, network="3", device="000012")
+    for _ in range(2):
+        assert list((await session.read(plan(ENERGY, VOLTAGE))).values) == [1234567, 2302]
+    assert not any(isinstance(event, Exception) for event in meter.heard)

@@ -16,6 +16,7 @@ from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkRele
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.template import FALLBACK, decode_get_list_response, decode_get_response
+from headend.protocols.gateway import GatewayFraming
 from headend.protocols.hdlc import HdlcConnection
 from headend.transport.exchange import Exchange
 
@@ -48,14 +49,27 @@ class PreparedGet:
 class Conversation(Exchange):
     """The one association on a link; see `Exchange` for what happens to a request that is not answered."""
 
-    __slots__ = ("_asked", "_attempts", "_fast", "_framing", "_share", "_tries", "connection", "noise", "notifications")
+    __slots__ = (
+        "_asked",
+        "_attempts",
+        "_fast",
+        "_framing",
+        "_hdlc",
+        "_share",
+        "_tries",
+        "connection",
+        "noise",
+        "notifications",
+    )
 
     def __init__(self, link: Link, framing: ClientFraming) -> None:
         super().__init__(link)
         self._framing = framing
         self._fast: PreparedGet | None = None
         self._asked = 0
-        self._tries = ATTEMPTS if isinstance(framing, HdlcConnection) else 1
+        inner = framing.inner if isinstance(framing, GatewayFraming) else framing
+        self._hdlc = inner if isinstance(inner, HdlcConnection) else None
+        self._tries = ATTEMPTS if self._hdlc else 1
         self._attempts = self._tries
         self._share = 0.0
         self.connection = DlmsConnection(Role.CLIENT, framing)
@@ -111,7 +125,7 @@ class Conversation(Exchange):
     async def close(self, timeout: float) -> None:
         """End the framing; the meter may have gone already."""
         self.connection.close()
-        if isinstance(self._framing, HdlcConnection):
+        if self._hdlc:
             await self._ask(timeout)
 
     def _require_sound(self) -> None:
@@ -126,8 +140,8 @@ class Conversation(Exchange):
     def expire(self) -> None:
         """The deadline passed: HDLC repeats what was lost once, everything else is lost."""
         self._attempts -= 1
-        framing = self._framing
-        if self._attempts and isinstance(framing, HdlcConnection):
+        framing = self._hdlc
+        if self._attempts and framing:
             with suppress(LocalProtocolError):  # the link may have been given up meanwhile
                 framing.retransmit()
                 self.deadline = self._loop.time() + self._share
@@ -168,7 +182,7 @@ class Conversation(Exchange):
             try:
                 received = framing.next_event()
             except RemoteProtocolError:
-                if not isinstance(framing, HdlcConnection):
+                if not self._hdlc:
                     raise
                 self.noise += 1
                 continue

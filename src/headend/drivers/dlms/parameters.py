@@ -13,11 +13,12 @@ from headend.errors import CapabilityError, ConfigError
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.hdlc.address import AddressSize
 from headend.protocols.wrapper import WrapperFraming
 
-ClientFraming: TypeAlias = WrapperFraming | HdlcConnection
+ClientFraming: TypeAlias = WrapperFraming | HdlcConnection | GatewayFraming
 
 FRAMINGS: Final = ("wrapper", "hdlc")
 MECHANISMS: Final = {
@@ -37,8 +38,9 @@ _RANGES: Final = {
     "max_pdu": (0, 0xFFFF),
     "max_info": (1, 2048),
     "window": (1, 7),
+    "network": (0, 0xFF),
 }
-_TEXTS: Final = ("zone",)
+_TEXTS: Final = ("zone", "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,17 @@ class Addressing:
     address_size: int = 0
     max_info: int = 128
     window: int = 1
+    network: int = 0
+    device: str = ""
 
     def make_framing(self) -> ClientFraming:
         """A new framing in the client role."""
+        direct = self._make_direct()
+        if not self.device:
+            return direct
+        return GatewayFraming(direct, network=self.network, device=self.device.encode())
+
+    def _make_direct(self) -> WrapperFraming | HdlcConnection:
         if self.framing == "wrapper":
             return WrapperFraming(Role.CLIENT, client_sap=self.client, server_sap=self.server)
         client = Address.client(self.client)
@@ -93,6 +103,7 @@ def check_params(params: Mapping[str, Value]) -> None:
 
     `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln); `max_pdu` is the
     longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone.
+    `device`, and the number of its `network`, are the address of a meter behind a gateway.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -100,8 +111,10 @@ def check_params(params: Mapping[str, Value]) -> None:
         elif name in _CHOICES:
             if str(value) not in _CHOICES[name]:
                 raise ConfigError(f"parameter {name!r} of DLMS: expected {' or '.join(_CHOICES[name])}, got {value!r}")
-        elif name in _TEXTS:
+        elif name == "zone":
             _zone(str(value))
+        elif name == "device":
+            _device(str(value))
         else:
             known = ", ".join((*_RANGES, *_CHOICES, *_TEXTS))
             raise ConfigError(f"unknown parameter {name!r} of DLMS", hint=f"one of {known}")
@@ -125,6 +138,8 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         address_size=int(params.get("address_size", 0)),
         max_info=_number(params, "max_info", 128),
         window=_number(params, "window", 1),
+        network=_number(params, "network", 0),
+        device=_device(str(params.get("device", ""))),
     )
     return Parameters(addressing, mechanism, _number(params, "max_pdu", 0xFFFF), _zone(str(params.get("zone", "UTC"))))
 
@@ -137,6 +152,12 @@ def _number(params: Mapping[str, Value], name: str, default: int) -> int:
     if not low <= number <= high and name in params:
         raise ConfigError(f"parameter {name!r} of DLMS: expected {low} to {high}, got {value!r}")
     return number
+
+
+def _device(address: str) -> str:
+    if len(address) <= MAX_ADDRESS and address.isascii() and address.isprintable():
+        return address
+    raise ConfigError(f"parameter 'device' of DLMS: expected at most {MAX_ADDRESS} ASCII characters, got {address!r}")
 
 
 @lru_cache(maxsize=512)
