@@ -102,6 +102,7 @@ class DlmsSession:
 
     def __init__(self, access: Access, parameters: Parameters, profile: MeterProfile | None) -> None:
         entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._entries = entries
         self._access = access
         self._conversation = access.conversation
         self._parameters = parameters
@@ -185,7 +186,7 @@ class DlmsSession:
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
         kept = self._conversation.notifications
-        taken = [to_notification(apdu, self._reader) for apdu in kept]
+        taken = [to_notification(apdu, self._reader, self._entries) for apdu in kept]
         kept.clear()
         return taken
 

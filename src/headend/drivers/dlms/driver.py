@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
-from headend.drivers.dlms import client, explaining, parameters, refs, server
+from headend.drivers.dlms import client, explaining, parameters, refs, server, sniffing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ class DlmsDriver:
 
     def sniff(self, first: bytes) -> Sniff:
         """A wrapper frame or an HDLC frame with a plausible beginning."""
-        return explaining.sniff(first)
+        return sniffing.sniff(first)
 
     def explain(self, data: bytes) -> Layer:
         """Decode a frame, or a bare APDU."""

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headend.drivers.base import Notification
+from headend.drivers.dlms.nodes import first_error, read_data
+from headend.drivers.dlms.pushes import Pushed, read_push
 from headend.drivers.dlms.refs import CosemRef
+from headend.drivers.mapping import scale
 from headend.errors import DecodeError
+from headend.model.objects import ObjectRef
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.axdr import decode_data
+from headend.standards.codes import find_code
 from headend.standards.obis import Obis
+from headend.standards.units import units
 
 if TYPE_CHECKING:
-    from headend.model.objects import RawValue
+    from collections.abc import Mapping
+
+    from headend.model.objects import ObjectEntry, RawValue
     from headend.protocols.dlms.clock import EpochReader
 
+_DATA, _REGISTER, _CLOCK = 1, 3, 8
 
-def to_notification(apdu: DataNotification | EventNotification, reader: EpochReader) -> Notification:
-    """One notification; data that cannot be decoded stay octets."""
+
+def to_notification(
+    apdu: DataNotification | EventNotification, reader: EpochReader, entries: Mapping[ObjectRef, ObjectEntry]
+) -> Notification:
+    """One notification; data that cannot be decoded stay octets. `entries` are the objects of the meter file."""
     if isinstance(apdu, EventNotification):
         value = _plain(apdu.value)
         ref = CosemRef(
@@ -25,7 +37,53 @@ def to_notification(apdu: DataNotification | EventNotification, reader: EpochRea
         )
         at = _moment(apdu.time or b"", reader)
         return Notification(kind="event", body=value, measured_at=at, values={ref.object_ref: value})
-    return Notification(kind="push", body=_plain(apdu.body), measured_at=_moment(apdu.date_time, reader))
+    at = _moment(apdu.date_time, reader)
+    body = read_data(apdu.body)
+    if first_error(body) is not None:
+        return Notification(kind="push", body=apdu.body, measured_at=at)
+    pushed = read_push(body, tagged_date_time=apdu.tagged_date_time)
+    values = dict(_value(each, entries) for each in pushed if not isinstance(each.raw, list) and each.raw is not None)
+    return Notification(kind="push", body=body.plain(), measured_at=at, values=values)
+
+
+def _value(pushed: Pushed, entries: Mapping[ObjectRef, ObjectEntry]) -> tuple[ObjectRef, RawValue]:
+    """The object and its value as a read of it would bring it: with the scaler of the meter file where both are told."""
+    ref = _ref(pushed, entries)
+    entry = entries.get(ref)
+    exponent = _exponent(pushed)
+    if entry is None or entry.scaler is None or exponent is None or exponent == entry.exponent:
+        return ref, _clock_or_raw(pushed)
+    return ref, scale(pushed.raw, exponent - entry.exponent)
+
+
+def _clock_or_raw(pushed: Pushed) -> RawValue:
+    """Date-times as text, as reads give them; everything else as it is."""
+    return pushed.value if pushed.is_clock else pushed.raw
+
+
+def _ref(pushed: Pushed, entries: Mapping[ObjectRef, ObjectEntry]) -> ObjectRef:
+    """The object; where the push does not tell its class, the meter file does, or else the table of OBIS codes."""
+    if pushed.class_id:
+        return CosemRef(pushed.class_id, pushed.obis, pushed.attribute_id).object_ref
+    code = find_code(pushed.obis)
+    likely = _CLOCK if pushed.is_clock else _DATA if isinstance(pushed.raw, bytes | str) else _REGISTER
+    classes = (*_CLASSES, *(code.classes if code else ()))
+    refs = [CosemRef(class_id, pushed.obis, pushed.attribute_id).object_ref for class_id in classes]
+    known = next((ref for ref in refs if ref in entries), None)
+    return known or CosemRef(likely, pushed.obis, pushed.attribute_id).object_ref
+
+
+_CLASSES: Final = (_REGISTER, _DATA, 4, 5, _CLOCK)
+"""Classes whose attribute 2 is the value."""
+
+
+def _exponent(pushed: Pushed) -> int | None:
+    """The power of ten from the value to the base unit, where the push or its list tells scaler and unit."""
+    if pushed.scaler is None:
+        return None
+    unit = next((unit for unit in units().values() if unit.symbol == pushed.unit), None)
+    prefix = unit.exponent if unit else 0
+    return None if prefix is None else pushed.scaler + prefix
 
 
 def _moment(date_time: bytes, reader: EpochReader) -> int | None:

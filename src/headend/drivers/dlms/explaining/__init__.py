@@ -1,0 +1,16 @@
+"""Any octets of DLMS in words: frames, APDUs, data and readings, each with its place in the input. Pure.
+
+```text
+explain   what is it: HDLC, wrapper, LLC, gateway, an APDU, data
+hdlc      frames, also damaged and cut ones; segments           stream    APDUs that come in blocks
+apdu      services, field by field    acse  associations        ciphered  what can be read without a key
+data      A-XDR values                readings  values of pushes words    names of everything
+```
+
+`Octets` know the place of each of them in the input, so whatever is put together still says where it came from. Nothing
+here raises for malformed input: a layer ends in its `error`.
+"""
+
+from headend.drivers.dlms.explaining.explain import explain
+
+__all__ = ["explain"]

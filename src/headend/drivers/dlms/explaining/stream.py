@@ -1,0 +1,100 @@
+"""The APDUs of one input in their order, each explained once: those that come in blocks are put together. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headend.drivers.base import Layer
+from headend.drivers.dlms.explaining.apdu import explain_apdu
+from headend.drivers.dlms.explaining.data import data_layer
+from headend.drivers.dlms.explaining.scribe import Octets
+from headend.errors import RemoteProtocolError
+from headend.protocols.dlms.octets import Reader
+
+_GENERAL_BLOCK: Final = 0xE0
+_GET_BLOCK: Final = b"\xc4\x02"
+_GENERAL: Final = "general"
+_GET: Final = "get"
+_LAST: Final = 0x80
+_MAX_BLOCKS: Final = 4096
+
+
+class Stream:
+    """Collects layers, APDUs and what is wrong between them; `finish` makes one layer of all."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.problems: list[str] = []
+        self._blocks: list[Octets] = []
+        self._kind = ""
+        self._broken = False
+
+    def joined(self, octets: Octets) -> None:
+        """Take the block that an APDU is, if it is one."""
+        try:
+            block = _block(octets)
+        except RemoteProtocolError:
+            return
+        if block is None:
+            return
+        kind, number, last, data = block
+        if number == 1 or kind != self._kind:
+            self._end()
+            self._kind, self._broken = kind, False
+        if number != len(self._blocks) + 1 and not self._broken:
+            self.problems.append(self._out_of_order(number, octets.place(0)))
+            self._broken = True
+        if self._broken:
+            return
+        self._blocks.append(data)
+        if last or len(self._blocks) >= _MAX_BLOCKS:
+            self._close()
+
+    def finish(self, name: str, length: int) -> Layer:
+        """The only layer there is, or one over all."""
+        self._end()
+        if len(self.layers) == 1 and not self.problems:
+            return self.layers[0]
+        return Layer(name=name, offset=0, length=length, layers=tuple(self.layers), error="; ".join(self.problems))
+
+    def _out_of_order(self, number: int, place: int) -> str:
+        awaited = len(self._blocks) + 1
+        if number < awaited:
+            return f"block {number} comes again at octet {place}, block {awaited} was due"
+        return f"block {number} comes at octet {place}, block {awaited} is missing"
+
+    def _close(self) -> None:
+        """All blocks are there: explain what they hold."""
+        whole = Octets.join(self._blocks)
+        inner = explain_apdu(whole) if self._kind == _GENERAL else data_layer(whole)
+        name = f"put together from {len(self._blocks)} blocks"
+        self.layers.append(Layer(name=name, offset=inner.offset, length=inner.length, layers=(inner,)))
+        self._blocks = []
+        self._kind = ""
+
+    def _end(self) -> None:
+        """The input ends, or another transfer begins, before the last block."""
+        if self._blocks and not self._broken:
+            self.problems.append(f"the blocks after number {len(self._blocks)} are missing")
+        self._blocks = []
+
+
+def _block(octets: Octets) -> tuple[str, int, bool, Octets] | None:
+    """Kind, number, last, and data of a block that an APDU holds."""
+    reader = Reader(octets.data)
+    if octets.data[:1] == bytes((_GENERAL_BLOCK,)):
+        reader.u8("tag")
+        last = bool(reader.u8("block control") & _LAST)
+        number, _ = reader.u16("block number"), reader.u16("block number acknowledged")
+        kind = _GENERAL
+    elif octets.data[:2] == _GET_BLOCK:
+        reader.octets(3, "get-response")
+        last = reader.flag("last block")
+        number = reader.u32("block number")
+        kind = _GET
+        if reader.flag("result"):
+            return None
+    else:
+        return None
+    size = len(reader.string("block data"))
+    return kind, number, last, octets.part(reader.offset - size, reader.offset)
