@@ -18,7 +18,7 @@ RTU = "11 03 006B 0003 7687"
 @pytest.mark.parametrize(
     ("frame", "names"),
     [
-        (WRAPPER, ["wrapper", "GetRequestNormal", "3/1-0:1.8.0.255/2"]),
+        (WRAPPER, ["wrapper", "get-request-normal", "1-0:1.8.0.255 (Active energy, import)", "2 (value)"]),
         (HDLC, ["HDLC", "SNRM"]),
         (MBAP, ["MBAP", "read holding registers", "unit id: 17"]),
         (RTU, ["RTU", "read holding registers", "0x006B"]),
