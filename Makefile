@@ -18,7 +18,7 @@ define editable
 $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help demo test check format docs bench lock clean
+.PHONY: help demo test check format docs bench fuzz lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -57,6 +57,11 @@ docs: $(DEV) ## write the reference pages that are made from the code
 
 bench: $(DEV) $(PEERS) ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
+
+SECONDS ?= 60
+fuzz: $(DEV) ## each fuzz harness for SECONDS (60), from its seeds; findings in fuzz/found
+	@for harness in fuzz/fuzz_*.py; do family=$${harness#fuzz/fuzz_}; family=$${family%.py}; echo "== $$family"; \
+	  $(BIN)/python $$harness -max_total_time=$(SECONDS) fuzz/corpus/$$family || exit 1; done
 
 # Real servers and the browser that tests talk to, from Debian, where this user may install them. Without them those
 # tests are skipped, and say so.

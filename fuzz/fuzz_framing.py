@@ -1,4 +1,8 @@
-"""HDLC and the wrapper. First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole)."""
+"""HDLC, the wrapper, M-Bus and the gateway prefix.
+
+First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole). From F8 on: 0 M-Bus as client, 1 as meter,
+2 the gateway prefix; then the next octet is the size of the pieces.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,12 @@ if TYPE_CHECKING:
 with harness.instrumented():
     from headend.errors import LocalProtocolError, RemoteProtocolError
     from headend.protocols.base import NEED_DATA, ApduReceived, Role
+    from headend.protocols.gateway import decode_routed, prefix
     from headend.protocols.hdlc import Address, HdlcConnection, HdlcListener, Limits, State
     from headend.protocols.hdlc.extractor import BUFFER_LIMIT, FrameExtractor
     from headend.protocols.hdlc.frame import SEGMENTED, Frame, build_frame, encode_frame
     from headend.protocols.hdlc.segmentation import MAX_APDU
+    from headend.protocols.mbus import MbusFraming
     from headend.protocols.wrapper import WrapperFraming
 
 CLIENT, SERVER = Address.client(0x10), Address.server(1)
@@ -118,9 +124,24 @@ def check(ours: HdlcConnection) -> None:
     assert ours.is_open is (ours.state is State.CONNECTED)
 
 
+def others(choice: int, data: bytes) -> None:
+    """What was added after the first eight."""
+    size, rest = data[0], data[1:]
+    if choice < 2:
+        events(MbusFraming(Role.SERVER if choice else Role.CLIENT, server_sap=1), rest, size)
+    elif choice == 2:
+        with contextlib.suppress(RemoteProtocolError):
+            routed = decode_routed(rest)
+            if routed and routed.device:
+                assert prefix(rest[0], routed.network, routed.device) + routed.apdu == rest
+
+
 def one_input(data: bytes) -> None:
     """Choose by the first octet."""
     if not data:
+        return
+    if data[0] >= 0xF8 and len(data) > 1:
+        others(data[0] & 0x07, data[1:])
         return
     choice, size, rest = data[0] & 0x07, data[0] >> 3, data[1:]
     if choice == 0:

@@ -11,6 +11,7 @@ from headend.errors import LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkOpened, LinkReleased, Role
 from headend.protocols.hdlc import Address, HdlcConnection, State
 from headend.protocols.hdlc.frame import Frame, Kind, encode_frame
+from headend.protocols.hdlc.rejection import explain_rejection
 from headend.protocols.hdlc.state import TRANSITIONS, Action, Call
 
 CLIENT, SERVER = Address.client(0x10), Address.server(1, 17)
@@ -179,3 +180,17 @@ def test_the_table_leads_to_every_state_and_uses_every_action() -> None:
         assert reached == set(STATES[role])
         assert {state for state, _ in table} == set(STATES[role])
     assert {action for table in TRANSITIONS.values() for action, _ in table.values()} == set(Action)
+
+
+@pytest.mark.parametrize(
+    ("information", "text"),
+    [
+        ("10 20 01", "control field 10, V(S)=0, V(R)=1: control field unknown (w)"),
+        ("32 66 0C", "control field 32, V(S)=3, V(R)=3: information field too long (y), receive number invalid (z)"),
+        ("93 00 02", "control field 93, V(S)=0, V(R)=0: information field not allowed (x)"),
+        ("93 00 00", "no reason given"),
+        ("", "no reason given"),
+    ],
+)
+def test_reasons_of_a_rejection(information: str, text: str) -> None:
+    assert explain_rejection(bytes.fromhex(information)).endswith(text)

@@ -23,12 +23,8 @@ from headend.protocols.hdlc.frame import (
 )
 from headend.protocols.hdlc.parameters import DEFAULT_LIMITS, Limits, decode_limits, encode_limits
 from headend.protocols.hdlc.prepared import PreparedFrames
-from headend.protocols.hdlc.segmentation import (
-    LLC_SENT,
-    LLC_SIZE,
-    Assembly,
-    split_apdu,
-)
+from headend.protocols.hdlc.rejection import explain_rejection
+from headend.protocols.hdlc.segmentation import LLC_SENT, LLC_SIZE, Assembly, split_apdu
 from headend.protocols.hdlc.state import TRANSITIONS, Action, Call, State
 from headend.protocols.hdlc.window import Window
 
@@ -232,7 +228,8 @@ class HdlcConnection:
             case Action.REJECTED:
                 self._state = state
                 self._reset(self._my_limits)
-                raise RemoteProtocolError("the meter rejected a frame (FRMR)", got=frame.information.hex())
+                reason = explain_rejection(frame.information)
+                raise RemoteProtocolError(f"the meter rejected a frame (FRMR), {reason}", got=frame.information.hex())
             case _:  # IGNORE
                 pass
         self._state = state
