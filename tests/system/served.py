@@ -1,0 +1,167 @@
+"""`headend serve` and `headend emulate` as processes, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from headend.model.meter import Secret
+from headend.model.url import parse_url
+from headend.runtime.database import open_store
+from headend.runtime.settings import load_settings
+
+COMMAND = [sys.executable, "-m", "headend.cli.main"]
+WITHIN = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """A command; its lines of standard error (logs as JSON) come one by one."""
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.child = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.lines: list[str] = []
+        self._new: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.child.stderr is not None
+        for line in self.child.stderr:
+            self._new.put(line)
+        self._new.put(None)
+
+    def until(self, event: str) -> dict[str, Any]:
+        """The next line of the log that says this."""
+        deadline = time.monotonic() + WITHIN
+        while True:
+            line = self._new.get(timeout=max(0.0, deadline - time.monotonic()))
+            assert line is not None, f"it ended: {''.join(self.lines)}"
+            self.lines.append(line)
+            if line.startswith("{"):
+                said: dict[str, Any] = json.loads(line)
+                if said.get("event") == event:
+                    return said
+
+    def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+        """Send a signal; the exit code."""
+        self.child.send_signal(number)
+        return self.child.wait(within)
+
+    @property
+    def said(self) -> str:
+        """All of standard error, once it has ended."""
+        self._reader.join(10)
+        while not self._new.empty():
+            line = self._new.get()
+            self.lines.append(line or "")
+        return "".join(self.lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait(10)
+        self._reader.join(10)
+        for stream in (self.child.stdout, self.child.stderr):
+            assert stream is not None
+            stream.close()
+
+
+class HeadEnd(Process):
+    """`headend serve`, ready. Settings are TOML; `data` is the folder."""
+
+    def __init__(self, folder: Path, settings: str = "", env: Mapping[str, str] | None = None) -> None:
+        super().__init__("serve", "--config", str(configured(folder, settings)), env=env)
+        ready = self.until("head-end ready")
+        self.meters: int = ready["meters"]
+        self.url: str = ready["console"]
+        self.mqtt: int = ready["mqtt"]
+
+    def get(self, path: str) -> Any:
+        answer = httpx.get(self.url + path, timeout=20)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def stored(self) -> int:
+        """Readings that it says are in the database."""
+        for line in httpx.get(f"{self.url}metrics", timeout=20).text.splitlines():
+            if line.startswith("headend_readings_stored_total "):
+                return int(float(line.split()[1]))
+        raise AssertionError("no such metric")
+
+    def wait_stored(self, count: int) -> int:
+        return self.wait(lambda: stored if (stored := self.stored()) >= count else None)
+
+    def wait(self, look: Any) -> Any:
+        """Look until something is there."""
+        deadline = time.monotonic() + WITHIN
+        while (found := look()) is None:
+            assert time.monotonic() < deadline, "it never came"
+            assert self.child.poll() is None, self.said
+            time.sleep(0.05)
+        return found
+
+
+def configured(folder: Path, settings: str) -> Path:
+    """A settings file with free ports, unless `settings` says more."""
+    text = f'data = "{folder / "data"}"\n[log]\njson_lines = true\n{settings}'
+    for section, line in (("web", "port = 0"), ("mqtt", "embedded_port = 0")):
+        head = f"[{section}]\n"
+        if head not in text:
+            text += head
+        if line.split()[0] not in text.partition(head)[2].partition("[")[0]:
+            text = text.replace(head, f"{head}{line}\n")
+    path = folder / "headend.toml"
+    path.write_text(text)
+    return path
+
+
+class Meters(Process):
+    """`headend emulate FLEET.toml`, ready."""
+
+    def __init__(self, folder: Path, fleet: str, env: Mapping[str, str] | None = None) -> None:
+        path = folder / "fleet.toml"
+        path.write_text(fleet)
+        super().__init__("emulate", str(path), "--json", env=env)
+        assert self.child.stdout is not None
+        self.roster: list[dict[str, str]] = json.loads(self.child.stdout.readline())
+
+
+def enter(folder: Path, roster: list[dict[str, str]], poll_seconds: float, secret: str = "") -> None:
+    """Put meters into the database of a head-end that is configured."""
+    with open_store(load_settings(folder / "headend.toml")) as store:
+        for line in roster:
+            url = parse_url(line["url"])
+            store.meters.put(url.meter(line["name"], name=line["name"], poll_seconds=poll_seconds))
+            if url.params.get("auth") == "lls":
+                store.secrets.put(line["name"], "secret", Secret(secret.encode()))
