@@ -11,7 +11,8 @@ import pytest
 
 from headend.drivers.base import Session
 from headend.drivers.dlms import driver
-from headend.errors import AuthenticationFailed, ObjectUndefined
+from headend.drivers.dlms.driver import DlmsDriver
+from headend.errors import AuthenticationFailed, DecipherFailed, HeadendError, ObjectUndefined, SecurityError
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.objects import HistoryRequest, ObjectEntry, ReadPlan
@@ -49,12 +50,20 @@ def start_meter(peers_python: str) -> Iterator[Callable[..., int]]:
 async def open_session(start_meter: Callable[..., int]) -> AsyncIterator[Open]:
     sessions: list[Session] = []
 
-    async def open_one(*options: str, framing: str = "wrapper", secret: bytes = b"", **params: str) -> Session:
+    async def open_one(
+        *options: str,
+        framing: str = "wrapper",
+        secret: bytes = b"",
+        keys: dict[str, bytes] | None = None,
+        own: DlmsDriver | None = None,
+        **params: str,
+    ) -> Session:
         endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=start_meter("--framing", framing, *options))
         meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
         link = await open_link(endpoint, 5)
         try:
-            session = await driver.attach(link, meter, None, {"secret": Secret(secret)} if secret else {})
+            secrets = {name: Secret(key) for name, key in (keys or {}).items()}
+            session = await (own or driver).attach(link, meter, None, secrets or {"secret": Secret(secret)})
         except BaseException:
             link.abort()
             raise
@@ -166,3 +175,44 @@ async def test_commands(open_session: Open, framing: str) -> None:
 async def test_a_wrong_password(open_session: Open) -> None:
     with pytest.raises(AuthenticationFailed, match="authentication-failure"):
         await open_session("--auth", "lls", secret=b"87654321", auth="lls")
+
+
+def keys_of(suite: int) -> dict[str, bytes]:
+    length = 32 if suite == 2 else 16
+    return {"ek": bytes(range(length)), "ak": bytes(range(0xC0, 0xC0 + length))}
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("suite", [0, 1, 2])
+@pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
+async def test_reading_ciphered(open_session: Open, framing: str, suite: int, ciphering: str) -> None:
+    own = DlmsDriver()
+    params = {"auth": "gmac", "client": "1", "suite": str(suite), "ciphering": ciphering}
+    options = ("--auth", "gmac", "--suite", str(suite), "--max-pdu", "300")
+    for _ in range(2):  # the second time the counter is known
+        session = await open_session(*options, framing=framing, keys=keys_of(suite), own=own, **params)
+        for _ in range(3):
+            result = await session.read(REGISTERS)
+            assert list(result.values) == [1234567, 4321, 2302, b"GRX1234567890123", None, True]
+        assert len(await session.objects()) == 13  # in blocks
+        assert (await session.identify()).system_title == b"GRX00001".hex()
+        outcome = await session.execute(Command(kind=CommandKind.RECONNECT))
+        assert outcome.verdict is Verdict.CONFIRMED
+        await session.aclose()
+
+
+async def test_a_counter_that_the_meter_has_heard_already(open_session: Open) -> None:
+    """Without the counter object: the meter says which counter it expects, and the next session begins there."""
+    own = DlmsDriver()
+    params = {"auth": "gmac", "client": "1", "counter": "none"}
+    with pytest.raises(SecurityError, match="it expects"):
+        await open_session("--auth", "gmac", keys=keys_of(0), own=own, **params)
+
+
+@pytest.mark.parametrize("wrong", ["ek", "ak"])
+async def test_a_wrong_key(open_session: Open, wrong: str) -> None:
+    keys = keys_of(0) | {wrong: bytes(16)}
+    with pytest.raises((AuthenticationFailed, DecipherFailed)) as caught:
+        await open_session("--auth", "gmac", keys=keys, own=DlmsDriver(), auth="gmac", client="1")
+    assert isinstance(caught.value, HeadendError)
+    assert not caught.value.retryable

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import datetime as dt
 import io
+import os
 import socket
 import sys
 import threading
@@ -19,14 +20,19 @@ from typing import Any
 
 from gurux_dlms import GXByteBuffer, GXReplyData
 from gurux_dlms._GXAPDU import _GXAPDU
-from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, RequestTypes
+from gurux_dlms.AesGcmParameter import AesGcmParameter
+from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, RequestTypes, Security
 from gurux_dlms.GXCiphering import GXCiphering
 from gurux_dlms.GXDLMS import GXDLMS
+from gurux_dlms.GXDLMSChippering import GXDLMSChippering
 from gurux_dlms.GXDLMSSettings import GXDLMSSettings
 from gurux_dlms.internal._GXCommon import _GXCommon
 from gurux_dlms.internal._GXDataInfo import _GXDataInfo
 
 PASSWORD = b"12345678"
+TITLE = b"GRX00001"
+PUBLIC_CLIENT = 16
+COUNTER = "0.0.43.1.0.255"
 FIRST_ROW = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - the meter's clock tells no deviation
 PERIOD = 900
 REGISTERS = {
@@ -83,6 +89,8 @@ class Meter:
         self.options = options
         self.offset = dt.timedelta()
         self.closed = True
+        self.heard = 1000  # the last invocation counter of a client under the global key
+        self.said = 500  # ours
         self.values = {name: row[0] for name, row in REGISTERS.items()}
         self.texts = {
             "0.0.42.0.0.255": LOGICAL_DEVICE_NAME,
@@ -94,6 +102,7 @@ class Meter:
             **dict.fromkeys(self.texts, (1, 0, 2, 0)),
             **dict.fromkeys(REGISTERS, (3, 0, 3, 1)),
             "0.0.1.0.0.255": (8, 0, 9, 6),
+            **({COUNTER: (1, 0, 2, 0)} if options.auth == "gmac" else {}),
             "1.0.99.1.0.255": (7, 1, 8, 2),
             "0.0.96.3.10.255": (70, 0, 4, 2),
             "0.0.40.0.0.255": (15, 1, 9, 4),
@@ -111,6 +120,8 @@ class Meter:
         return reader(name, attribute, selector, parameters)
 
     def _class_1(self, name: str, attribute: int, *_: Any) -> Answer:
+        if name == COUNTER and attribute == 2:
+            return encode(DataType.UINT32, self.heard)
         return octets(self.texts[name]) if attribute == 2 else UNDEFINED
 
     def _class_3(self, name: str, attribute: int, *_: Any) -> Answer:
@@ -217,6 +228,59 @@ class Meter:
         return 0
 
 
+class Cipher:
+    """The AES-GCM of Gurux, which does not look at the tags of what it deciphers, and the counters of the meter."""
+
+    def __init__(self, meter: Meter, settings: GXDLMSSettings) -> None:
+        self.meter = meter
+        self.settings = settings
+        self.suite = meter.options.suite
+        length = 32 if self.suite == 2 else 16
+        cipher = settings.cipher
+        cipher.blockCipherKey = bytearray(range(length))
+        cipher.authenticationKey = bytearray(range(0xC0, 0xC0 + length))
+        cipher.securitySuite = self.suite
+
+    def _parameter(self, tag: int, title: bytes, *, dedicated: bool, security: Security, counter: int) -> Any:
+        cipher = self.settings.cipher
+        key = cipher.dedicatedKey if dedicated else cipher.blockCipherKey
+        parameter = AesGcmParameter(tag, bytearray(title), key, cipher.authenticationKey)
+        parameter.security, parameter.securitySuite, parameter.invocationCounter = security, self.suite, counter
+        return parameter
+
+    def seal(self, tag: int, apdu: bytes) -> bytes:
+        self.meter.said += 1
+        security = Security.AUTHENTICATION_ENCRYPTION
+        dedicated = 0xD0 <= tag <= 0xD7 or tag == 0xDC
+        parameter = self._parameter(tag, TITLE, dedicated=dedicated, security=security, counter=self.meter.said)
+        return bytes(GXDLMSChippering.encryptAesGcm(parameter, bytearray(apdu)))
+
+    def open(self, apdu: bytes) -> bytes:
+        """The plain APDU; raises ReplayError."""
+        dedicated = 0xD0 <= apdu[0] <= 0xD7 or apdu[0] == 0xDC
+        title = self.settings.sourceSystemTitle
+        parameter = self._parameter(0, title, dedicated=dedicated, security=Security.NONE, counter=0)
+        buffer = GXByteBuffer()
+        buffer.set(bytearray(apdu))
+        with contextlib.redirect_stdout(io.StringIO()):
+            plain = bytes(GXDLMSChippering.decryptAesGcm(self.settings, parameter, buffer))
+        if not dedicated:
+            if parameter.invocationCounter <= self.meter.heard:
+                raise ReplayError
+            self.meter.heard = parameter.invocationCounter
+        return plain
+
+    def proof(self, title: bytes, counter: int, challenge: bytes) -> bytes:
+        security = Security.AUTHENTICATION
+        parameter = self._parameter(0x10, title, dedicated=False, security=security, counter=counter)
+        GXDLMSChippering.encryptAesGcm(parameter, bytearray(challenge))
+        return bytes([0x10 | self.suite]) + counter.to_bytes(4, "big") + bytes(parameter.countTag)
+
+
+class ReplayError(Exception):
+    """A counter that is not greater than the last one."""
+
+
 class Association:
     """One connection: settings of Gurux, and the services."""
 
@@ -227,8 +291,11 @@ class Association:
         self.settings.setUseLogicalNameReferencing(True)
         hdlc = self.options.framing == "hdlc"
         self.settings.interfaceType = InterfaceType.HDLC if hdlc else InterfaceType.WRAPPER
-        self.settings.cipher = GXCiphering(bytearray(b"GRX00001"))
+        self.settings.cipher = GXCiphering(bytearray(TITLE))
+        self.cipher = Cipher(meter, self.settings)
         self.open = False
+        self.challenges = b"", b""  # of client and meter, while the client has to prove itself
+        self.ciphered = False
         self.rest = b""
         self.block = 0
 
@@ -239,16 +306,39 @@ class Association:
         if tag == 0x62:
             self.open = False
             return b"\x63\x03\x80\x01\x00"
+        if self.ciphered and tag not in (0xC0, 0xC1, 0xC3):
+            return self._answer_ciphered(apdu)
         services = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}
+        if self.ciphered:
+            return b"\xd8\x01\x05"
         if not self.open or tag not in services:
             return b"\xd8\x01\x01"
         return services[tag](apdu)
+
+    def _answer_ciphered(self, apdu: bytes) -> bytes:
+        try:
+            plain = self.cipher.open(apdu)
+        except ReplayError:
+            return b"\xd8\x01\x06" + (self.meter.heard + 1).to_bytes(4, "big")
+        except Exception:  # noqa: BLE001 - whatever Gurux finds wrong with it
+            return b"\xd8\x01\x05"
+        if not self.open and plain[0] != 0xC3:
+            return b"\xd8\x01\x01"
+        reply = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}[plain[0]](plain)
+        if reply[0] == 0xD8:
+            return reply
+        tag = apdu[0]
+        if tag < 0xD8:  # 08 from plain to global, 08 from global to dedicated
+            tag = reply[0] + (0x10 if tag >= 0xD0 else 0x08)
+        return self.cipher.seal(tag, reply)
 
     def _associate(self, apdu: bytes) -> bytes:
         buffer = GXByteBuffer()
         buffer.set(bytearray(apdu))
         settings = self.settings
         settings.authentication, settings.password = Authentication.NONE, None
+        settings.cipher.security, settings.cipher.dedicatedKey = Security.NONE, None
+        self.ciphered = False
         settings.proposedConformance = (
             Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
             | Conformance.GET
@@ -256,24 +346,61 @@ class Association:
             | Conformance.SELECTIVE_ACCESS
             | Conformance.ACTION
             | Conformance.MULTIPLE_REFERENCES
+            | Conformance.GENERAL_PROTECTION
         )
-        with contextlib.redirect_stdout(io.StringIO()):
-            _GXAPDU.parsePDU(settings, settings.cipher, buffer, None)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                _GXAPDU.parsePDU(settings, settings.cipher, buffer, None)
+        except Exception:  # noqa: BLE001 - what Gurux makes of an initiate APDU under another key
+            return b"\xd8\x01\x05"
         good = settings.authentication == Authentication.NONE
         if self.options.auth == "lls":
             good = settings.authentication == Authentication.LOW and bytes(settings.password or b"") == PASSWORD
+        if self.options.auth == "gmac" and settings.clientAddress != PUBLIC_CLIENT:
+            return self._associate_ciphered()
         names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01\x01"
         self.open = good
         if not good:
             body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
             return b"\x61" + bytes([len(body)]) + body
-        conformance = int(settings.negotiatedConformance)
-        bits = sum(1 << (23 - bit) for bit in range(24) if conformance & 1 << bit)
-        initiate = b"\x08\x00\x06\x5f\x1f\x04\x00" + bits.to_bytes(3, "big")
-        initiate += self.options.max_pdu.to_bytes(2, "big") + b"\x00\x07"
+        initiate = self._initiate()
         body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01\x00"
         body += b"\xbe" + bytes([2 + len(initiate)]) + b"\x04" + bytes([len(initiate)]) + initiate
         return b"\x61" + bytes([len(body)]) + body
+
+    def _initiate(self) -> bytes:
+        conformance = int(self.settings.negotiatedConformance)
+        bits = sum(1 << (23 - bit) for bit in range(24) if conformance & 1 << bit)
+        initiate = b"\x08\x00\x06\x5f\x1f\x04\x00" + bits.to_bytes(3, "big")
+        return initiate + self.options.max_pdu.to_bytes(2, "big") + b"\x00\x07"
+
+    def _associate_ciphered(self) -> bytes:
+        settings = self.settings
+        good = settings.authentication == Authentication.HIGH_GMAC and settings.cipher.security != Security.NONE
+        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01\x03"
+        self.open = False
+        if not good:
+            body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
+            return b"\x61" + bytes([len(body)]) + body
+        self.ciphered = True
+        self.challenges = bytes(settings.ctoSChallenge), os.urandom(16)
+        settings.stoCChallenge = bytearray(self.challenges[1])
+        initiate = self.cipher.seal(0x28, self._initiate())
+        body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01\x0e\xa4\x0a\x04\x08" + TITLE
+        body += b"\x88\x02\x07\x80\x89\x07\x60\x85\x74\x05\x08\x02\x05\xaa\x12\x80\x10" + self.challenges[1]
+        body += b"\xbe" + bytes([2 + len(initiate)]) + b"\x04" + bytes([len(initiate)]) + initiate
+        return b"\x61" + count(len(body)) + body
+
+    def _prove(self, apdu: bytes) -> bytes:
+        """reply_to_HLS_authentication: the proof of the client against that of the meter."""
+        proof, (client, meter) = apdu[15:], self.challenges
+        good = proof == self.cipher.proof(self.settings.sourceSystemTitle, int.from_bytes(proof[1:5], "big"), meter)
+        self.open = good
+        if not good:
+            return b"\xc7\x01" + apdu[2:3] + b"\x03\x00"
+        self.meter.said += 1
+        own = self.cipher.proof(TITLE, self.meter.said, client)
+        return b"\xc7\x01" + apdu[2:3] + b"\x00\x01\x00" + octets(own)
 
     def _target(self, raw: bytes) -> tuple[int, str, int]:
         return int.from_bytes(raw[:2], "big"), ".".join(map(str, raw[2:8])), raw[8]
@@ -311,7 +438,7 @@ class Association:
             if isinstance(found, int):
                 return b"\xc4\x01" + invoke + bytes([1, found])
             body, whole = found, b"\xc4\x01" + invoke + b"\x00" + found
-        if len(whole) <= min(self.options.max_pdu, self.settings.maxPduSize or 0xFFFF):
+        if len(whole) <= min(self.options.max_pdu, self.settings.maxPduSize or 0xFFFF) - 30 * self.ciphered:
             return whole
         self.rest, self.block = body, 0
         return self._next_block(invoke, 0)
@@ -319,7 +446,7 @@ class Association:
     def _next_block(self, invoke: bytes, number: int) -> bytes:
         if not self.rest or number != self.block:
             return b"\xc4\x02" + invoke + b"\x01" + number.to_bytes(4, "big") + b"\x01\x13"
-        room = self.options.max_pdu - 16
+        room = self.options.max_pdu - (46 if self.ciphered else 16)
         part, self.rest = self.rest[:room], self.rest[room:]
         self.block += 1
         head = b"\xc4\x02" + invoke + bytes([not self.rest]) + self.block.to_bytes(4, "big")
@@ -331,6 +458,10 @@ class Association:
 
     def _action(self, apdu: bytes) -> bytes:
         class_id, _, method = self._target(apdu[3:12])
+        if self.ciphered and (class_id, method) == (15, 1):
+            return self._prove(apdu)
+        if not self.open:
+            return b"\xd8\x01\x01"
         return b"\xc7\x01" + apdu[2:3] + bytes([self.meter.invoke(class_id, method), 0])
 
 
@@ -411,7 +542,8 @@ class Connection:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper")
-    parser.add_argument("--auth", choices=("none", "lls"), default="none")
+    parser.add_argument("--auth", choices=("none", "lls", "gmac"), default="none")
+    parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of gmac")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--max-pdu", type=int, default=0xFFFF)
     parser.add_argument("--refuse-lists", action="store_true", help="answer GET with list by an exception")

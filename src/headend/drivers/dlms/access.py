@@ -11,7 +11,7 @@ from headend.errors import (
     KeyMissing,
     RemoteProtocolError,
 )
-from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.acse import ApplicationContext, Mechanism
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
@@ -28,6 +28,7 @@ from headend.protocols.dlms.refusals import (
     association_is_lost,
     refusal_error,
 )
+from headend.protocols.dlms.security.authentication import Said, check_pass_4, pass_3
 from headend.standards.units import find_unit
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.conversation import Conversation, PreparedGet
     from headend.drivers.dlms.parameters import Parameters
     from headend.drivers.dlms.refs import CosemRef
+    from headend.drivers.dlms.security import Security
     from headend.model.objects import RawValue
     from headend.protocols.dlms.apdu.descriptor import AccessSelection
     from headend.protocols.dlms.apdu.table import Request
+    from headend.protocols.dlms.security.authentication import Authentication
 
 PROPOSED: Final = (
     Conformance.PRIORITY_MANAGEMENT
@@ -73,7 +76,14 @@ PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
 class Access:
     """One association. Raises MeterError for what the meter refuses; LinkError and ProtocolError end the conversation."""
 
-    def __init__(self, conversation: Conversation, parameters: Parameters, secrets: Secrets, timeout: float) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        parameters: Parameters,
+        secrets: Secrets,
+        timeout: float,
+        security: Security | None = None,
+    ) -> None:
         self.conversation = conversation
         self.addressing = parameters.addressing
         self.timeout = timeout
@@ -81,6 +91,7 @@ class Access:
         self.system_title = b""
         self._parameters = parameters
         self._secrets = secrets
+        self._security = security
         self._may_reassociate = True
         self._scales: dict[CosemRef, Scale | HeadendError] = {}
 
@@ -90,30 +101,66 @@ class Access:
         return self.conversation.connection.conformance
 
     async def associate(self) -> None:
-        """Send the AARQ; raises AssociationRejected, AuthenticationFailed or KeyMissing."""
-        mechanism = self._parameters.mechanism
-        password = b""
-        if mechanism is Mechanism.LLS:
-            secret = self._secrets.get("secret")
-            if secret is None:
-                raise KeyMissing("authentication lls needs a password", hint="give it as secret=env:NAME")
-            password = secret.reveal()
-        request = AssociationRequest(
-            initiate=InitiateRequest(conformance=PROPOSED, max_receive_pdu=self._parameters.max_pdu),
-            mechanism=None if mechanism is Mechanism.NONE else mechanism,
-            authentication_value=password,
-        )
+        """Associate, and let both sides prove themselves; raises AssociationRejected, SecurityError or KeyMissing.
+
+        A meter that names the invocation counter that it expects gets it, once.
+        """
+        request = self._association_request()
         answer = await self.conversation.ask(request, self.timeout)
+        expected = answer.invocation_counter if isinstance(answer, ExceptionResponse) else None
+        if expected is not None and self._security is not None:
+            self._security.sent.raise_to(expected)
+            request = self._association_request()
+            answer = await self.conversation.ask(request, self.timeout)
         if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
             raise refusal_error(answer, "the association")
         if not isinstance(answer, AssociationResponse) or not answer.accepted:
             raise association_error(answer)
         self.system_title = answer.system_title
         self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
+        if self._security is not None and self._security.authentication is not None:
+            said = Said(
+                request.system_title, answer.system_title, request.authentication_value, answer.authentication_value
+            )
+            await self._prove(self._security.authentication, said)
+
+    async def _prove(self, authentication: Authentication, said: Said) -> None:
+        """Passes 3 and 4 of high level security."""
+        answer = await self._request(pass_3(authentication, said, self._invoke()), "the authentication")
+        if not isinstance(answer, ActionResponseNormal):
+            raise _unexpected(answer, "the authentication")
+        check_pass_4(authentication, said, answer)
+
+    def _association_request(self) -> AssociationRequest:
+        mechanism, security = self._parameters.mechanism, self._security
+        password, title, dedicated_key, proposed = b"", b"", b"", PROPOSED
+        context = ApplicationContext.LN
+        if mechanism is Mechanism.LLS:
+            secret = self._secrets.get("secret")
+            if secret is None:
+                raise KeyMissing("authentication lls needs a password", hint="give it as secret=env:NAME")
+            password = secret.reveal()
+        if security is not None:
+            title = security.title
+            password = security.new_challenge() or password
+            if security.protection is not None:
+                context = ApplicationContext.LN_CIPHERED
+                dedicated_key = security.new_dedicated_key()
+                if self._parameters.security.general:
+                    proposed |= Conformance.GENERAL_PROTECTION
+        return AssociationRequest(
+            initiate=InitiateRequest(
+                conformance=proposed, max_receive_pdu=self._parameters.max_pdu, dedicated_key=dedicated_key
+            ),
+            application_context=context,
+            mechanism=None if mechanism is Mechanism.NONE else mechanism,
+            authentication_value=password,
+            system_title=title,
+        )
 
     def steps(self, refs: tuple[CosemRef, ...]) -> tuple[Step, ...]:
         """The requests that bring some attributes, as this meter takes them."""
-        pdu = self.conversation.connection.max_send_pdu
+        pdu = self.conversation.connection.max_request
         return prepare_refs(refs, self.addressing, pdu, with_list=self.with_list)
 
     async def read(

@@ -18,6 +18,7 @@ from headend.drivers.dlms.notifications import to_notification
 from headend.drivers.dlms.parameters import Parameters, read_params
 from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
 from headend.drivers.dlms.refs import cosem_ref
+from headend.drivers.dlms.security import Counters, begin_counter, make_security
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
@@ -77,6 +78,7 @@ async def attach(
     profile: MeterProfile | None,
     secrets: Secrets,
     *,
+    counters: Counters,
     buffered: bytes,
     timeout: float,
 ) -> DlmsSession:
@@ -85,8 +87,12 @@ async def attach(
     if profile is not None:
         params = {**profile.link, **profile.association, **params}
     parameters = read_params(meter.framing, params)
-    conversation = Conversation(link, parameters.addressing.make_framing())
-    access = Access(conversation, parameters, secrets, timeout)
+    security = make_security(parameters, secrets, counters, meter.id)
+    if security is not None:
+        buffered = await begin_counter(security, link, parameters, buffered=buffered, timeout=timeout)
+    protection = security.protection if security is not None else None
+    conversation = Conversation(link, parameters.addressing.make_framing(), protection)
+    access = Access(conversation, parameters, secrets, timeout, security)
     conversation.start(buffered)
     try:
         await conversation.open(timeout)
@@ -157,7 +163,7 @@ class DlmsSession:
     async def _prepare(self, plan: ReadPlan) -> _Ready:
         """The requests of a plan, and the scalers that it leaves to the meter."""
         access = self._access
-        pdu = self._conversation.connection.max_send_pdu
+        pdu = self._conversation.connection.max_request
         told = None
         left = [index for index, entry in enumerate(plan.entries) if entry.scaler is None]
         if left:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     import asyncio
 
     from headend.drivers.dlms.parameters import ClientFraming
+    from headend.protocols.base import NeedData
     from headend.protocols.dlms.acse import Rlrq
     from headend.protocols.dlms.apdu.table import Notification, Request
-    from headend.protocols.dlms.events import AssociationRequest
+    from headend.protocols.dlms.events import AssociationRequest, Event, Protection
     from headend.protocols.hdlc import PreparedFrames
     from headend.transport.link import Link
 
@@ -39,9 +40,10 @@ ATTEMPTS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class PreparedGet:
-    """A GET by invoke id: frames ready to be sent and the first octets of their APDUs. `count` 0 is a single attribute."""
+    """A GET by invoke id: frames ready to be sent, their APDUs, and the first octets of these. `count` 0 is a single attribute."""
 
     frames: tuple[bytes | PreparedFrames, ...]
+    apdus: tuple[bytes, ...]
     heads: tuple[bytes, ...]
     count: int
 
@@ -55,6 +57,7 @@ class Conversation(Exchange):
         "_fast",
         "_framing",
         "_hdlc",
+        "_protection",
         "_share",
         "_tries",
         "connection",
@@ -62,9 +65,10 @@ class Conversation(Exchange):
         "notifications",
     )
 
-    def __init__(self, link: Link, framing: ClientFraming) -> None:
+    def __init__(self, link: Link, framing: ClientFraming, protection: Protection | None = None) -> None:
         super().__init__(link)
         self._framing = framing
+        self._protection = protection
         self._fast: PreparedGet | None = None
         self._asked = 0
         inner = framing.inner if isinstance(framing, GatewayFraming) else framing
@@ -72,7 +76,7 @@ class Conversation(Exchange):
         self._tries = ATTEMPTS if self._hdlc else 1
         self._attempts = self._tries
         self._share = 0.0
-        self.connection = DlmsConnection(Role.CLIENT, framing)
+        self.connection = DlmsConnection(Role.CLIENT, framing, protection=protection)
         self.notifications: deque[Notification] = deque(maxlen=MAX_NOTIFICATIONS)
         self.noise = 0
         """damaged frames that HDLC has dropped"""
@@ -119,8 +123,11 @@ class Conversation(Exchange):
         self._fast = prepared
         tries = self._attempts = self._tries
         share = self._share = timeout / tries
-        octets = self._framing.request(prepared.frames[invoke])  # type: ignore[arg-type] # prepared by an equal framing
-        return self.transact(octets, share)
+        if self._protection is None:
+            octets = self._framing.request(prepared.frames[invoke])  # type: ignore[arg-type] # by an equal framing
+            return self.transact(octets, share)
+        self._framing.send_apdu(self._protection.protect(prepared.apdus[invoke]))
+        return self.transact(self._framing.data_to_send(), share)
 
     async def close(self, timeout: float) -> None:
         """End the framing; the meter may have gone already."""
@@ -161,12 +168,16 @@ class Conversation(Exchange):
                     self._fast = fast
                 return
             buffer, start, end = found
+            protection = self._protection
+            if protection is not None:
+                buffer = protection.unprotect(buffer[start:end])
+                start, end = 0, len(buffer)
             if fast.count:
                 answer: object = decode_get_list_response(buffer, start, end, self._asked, fast.count)
             else:
                 answer = decode_get_response(buffer, start, end, self._asked)
             if answer is FALLBACK:
-                self._take(ApduReceived(buffer[start:end], 0, 0))
+                self._deliver(self.connection.take_answer(buffer[start:end]))
                 self._flush()
                 return
             self.connection.request_answered()
@@ -200,7 +211,9 @@ class Conversation(Exchange):
             self.link.write(octets)
 
     def _take(self, received: ApduReceived | LinkOpened | LinkReleased) -> None:
-        event = self.connection.take(received)
+        self._deliver(self.connection.take(received))
+
+    def _deliver(self, event: Event | NeedData) -> None:
         if event is NEED_DATA:
             return
         if isinstance(event, DataNotification | EventNotification):

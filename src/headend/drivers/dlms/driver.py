@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
 from headend.drivers.dlms import client, explaining, parameters, refs, server, sniffing
+from headend.drivers.dlms.security import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from headend.model.objects import ObjectRef
     from headend.model.profile import MeterProfile
     from headend.model.reading import Value
+    from headend.protocols.dlms.security.counters import CounterStore
     from headend.transport.link import Link
 
 
@@ -23,6 +25,10 @@ class DlmsDriver:
     name = "dlms"
     ports: tuple[int, ...] = (4059, 4060, 3333, 8899, 4061)
     capabilities = frozenset(Capability)
+
+    def __init__(self, store: CounterStore | None = None) -> None:
+        """`store` keeps invocation counters; without one they are asked from the meter once in each process."""
+        self.counters = Counters(store)
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""
@@ -43,7 +49,9 @@ class DlmsDriver:
         timeout: float = 5.0,
     ) -> client.DlmsSession:
         """Open the framing, associate, and return the session."""
-        return await client.attach(link, meter, profile, secrets, buffered=buffered, timeout=timeout)
+        return await client.attach(
+            link, meter, profile, secrets, counters=self.counters, buffered=buffered, timeout=timeout
+        )
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; the framing is told by the client."""

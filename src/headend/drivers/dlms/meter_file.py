@@ -11,9 +11,11 @@ from headend.drivers.dlms.meter_profiles import LoadBuffer
 from headend.drivers.dlms.meter_types import wire_type
 from headend.drivers.dlms.parameters import Parameters, read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
+from headend.errors import CapabilityError
 from headend.model.profile import MeterProfile
 from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor
 from headend.protocols.dlms.axdr import array, encode_data
+from headend.protocols.dlms.security.authentication import HLS
 from headend.standards.obis import Obis
 
 NO_SELECTION: Final = b"\x00"
@@ -110,7 +112,10 @@ class MeterFile:
                 self._parameters.clear()
             profile = self._profile
             merged = {**profile.link, **profile.association, **dict(params)}
-            found = self._parameters[params] = read_params("wrapper", merged)
+            found = read_params("wrapper", merged)
+            if found.mechanism in HLS:
+                raise CapabilityError(f"a virtual meter with authentication {merged['auth']!r} is not supported")
+            self._parameters[params] = found
         return found
 
 

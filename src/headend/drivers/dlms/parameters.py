@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import lru_cache
 from typing import Final, TypeAlias, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.errors import CapabilityError, ConfigError
 from headend.model.reading import Value
 from headend.protocols.base import Role
@@ -30,7 +31,13 @@ MECHANISMS: Final = {
     "sha256": Mechanism.HLS_SHA256,
     "ecdsa": Mechanism.HLS_ECDSA,
 }
-_CHOICES: Final = {"ref": ("ln", "sn"), "auth": tuple(MECHANISMS), "address_size": ("1", "2", "4")}
+_CHOICES: Final = {
+    "ref": ("ln", "sn"),
+    "auth": tuple(MECHANISMS),
+    "address_size": ("1", "2", "4"),
+    "suite": ("0", "1", "2"),
+    "ciphering": ("global", "dedicated", "general", "general-dedicated"),
+}
 _RANGES: Final = {
     "client": (1, 0xFFFF),
     "server": (0, 0xFFFF),
@@ -39,8 +46,10 @@ _RANGES: Final = {
     "max_info": (1, 2048),
     "window": (1, 7),
     "network": (0, 0xFF),
+    "policy": (0, 0xFC),
 }
-_TEXTS: Final = ("zone", "device")
+_CLIENT_TITLE: Final = "4844450000000001"
+_COUNTER: Final = "1/0-0:43.1.0.255/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,19 @@ class Addressing:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityParameters:
+    """How an association is protected; `policy` None follows from the keys, `counter` None is not asked for."""
+
+    suite: int
+    policy: int | None
+    dedicated: bool
+    general: bool
+    client_title: bytes
+    meter_key: bytes
+    counter: CosemRef | None
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """Everything that an association needs but its secrets. `zone` is where a meter stands whose times do not say."""
 
@@ -96,14 +118,16 @@ class Parameters:
     mechanism: Mechanism
     max_pdu: int
     zone: tzinfo
+    security: SecurityParameters
 
 
 def check_params(params: Mapping[str, Value]) -> None:
     """Refuse unknown parameters and values out of range; raises ConfigError naming the parameter.
 
     `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln); `max_pdu` is the
-    longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone.
-    `device`, and the number of its `network`, are the address of a meter behind a gateway.
+    longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
+    `policy`, `ciphering`, `client_title` (hex), `meter_key` (public key, hex) and `counter` (an attribute, or none) are
+    the security's. `device`, and the number of its `network`, are the address of a meter behind a gateway.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -111,10 +135,8 @@ def check_params(params: Mapping[str, Value]) -> None:
         elif name in _CHOICES:
             if str(value) not in _CHOICES[name]:
                 raise ConfigError(f"parameter {name!r} of DLMS: expected {' or '.join(_CHOICES[name])}, got {value!r}")
-        elif name == "zone":
-            _zone(str(value))
-        elif name == "device":
-            _device(str(value))
+        elif name in _TEXTS:
+            _TEXTS[name](str(value))
         else:
             known = ", ".join((*_RANGES, *_CHOICES, *_TEXTS))
             raise ConfigError(f"unknown parameter {name!r} of DLMS", hint=f"one of {known}")
@@ -128,8 +150,6 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
     if params.get("ref", "ln") != "ln":
         raise CapabilityError("short-name referencing is not supported", hint="ref=ln")
     mechanism = MECHANISMS[str(params.get("auth", "none"))]
-    if mechanism not in {Mechanism.NONE, Mechanism.LLS}:
-        raise CapabilityError(f"authentication {params['auth']!r} is not supported", hint="auth=none or auth=lls")
     addressing = Addressing(
         framing=framing,
         client=_number(params, "client", 16),
@@ -141,7 +161,26 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         network=_number(params, "network", 0),
         device=_device(str(params.get("device", ""))),
     )
-    return Parameters(addressing, mechanism, _number(params, "max_pdu", 0xFFFF), _zone(str(params.get("zone", "UTC"))))
+    return Parameters(
+        addressing,
+        mechanism,
+        _number(params, "max_pdu", 0xFFFF),
+        _zone(str(params.get("zone", "UTC"))),
+        _security(params),
+    )
+
+
+def _security(params: Mapping[str, Value]) -> SecurityParameters:
+    ciphering = str(params.get("ciphering", "global"))
+    return SecurityParameters(
+        suite=int(params.get("suite", 0)),
+        policy=_number(params, "policy", 0) if "policy" in params else None,
+        dedicated=ciphering.endswith("dedicated"),
+        general=ciphering.startswith("general"),
+        client_title=_title(str(params.get("client_title", _CLIENT_TITLE))),
+        meter_key=_hexadecimal("meter_key", str(params.get("meter_key", ""))),
+        counter=_counter(str(params.get("counter", _COUNTER))),
+    )
 
 
 def _number(params: Mapping[str, Value], name: str, default: int) -> int:
@@ -170,3 +209,30 @@ def _zone(name: str) -> tzinfo:
         raise ConfigError(
             f"parameter 'zone' of DLMS: no time zone {name!r}", hint="a name like Europe/Berlin"
         ) from None
+
+
+def _title(text: str) -> bytes:
+    title = _hexadecimal("client_title", text)
+    if len(title) != 8:
+        raise ConfigError("parameter 'client_title' of DLMS: a system title has 16 hexadecimal digits")
+    return title
+
+
+def _hexadecimal(name: str, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ConfigError(f"parameter {name!r} of DLMS: expected hexadecimal digits") from None
+
+
+def _counter(text: str) -> CosemRef | None:
+    return None if text == "none" else cosem_ref(text)
+
+
+_TEXTS: Final[dict[str, Callable[[str], object]]] = {
+    "zone": _zone,
+    "device": _device,
+    "client_title": _title,
+    "meter_key": lambda text: _hexadecimal("meter_key", text),
+    "counter": _counter,
+}

@@ -67,6 +67,7 @@ def prepare(refs: Sequence[CosemRef], addressing: Addressing) -> PreparedGet:
     framing = addressing.make_framing()
     return PreparedGet(
         tuple(framing.prepare(apdu) for apdu in apdus),
+        apdus,
         tuple(apdu[:3] for apdu in apdus),
         len(refs) if len(refs) > 1 else 0,
     )

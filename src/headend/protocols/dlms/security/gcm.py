@@ -13,10 +13,10 @@ deciphered by its counter mode, enciphered again, and released only after the tw
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.constant_time import bytes_eq
 
 from headend.errors import ConfigError, DecipherFailed, DecodeError, LocalProtocolError
 from headend.protocols.dlms.security.control import AUTHENTICATED, ENCRYPTED, PROTECTION, check_control
@@ -33,13 +33,14 @@ _FULL_TAG: Final = 16
 class GcmKey:
     """A block cipher key with its authentication key, ready for use; shows neither."""
 
-    __slots__ = ("_authentication", "_encrypt", "length")
+    __slots__ = ("_authentication", "_encrypt", "_usual", "length")
 
     def __init__(self, cipher_key: bytes, authentication_key: bytes = b"") -> None:
         if len(cipher_key) not in (16, 32):
             raise ConfigError(f"a block cipher key has 16 or 32 octets, not {len(cipher_key)}")
         self.length = len(cipher_key)
         self._authentication = authentication_key
+        self._usual = -1  # the control octet that was checked last
         self._encrypt = AESGCM(cipher_key).encrypt
 
     def with_cipher_key(self, cipher_key: bytes) -> GcmKey:
@@ -67,7 +68,9 @@ class GcmKey:
         if len(sealed) < HEAD_LENGTH:
             raise DecodeError("ciphered content", offset=0, expected="5 octets or more", got=str(len(sealed)))
         control = sealed[0]
-        check_control(control, self.length)
+        if self._usual != control:
+            check_control(control, self.length)
+            self._usual = control
         iv = system_title + sealed[1:HEAD_LENGTH]
         counter = int.from_bytes(sealed[1:HEAD_LENGTH], "big")
         if not control & AUTHENTICATED:
@@ -81,7 +84,7 @@ class GcmKey:
             good = self._encrypt(iv, content, associated)[-_FULL_TAG:-4]
         else:
             good = self._encrypt(iv, b"", associated + content)[:TAG_LENGTH]
-        if not bytes_eq(good, tag):
+        if not compare_digest(good, tag):
             raise DecipherFailed(
                 "the authentication tag of a ciphered APDU does not hold",
                 hint="check ek, ak, the security suite and the system titles",
