@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from headend.errors import StorageError
+from headend.errors import HeadendError, StorageError
 from headend.model.event import Event
 from headend.services.bus import Bus
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Appends what passes over the bus by `append`, a blocking function that raises StorageError."""
+    """Appends what passes over the bus by `append`, a blocking function that raises errors of the tree."""
 
     def __init__(self, bus: Bus, append: Callable[[Sequence[Event]], object]) -> None:
         self._append = append
@@ -33,8 +33,24 @@ class Recorder:
                 await asyncio.to_thread(self._append, events)
             except StorageError as error:
                 for event in events:
-                    log.warning("event not kept", type=event.type.value, meter=event.meter_id, reason=str(error))
+                    _not_kept(event, error)
+            except (HeadendError, TypeError, ValueError, OverflowError):  # it holds what no database can take
+                await self._one_by_one(events)
+
+    async def _one_by_one(self, events: Sequence[Event]) -> None:
+        """Keep those of a batch that can be kept."""
+        for event in events:
+            try:
+                await asyncio.to_thread(self._append, [event])
+            except (HeadendError, TypeError, ValueError, OverflowError) as error:
+                _not_kept(event, error)
 
     def close(self) -> None:
         """Take nothing more; `run` writes what waits and returns."""
         self._queue.close()
+
+
+def _not_kept(event: Event, error: Exception) -> None:
+    log.warning(
+        "event not kept", type=event.type.value, meter=event.meter_id, reason=f"{type(error).__name__}: {error}"
+    )
