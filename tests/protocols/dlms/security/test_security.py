@@ -261,6 +261,18 @@ def test_own_counters_never_repeat() -> None:
     assert OwnCounter(store, "other").take() == 0
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2000)), max_size=60))
+def test_own_counters_of_one_name_never_meet(steps: list[tuple[int, int]]) -> None:
+    """Two sessions under one key with one counter would give both messages away."""
+    store = MemoryCounters()
+    owners = [OwnCounter(store, "m") for _ in range(3)]
+    taken = []
+    for who, least in steps:
+        owners[who].raise_to(least)
+        taken += [owners[who].take() for _ in range(100)]
+    assert len(set(taken)) == len(taken)
+
+
 def test_the_end_of_a_counter() -> None:
     store = MemoryCounters()
     own = OwnCounter(store, "m")

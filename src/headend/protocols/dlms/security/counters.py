@@ -39,7 +39,10 @@ class MemoryCounters:
 
 
 class OwnCounter:
-    """The counter of what we send under one key. It only grows, is stored ahead, and is refused at its end."""
+    """The counter of what we send under one key. It only grows, is stored ahead, and is refused at its end.
+
+    Several of them with one name and one store never give the same counter.
+    """
 
     __slots__ = ("_name", "_reserved", "_store", "next")
 
@@ -51,6 +54,8 @@ class OwnCounter:
     def take(self) -> int:
         """A counter that nobody gets again; raises SecurityError when there is none left."""
         counter = self.next
+        if counter >= self._reserved:
+            counter = max(counter, self._store.load(self._name) or 0)  # others may have reserved meanwhile
         if counter > LAST:
             raise SecurityError("the invocation counter has come to its end", hint="the meter needs a new key")
         if counter >= self._reserved:
