@@ -1,7 +1,7 @@
-"""HDLC, the wrapper, M-Bus and the gateway prefix.
+"""HDLC, the wrapper, M-Bus, the gateway prefix and mode E.
 
 First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole). From F8 on: 0 M-Bus as client, 1 as meter,
-2 the gateway prefix; then the next octet is the size of the pieces.
+2 the gateway prefix, 3 mode E as client, 4 as meter; then the next octet is the size of the pieces.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ with harness.instrumented():
     from headend.protocols.hdlc.frame import SEGMENTED, Frame, build_frame, encode_frame
     from headend.protocols.hdlc.segmentation import MAX_APDU
     from headend.protocols.mbus import MbusFraming
+    from headend.protocols.mode_e import ModeE
     from headend.protocols.wrapper import WrapperFraming
 
 CLIENT, SERVER = Address.client(0x10), Address.server(1)
@@ -134,6 +135,14 @@ def others(choice: int, data: bytes) -> None:
             routed = decode_routed(rest)
             if routed and routed.device:
                 assert prefix(rest[0], routed.network, routed.device) + routed.apdu == rest
+    else:
+        side = ModeE(Role.CLIENT if choice == 3 else Role.SERVER, manufacturer="ISK", identification="ME172")
+        if choice == 3:
+            side.open()
+        with contextlib.suppress(RemoteProtocolError):  # the bounded buffer overflows once no line is expected any more
+            for piece in harness.pieces(rest, size):
+                side.receive_data(piece)
+                harness.drain(side, NEED_DATA, RemoteProtocolError, len(rest) + 4)
 
 
 def one_input(data: bytes) -> None:
