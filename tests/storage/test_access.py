@@ -164,14 +164,3 @@ def test_a_changed_user_has_to_log_in_again(timed: Store, change: str) -> None:
         timed.logins.close_all("ada")
     assert timed.logins.user(ada) is None
     assert timed.logins.user(bob)
-
-
-def test_failures_are_counted_until_a_success(timed: Store, clock: Clock) -> None:
-    assert timed.logins.failures("198.51.100.7") == (0, 0)
-    assert [timed.logins.failed("198.51.100.7") for _ in range(3)] == [1, 2, 3]
-    assert timed.logins.failures("198.51.100.7") == (3, clock.now)
-    timed.logins.failed("198.51.100.8")
-    timed.logins.succeeded("198.51.100.7")
-    assert timed.logins.failures("198.51.100.7") == (0, 0)
-    assert timed.logins.forget_failures(clock.now) == 0
-    assert timed.logins.forget_failures(clock.now + 1) == 1

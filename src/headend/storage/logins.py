@@ -1,4 +1,4 @@
-"""Logins of people, which outlive a restart, and the failures that slow down who guesses. Only digests of tokens are kept."""
+"""Logins of people, which outlive a restart. Only digests of tokens are kept."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import sqlalchemy as sa
 
 from headend.model.access import Role, User
 from headend.storage.engine import Database
-from headend.storage.schema import login_failures, logins, users
+from headend.storage.schema import logins, users
 
 SEEN_EVERY_MS = 60_000
 """How exactly the time of last use is kept: a look-up writes no more often."""
 
 
 class Logins:
-    """Open logins and counted failures."""
+    """Open logins."""
 
     def __init__(self, database: Database, millis: Callable[[], int]) -> None:
         self._database = database
@@ -61,32 +61,6 @@ class Logins:
         """End all logins of a user."""
         with self._database.write() as connection:
             connection.execute(logins.delete().where(logins.c.user_name == user_name))
-
-    def failed(self, subject: str) -> int:
-        """Count a failure of a subject (a peer, or a name at a peer); returns how many it has."""
-        mine, now = login_failures.c.subject == subject, self._millis()
-        more = {"failures": login_failures.c.failures + 1, "failed_at": now}
-        with self._database.write() as connection:
-            if not connection.execute(login_failures.update().where(mine).values(more)).rowcount:
-                connection.execute(login_failures.insert(), {"subject": subject, "failures": 1, "failed_at": now})
-            return int(connection.execute(sa.select(login_failures.c.failures).where(mine)).scalar_one())
-
-    def failures(self, subject: str) -> tuple[int, int]:
-        """How many failures a subject has, and when the last one was (milliseconds)."""
-        query = sa.select(login_failures.c.failures, login_failures.c.failed_at)
-        with self._database.read() as connection:
-            row = connection.execute(query.where(login_failures.c.subject == subject)).one_or_none()
-        return (row.failures, row.failed_at) if row else (0, 0)
-
-    def succeeded(self, subject: str) -> None:
-        """Forget the failures of a subject."""
-        with self._database.write() as connection:
-            connection.execute(login_failures.delete().where(login_failures.c.subject == subject))
-
-    def forget_failures(self, before: int) -> int:
-        """Forget failures older than `before` (milliseconds); returns of how many subjects."""
-        with self._database.write() as connection:
-            return connection.execute(login_failures.delete().where(login_failures.c.failed_at < before)).rowcount
 
 
 def _ended(now: int) -> sa.ColumnElement[bool]:

@@ -140,15 +140,6 @@ logins = sa.Table(
     sqlite_with_rowid=False,
 )
 
-login_failures = sa.Table(
-    "login_failures",
-    metadata,
-    sa.Column("subject", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False),
-    sa.Column("failed_at", sa.BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 events = sa.Table(
     "events",
     metadata,

@@ -41,10 +41,3 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_logins_user_name", "logins", ["user_name"])
-    op.create_table(
-        "login_failures",
-        sa.Column("subject", sa.Text, primary_key=True),
-        sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("failed_at", sa.BigInteger, nullable=False),
-        sqlite_with_rowid=False,
-    )
