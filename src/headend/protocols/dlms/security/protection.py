@@ -110,9 +110,9 @@ class Ciphering:
     def unprotect(self, apdu: bytes) -> bytes:
         """The plain APDU; raises DecipherFailed, ReplayDetected, or DecodeError for what is no APDU."""
         tag = apdu[0]
-        title, plain_tag, general = self._peer, None, False
-        if tag in PLAIN_OF_GLOBAL:
-            use, plain_tag, sealed = self._global, PLAIN_OF_GLOBAL[tag], decode_service(apdu)
+        title, plain_tag, general = self._peer, PLAIN_OF_GLOBAL.get(tag), False
+        if plain_tag is not None:
+            use, sealed = self._global, decode_service(apdu)
         elif tag in PLAIN_OF_DEDICATED:
             use, plain_tag, sealed = self._require_dedicated(), PLAIN_OF_DEDICATED[tag], decode_service(apdu)
         elif tag in (GENERAL_GLOBAL, GENERAL_DEDICATED):
@@ -128,7 +128,8 @@ class Ciphering:
         control, counter, plaintext = use.key.open(title, sealed)
         if control & BROADCAST:
             raise DecipherFailed("a ciphered APDU under the broadcast key, which this association does not use")
-        check_protection(self._needed, control)
+        if self._needed & ~control:
+            check_protection(self._needed, control)
         if not plaintext or (plain_tag is not None and plaintext[0] != plain_tag):
             expected = "an APDU" if plain_tag is None else f"{plain_tag:02x}"
             raise DecodeError("deciphered APDU", offset=0, expected=expected, got=plaintext[:1].hex() or "nothing")
