@@ -26,6 +26,17 @@ async def test_the_objects_of_a_meter(tmp_path: Path) -> None:
         assert item["attributes"] == {"2": "r"}
 
 
+async def test_a_meter_is_asked_who_it_is(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client(Role.OPERATOR) as client:
+        install(head_end)
+        for _ in range(2):
+            assert (await client.post("/api/v1/meters/a/identify")).json()["serial"] == "1"
+        meter = (await client.get("/api/v1/meters/a")).json()
+        assert meter["identity"]["serial"] == "1"
+        assert meter["revision"] == 2
+        assert head_end.roster.state("a").meter.identity.serial == "1"
+
+
 async def test_reading_objects_by_reference(tmp_path: Path) -> None:
     async with world(tmp_path) as head_end, head_end.client(Role.OPERATOR) as client:
         install(head_end)

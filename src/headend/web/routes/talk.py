@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import Response
 from headend.drivers.base import Session
 from headend.drivers.mapping import scale, to_batch
 from headend.model.job import Command, CommandKind
-from headend.model.meter import Meter
+from headend.model.meter import Meter, MeterIdentity
 from headend.model.objects import (
     HistoryColumn,
     HistoryRequest,
@@ -31,6 +32,7 @@ from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Asking, Parts, router
 from headend.web.schemas import talk as schemas
+from headend.web.schemas.meters import Identity
 from headend.web.times import parse_time
 
 api = router("meter access")
@@ -46,6 +48,24 @@ async def read_objects(meter_id: str, parts: Parts) -> Response:
         return [_object_row(info) for info in await session.objects()]
 
     return ready({"items": await parts.lanes.run_job(meter_id, work)})
+
+
+@api.post(
+    "/meters/{meter_id}/identify",
+    operation_id="identifyMeter",
+    response_model=Identity,
+    openapi_extra=OPERATOR,
+)
+async def identify_meter(meter_id: str, parts: Parts) -> Response:
+    """Ask a meter now who it is, and keep what it says: after an exchange it is another one."""
+
+    async def work(session: Session) -> MeterIdentity:
+        return await session.identify()
+
+    identity = await parts.lanes.run_job(meter_id, work)
+    await asyncio.to_thread(_keep_identity, parts, meter_id, identity)
+    parts.roster.identified(meter_id, identity)
+    return ready(dataclasses.asdict(identity))
 
 
 @api.post("/meters/{meter_id}/read", operation_id="readNow", response_model=schemas.ReadOut, openapi_extra=OPERATOR)
@@ -106,6 +126,12 @@ async def command(meter_id: str, body: schemas.CommandIn, parts: Parts, asking: 
     asked = Command(kind=CommandKind(body.kind), params=body.params)
     outcome = await parts.commands.execute(meter_id, asked, f"{asking.kind}:{asking.name}")
     return schemas.CommandOut(verdict=outcome.verdict.value, detail=outcome.detail, observed=outcome.observed)
+
+
+def _keep_identity(parts: WebParts, meter_id: str, identity: MeterIdentity) -> None:
+    stored = parts.store.meters.get(meter_id)
+    if stored.meter.identity != identity:
+        parts.store.meters.put(dataclasses.replace(stored.meter, identity=identity), revision=stored.revision)
 
 
 async def _collect(session: Session, request: HistoryRequest, limit: int) -> dict[str, Any]:
