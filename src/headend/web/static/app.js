@@ -1,72 +1,94 @@
-// The frame of the console: header, pages by the part of the address behind #, theme, sign-in.
+// The frame of the console: header, pages by the part of the address behind #, theme, sign-in, and what is wrong.
 
-import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
-import { changed, follow, load, refreshStatus, store, useStore } from "./lib/store.js";
+import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
+import { changed, refreshStatus, store, useStore } from "./lib/store.js";
+import { askToSignIn } from "./lib/access.js";
+import { useRoute } from "./lib/route.js";
+import { moment } from "./lib/format.js";
+import { follow } from "./lib/feed.js";
+import { api } from "./lib/api.js";
+import { Decode } from "./pages/decode.js";
+import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
 import { Meter } from "./pages/meter.js";
 import { SignIn } from "./parts/signin.js";
-import { api } from "./lib/api.js";
 
-const THEMES = ["auto", "light", "dark"];
-
-function useRoute() {
-  const [hash, setHash] = useState(location.hash);
-  useEffect(() => {
-    const turn = () => setHash(location.hash);
-    addEventListener("hashchange", turn);
-    return () => removeEventListener("hashchange", turn);
-  }, []);
-  const [, page, id] = hash.split("/");
-  return { page: page || "fleet", id: id ? decodeURIComponent(id) : "" };
-}
+const PAGES = { fleet: Fleet, meters: Meter, events: Events, decode: Decode };
+const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {
-  const [theme, setTheme] = useState(() => localStorage.getItem("theme") || "auto");
+  const [theme, setTheme] = useState(() => (THEMES[localStorage.getItem("theme")] ? localStorage.getItem("theme") : "auto"));
   useEffect(() => {
     localStorage.setItem("theme", theme);
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     dispatchEvent(new Event("theme"));
   }, [theme]);
-  return [theme, () => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length])];
+  return [theme, () => setTheme(THEMES[theme][0])];
+}
+
+/** After a navigation the heading of the new page takes the focus, and the page begins at its top. */
+function useFocus(turn) {
+  useEffect(() => {
+    if (!turn || document.querySelector("main").contains(document.activeElement)) return;
+    scrollTo({ top: 0 });
+    document.querySelector("main h1")?.focus({ preventScroll: true });
+  }, [turn]);
 }
 
 function Account() {
   const { me } = useStore();
-  const [open, setOpen] = useState(false);
-  const out = async () => { await api.signOut().catch(() => {}); store.me = await api.whoAmI().catch(() => null); changed(); };
-  if (me && me.kind !== "nobody") {
-    return html`<span class="quiet hide-small">${me.name} · ${me.role}</span><button class="tool" onClick=${out}>Sign out</button>`;
-  }
-  return html`<button class="tool" onClick=${() => setOpen(true)}>Sign in</button>${open && html`<${SignIn} close=${() => setOpen(false)} />`}`;
+  const out = async () => {
+    await api.signOut().catch(() => {});
+    store.me = await api.whoAmI().catch(() => null);
+    changed();
+  };
+  if (me && me.kind !== "nobody") return html`<span class="quiet not-small" title=${`Signed in as ${me.name}`}>${me.name}, ${me.role}</span><button class="tool" onClick=${out}>Sign out</button>`;
+  return html`<button class="tool" onClick=${() => askToSignIn().catch(() => {})}>Sign in</button>`;
+}
+
+function Trouble() {
+  const { problem, connected, lostAt, loading } = useStore();
+  if (problem?.status === 401) return html`<div class="note" role="alert">This head-end shows nothing to strangers. <button class="tool" onClick=${() => askToSignIn().catch(() => {})}>Sign in</button></div>`;
+  if (problem) return html`<p class="note bad" role="alert">${problem.message} Trying again …</p>`;
+  if (!connected && lostAt && !loading) return html`<p class="note bad" role="alert">The head-end does not answer. What you see is of ${moment(lostAt)}. Trying again …</p>`;
+  return null;
+}
+
+function Page({ route }) {
+  const [error, again] = useErrorBoundary();
+  if (error) return html`<div class="note bad" role="alert">This page broke: ${error.message} <button class="tool" onClick=${again}>Try again</button></div>`;
+  const Shown = PAGES[route.page];
+  return Shown && (route.page !== "meters" || route.id) ? html`<${Shown} id=${route.id} params=${route.params} />`
+    : html`<div class="empty"><h1 tabindex="-1">No such page</h1><p><a href="#/">Go to the fleet</a></p></div>`;
 }
 
 function App() {
-  const { connected, problem } = useStore();
-  const { page, id } = useRoute();
+  const { connected, loading, signIn } = useStore();
+  const route = useRoute();
   const [theme, nextTheme] = useTheme();
+  useFocus(route.turn);
   useEffect(() => {
-    load();
     follow();
-    refreshStatus();
-    const timer = setInterval(refreshStatus, 5000);
-    const age = setInterval(changed, 5000);
-    return () => { clearInterval(timer); clearInterval(age); };
+    const tick = () => { if (!document.hidden) refreshStatus(); };
+    tick();
+    const timer = setInterval(tick, 5000);
+    return () => clearInterval(timer);
   }, []);
+  const skip = (event) => { event.preventDefault(); document.querySelector("main").focus(); };
   return html`
-    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("main").focus(); }}>Skip to content</a>
+    <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header class="top">
       <a class="brand" href="#/"><img src="/static/icon.svg" alt="" />Headend</a>
-      <nav aria-label="Pages"><a href="#/" aria-current=${page === "fleet" ? "page" : null}>Fleet</a></nav>
+      <nav aria-label="Pages">${NAVIGATION.map(([name, to, pages]) => html`<a href=${to} aria-current=${pages.includes(route.page) ? "page" : null}>${name}</a>`)}</nav>
       <span class="space"></span>
-      <span class="pulse" role="status"><span class=${"dot " + (connected ? "live" : "offline")}></span>${connected ? "live" : "connecting"}</span>
-      <button class="tool" onClick=${nextTheme} aria-label=${`Theme: ${theme}. Change`} title=${`Theme: ${theme}`}>${theme === "dark" ? "◐ dark" : theme === "light" ? "◑ light" : "◒ auto"}</button>
+      <span class="pulse" role="status"><i class=${"dot " + (connected ? "live" : "lost")}></i>${connected ? "live" : loading ? "connecting" : "not connected"}</span>
+      <button class="tool" onClick=${nextTheme} title=${`Theme: ${theme}`} aria-label=${`Theme: ${theme}. Change to ${THEMES[theme][0]}`}><span aria-hidden="true">${THEMES[theme][1]}</span><span class="not-small"> ${theme}</span></button>
       <${Account} />
     </header>
-    <main tabindex="-1" id="main">
-      ${problem && html`<p class="note bad" role="alert">${problem.message}${problem.status === 401 ? " Sign in to go on." : ""}</p>`}
-      ${page === "meters" && id ? html`<${Meter} id=${id} key=${id} />` : html`<${Fleet} />`}
-    </main>`;
+    <main tabindex="-1" id="main"><${Trouble} /><${Page} route=${route} key=${route.turn} /></main>
+    ${signIn && html`<${SignIn} />`}`;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

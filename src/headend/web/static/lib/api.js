@@ -9,21 +9,23 @@ export class Problem extends Error {
   }
 }
 
-async function call(path, options = {}) {
-  let answer;
+async function call(path, { body, method = "GET" } = {}) {
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let answer, text;
   try {
-    answer = await fetch(path, { credentials: "same-origin", headers: { Accept: "application/json", ...(options.body ? { "Content-Type": "application/json" } : {}) }, ...options });
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin" });
+    text = await answer.text();
   } catch {
-    throw new Problem(0, { detail: "the head-end does not answer" });
+    throw new Problem(0, { detail: "The head-end does not answer." });
   }
-  const text = await answer.text();
-  let body = null;
-  try { body = text ? JSON.parse(text) : null; } catch { /* an answer that is no JSON is shown by its status */ }
-  if (!answer.ok) throw new Problem(answer.status, body || {});
-  return body;
+  let found = null;
+  try { found = text ? JSON.parse(text) : null; } catch { /* an answer that is no JSON is shown by its status */ }
+  if (!answer.ok) throw new Problem(answer.status, found || {});
+  return found;
 }
 
-const query = (values) => {
+const query = (values = {}) => {
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return pairs.length ? "?" + new URLSearchParams(pairs) : "";
 };
@@ -31,15 +33,20 @@ const meterPath = (id) => `/api/v1/meters/${encodeURIComponent(id)}`;
 
 export const api = {
   status: () => call("/api/v1/status"),
-  meters: (cursor) => call("/api/v1/meters" + query({ limit: 500, cursor })),
+  quantities: () => call("/api/v1/quantities"),
+  profiles: () => call("/api/v1/profiles"),
+  meters: (cursor) => call("/api/v1/meters" + query({ limit: 1000, cursor })),
   meter: (id) => call(meterPath(id)),
   latest: (values) => call("/api/v1/readings/latest" + query(values)),
   series: (id, values) => call(`${meterPath(id)}/readings` + query(values)),
-  quantities: () => call("/api/v1/quantities"),
   objects: (id) => call(`${meterPath(id)}/objects`),
-  read: (id, refs) => call(`${meterPath(id)}/read`, { method: "POST", body: JSON.stringify({ refs }) }),
-  whoAmI: () => call("/api/v1/session"),
-  signIn: (user, password) => call("/api/v1/session", { method: "POST", body: JSON.stringify({ user, password }) }),
-  signOut: () => call("/api/v1/session", { method: "DELETE" }),
+  identify: (id) => call(`${meterPath(id)}/identify`, { method: "POST" }),
+  read: (id, refs) => call(`${meterPath(id)}/read`, { method: "POST", body: refs ? { refs } : {} }),
+  history: (id, values) => call(`${meterPath(id)}/history` + query(values)),
   events: (values) => call("/api/v1/events" + query(values)),
+  acknowledge: (number) => call(`/api/v1/events/${number}/acknowledge`, { method: "POST" }),
+  decode: (hex, protocol) => call("/api/v1/decode", { method: "POST", body: { hex, protocol } }),
+  whoAmI: () => call("/api/v1/session"),
+  signIn: (user, password) => call("/api/v1/session", { method: "POST", body: { user, password } }),
+  signOut: () => call("/api/v1/session", { method: "DELETE" }),
 };

@@ -31,6 +31,16 @@ export function amount(value, unit) {
   return [plain(shown, digits), scale.unit];
 }
 
+const registers = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+
+/** [text, unit] with all digits of a register, as the meter's own display has it; other values as `amount` has them. */
+export function precise(value, unit) {
+  return typeof value === "number" && PREFIXED.has(unit) && unit.endsWith("h") ? [registers.format(value / 1000), `k${unit}`] : amount(value, unit);
+}
+
+/** Whatever a meter said, in one text: lists and structures as JSON. */
+export const said = (value, unit) => (value !== null && typeof value === "object" ? JSON.stringify(value) : precise(value, unit).join(" "));
+
 export function age(at, now) {
   if (!at) return "never";
   const seconds = Math.max(0, Math.round((now - at) / 1000));
@@ -42,5 +52,8 @@ export function age(at, now) {
 
 const clock = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 export const moment = (at) => (at ? clock.format(new Date(at)) : "–");
+
+/** A time for an input of the browser, in local time. */
+export const toLocal = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 
 export const plural = (count, one, many = one + "s") => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

@@ -5,18 +5,26 @@ import { useEffect, useReducer } from "../vendor/preact-htm.js";
 
 export const POWER = ["active_power_import_total", "active_power_total"];
 export const ENERGY = ["active_energy_import_total", "active_energy_abs_total"];
-const TRAIL = 60;
+export const VOLTAGE = ["voltage_l1", "voltage_total", "voltage_phase_avg"];
+const HOUR = 3600e3;
+const KEPT_EVENTS = 500;
 
 export const store = {
   meters: new Map(),
+  version: 0,           // grows when the list of meters or the state of one changed
   quantities: new Map(),
+  profiles: new Map(),
   live: new Map(),      // meter id -> Map(quantity -> {value, at, quality, changed})
-  trail: new Map(),     // meter id -> [[at, power], …], oldest first
+  trail: new Map(),     // meter id -> [[at, power], …] of the last hour, oldest first
+  told: [],             // events that came since the page was opened, newest first
   status: null,
   me: null,
   connected: false,
+  lostAt: 0,            // when the live feed broke off
   loading: true,
   problem: null,
+  fleetAt: "",          // where the list of meters was left
+  signIn: null,         // {resolve, reject} while somebody is asked to sign in
 };
 
 const listeners = new Set();
@@ -45,33 +53,42 @@ export function take(id, columns) {
   let values = store.live.get(id);
   if (!values) store.live.set(id, (values = new Map()));
   columns.quantities.forEach((quantity, index) => {
-    const at = columns.measured_at[index];
+    const at = columns.measured_at[index], value = columns.values[index];
     const known = values.get(quantity);
     if (known && known.at > at) return;
-    values.set(quantity, { value: columns.values[index], at, quality: columns.quality[index], changed: performance.now() });
+    const when = known && known.value !== value ? performance.now() : known?.changed ?? -Infinity;
+    values.set(quantity, { value, at, quality: columns.quality[index], changed: when });
   });
   const power = firstOf(values, POWER);
-  if (!power || typeof power.value !== "number") return;
+  if (power && typeof power.value === "number") follows(id, [power.at, power.value]);
+}
+
+/** One more point of a trail. The newest point gives way while it is too near to the one before it, so a trail stays short. */
+function follows(id, point) {
   let trail = store.trail.get(id);
   if (!trail) store.trail.set(id, (trail = []));
-  if (!trail.length || trail[trail.length - 1][0] < power.at) trail.push([power.at, power.value]);
-  if (trail.length > TRAIL) trail.shift();
+  const last = trail.length - 1;
+  if (last >= 0 && trail[last][0] >= point[0]) return;
+  if (last > 0 && trail[last][0] - trail[last - 1][0] < (point[0] - trail[0][0]) / 60) trail[last] = point;
+  else trail.push(point);
+  while (trail.length > 2 && trail[0][0] < point[0] - HOUR) trail.shift();
 }
 
 /** The past of a sparkline, put before what the feed brought meanwhile. */
 export function prepend(id, points) {
   const trail = store.trail.get(id) || [];
   const first = trail.length ? trail[0][0] : Infinity;
-  store.trail.set(id, [...points.filter(([at]) => at < first), ...trail].slice(-TRAIL));
+  store.trail.set(id, [...points.filter(([at]) => at < first), ...trail]);
   changed();
 }
 
-/** Load the catalogue, all meters page by page, and their latest values. */
+/** Load the catalogue, all meters page by page, and the latest values of what the fleet shows. */
 export async function load() {
   try {
-    const [catalogue, me] = await Promise.all([api.quantities(), api.whoAmI().catch(() => null)]);
-    for (const row of catalogue.items) store.quantities.set(row.key, row);
-    store.me = me;
+    store.me = await api.whoAmI();
+    const [catalogue, library] = await Promise.all([api.quantities(), api.profiles()]);
+    store.quantities = new Map(catalogue.items.map((row) => [row.key, row]));
+    store.profiles = new Map(library.items.map((row) => [row.id, row]));
     await reloadMeters();
     store.problem = null;
   } catch (error) {
@@ -79,6 +96,7 @@ export async function load() {
   }
   store.loading = false;
   changed();
+  return store.problem === null;
 }
 
 export async function reloadMeters() {
@@ -88,23 +106,29 @@ export async function reloadMeters() {
     const page = await api.meters(cursor);
     for (const meter of page.items) found.set(meter.id, meter);
     cursor = page.next;
-    store.meters = new Map([...store.meters, ...found]);
-    changed();
+    if (cursor && found.size > store.meters.size) put(new Map(found));
   } while (cursor);
-  store.meters = found;
-  await loadLatest();
+  put(found);
+  await loadLatest({ quantities: [...POWER, ...ENERGY, ...VOLTAGE].join() });
+}
+
+function put(meters) {
+  store.meters = meters;
+  store.version += 1;
   changed();
 }
 
-async function loadLatest() {
-  const columns = await api.latest({ limit: 1000000 });
+/** Take the newest readings: of some quantities of all meters, or of all quantities of some meters. */
+export async function loadLatest(choice) {
+  const columns = await api.latest({ limit: 1000000, ...choice });
   const perMeter = new Map();
-  columns.rows.forEach(([meter, quantity, value, at, quality]) => {
+  for (const [meter, quantity, value, at, quality] of columns.rows) {
     let one = perMeter.get(meter);
     if (!one) perMeter.set(meter, (one = { quantities: [], values: [], measured_at: [], quality: [] }));
     one.quantities.push(quantity); one.values.push(value); one.measured_at.push(at); one.quality.push(quality);
-  });
+  }
   for (const [id, one] of perMeter) take(id, one);
+  changed();
 }
 
 export async function refreshStatus() {
@@ -112,33 +136,30 @@ export async function refreshStatus() {
   changed();
 }
 
-/** Follow the live feed; the browser comes back by itself, and missed values are read again then. */
-export function follow() {
-  const feed = new EventSource("/api/v1/live?topics=readings,status,events");
-  let lost = false;
-  feed.onopen = () => {
-    store.connected = true;
-    if (lost) { lost = false; reloadMeters().catch(() => {}); }
-    changed();
-  };
-  feed.onerror = () => { store.connected = false; lost = true; changed(); };
-  feed.addEventListener("readings", (event) => {
-    for (const [id, columns] of Object.entries(JSON.parse(event.data).meters)) {
-      take(id, columns);
-      const meter = store.meters.get(id);
-      if (meter && meter.state) meter.state.last_seen = Math.max(meter.state.last_seen || 0, ...columns.measured_at);
-    }
-    changed();
-  });
-  feed.addEventListener("status", (event) => {
-    for (const [id, change] of Object.entries(JSON.parse(event.data).meters)) {
-      const meter = store.meters.get(id);
-      if (meter && meter.state) Object.assign(meter.state, change);
-    }
-    changed();
-  });
-  feed.addEventListener("events", (event) => {
-    const told = JSON.parse(event.data).events;
-    if (told.some((one) => ["METER_ADDED", "METER_CHANGED", "METER_REMOVED"].includes(one.type))) reloadMeters().catch(() => {});
-  });
+export function takeReadings({ meters }) {
+  for (const [id, columns] of Object.entries(meters)) {
+    take(id, columns);
+    const state = store.meters.get(id)?.state;
+    if (state) for (const at of columns.measured_at) if (at > (state.last_seen || 0)) state.last_seen = at;
+  }
+  changed();
+}
+
+export function takeStatus({ meters }) {
+  for (const [id, change] of Object.entries(meters)) {
+    const meter = store.meters.get(id);
+    if (meter?.state) Object.assign(meter.state, change, change.online ? { last_error_code: "", last_error_text: "" } : {});
+  }
+  store.version += 1;
+  changed();
+}
+
+export function takeEvents({ events }) {
+  store.told = [...events.toReversed(), ...store.told].slice(0, KEPT_EVENTS);
+  for (const { type, meter_id, data } of events) {
+    const state = store.meters.get(meter_id)?.state;
+    if (state && type === "METER_OFFLINE") Object.assign(state, { last_error_code: data.code || "", last_error_text: data.reason || "" });
+  }
+  if (events.some((one) => ["METER_ADDED", "METER_CHANGED", "METER_REMOVED"].includes(one.type))) reloadMeters().catch(() => {});
+  changed();
 }

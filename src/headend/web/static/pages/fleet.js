@@ -1,121 +1,102 @@
-// The fleet: totals, search and filters, one row a meter. Only the rows in view are in the document, so that ten
-// thousand meters scroll like ten.
+// The fleet: totals, search and filters, one row a meter. What is searched, filtered and sorted stands in the address.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
-import { ENERGY, POWER, firstOf, prepend, store, useStore } from "../lib/store.js";
-import { age, amount, plural } from "../lib/format.js";
-import { Sparkline } from "../parts/sparkline.js";
-import { api } from "../lib/api.js";
+import { ENERGY, POWER, VOLTAGE, firstOf, store, useStore } from "../lib/store.js";
+import { href, remember } from "../lib/route.js";
+import { amount, plural } from "../lib/format.js";
+import { STATES, place, stateOf } from "../lib/words.js";
+import { Rows, modelOf } from "../parts/rows.js";
 
-const STATES = ["all", "online", "offline", "waiting"];
-const asked = new Set();
+const SLOW = 5000; // how often the order of rows may change by itself
 
-export function stateOf(meter) {
-  if (meter.enabled === false) return "disabled";
-  if (meter.state?.online) return "online";
-  return meter.state?.last_error_code || meter.state?.last_seen ? "offline" : "waiting";
+const valueOf = (keys) => (meter) => firstOf(store.live.get(meter.id), keys)?.value ?? -Infinity;
+const SORTS = {
+  state: (meter) => stateOf(meter), name: (meter) => meter.name || meter.id, model: (meter) => modelOf(meter) || "", address: place,
+  power: valueOf(POWER), energy: valueOf(ENERGY), voltage: valueOf(VOLTAGE), seen: (meter) => meter.state?.last_seen || 0,
+};
+const TEXTS = new Set(["state", "name", "model", "address"]);
+const natural = new Intl.Collator("en", { numeric: true }).compare;
+const hays = new WeakMap();
+const left = { top: 0, id: "" }; // where the list was left, for the way back
+
+function hayOf(meter) {
+  let hay = hays.get(meter);
+  if (!hay) hays.set(meter, (hay = `${meter.id} ${meter.name} ${meter.profile_id} ${modelOf(meter)} ${meter.url} ${meter.identity?.serial || ""} ${(meter.tags || []).join(" ")}`.toLowerCase()));
+  return hay;
 }
 
-const SORTS = {
-  name: (meter) => meter.name || meter.id,
-  model: (meter) => meter.profile_id || "",
-  power: (meter) => firstOf(store.live.get(meter.id), POWER)?.value ?? -Infinity,
-  energy: (meter) => firstOf(store.live.get(meter.id), ENERGY)?.value ?? -Infinity,
-  seen: (meter) => meter.state?.last_seen || 0,
-};
-
-function compare(a, b) {
-  return typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
+function find({ q, state, protocol, sort, down }) {
+  const words = q.toLowerCase().split(/\s+/).filter(Boolean);
+  const counts = { all: 0, online: 0, offline: 0, waiting: 0, disabled: 0 };
+  const found = [];
+  for (const meter of store.meters.values()) {
+    if (protocol && meter.protocol !== protocol) continue;
+    if (words.length && !words.every((word) => hayOf(meter).includes(word))) continue;
+    const is = stateOf(meter);
+    counts.all += 1;
+    counts[is] += 1;
+    if (!state || is === state) found.push([SORTS[sort](meter), meter]);
+  }
+  const compare = TEXTS.has(sort) ? (a, b) => natural(a[0], b[0]) : (a, b) => a[0] - b[0];
+  found.sort((a, b) => (down ? -1 : 1) * compare(a, b) || natural(a[1].id, b[1].id));
+  return { found: found.map(([, meter]) => meter), counts };
 }
 
 function Tiles() {
-  const { meters, status } = useStore();
+  const { meters, status } = store;
   let online = 0, power = 0, energy = 0;
   for (const meter of meters.values()) {
     if (stateOf(meter) === "online") online += 1;
-    const now = firstOf(store.live.get(meter.id), POWER)?.value;
-    const total = firstOf(store.live.get(meter.id), ENERGY)?.value;
+    const live = store.live.get(meter.id);
+    const now = firstOf(live, POWER)?.value, total = firstOf(live, ENERGY)?.value;
     if (typeof now === "number") power += now;
     if (typeof total === "number") energy += total;
   }
-  const tile = (value, unit, label) => html`<div class="tile"><b>${value} <small>${unit}</small></b><span>${label}</span></div>`;
+  const share = meters.size ? `${(Math.floor((1000 * online) / meters.size) / 10).toLocaleString("en")} %` : "";
+  const tile = (name, value, unit) => html`<div class="tile"><span>${name}</span><b>${value} <small>${unit}</small></b></div>`;
   return html`<section class="tiles" aria-label="Totals">
-    ${tile(meters.size.toLocaleString("en"), "", "meters")}
-    ${tile(online.toLocaleString("en"), meters.size ? `${Math.round((100 * online) / meters.size)} %` : "", "online")}
-    ${tile(...amount(power, "W"), "power now")}
-    ${tile(...amount(energy, "Wh"), "energy, all meters")}
-    ${tile(status ? (status.readings_per_second ?? 0).toLocaleString("en", { maximumFractionDigits: 0 }) : "–", "/s", "readings")}
+    ${tile("Meters", meters.size.toLocaleString("en"), "")}${tile("Online", online.toLocaleString("en"), share)}${tile("Power now", ...amount(power, "W"))}
+    ${tile("Energy, all registers", ...amount(energy, "Wh"))}${tile("Readings stored", status ? status.readings_per_second.toLocaleString("en", { maximumFractionDigits: 0 }) : "–", "/s")}
   </section>`;
 }
 
-function Row({ meter, top, height }) {
-  const live = store.live.get(meter.id);
-  const state = stateOf(meter);
-  const power = firstOf(live, POWER), energy = firstOf(live, ENERGY), volts = firstOf(live, ["voltage_l1", "voltage_total"]);
-  const seen = meter.state?.last_seen;
-  const show = (reading, unit) => { const [text, symbol] = amount(reading?.value, unit); return html`${text} <span class="quiet">${symbol}</span>`; };
-  return html`<a class="row" role="row" href=${`#/meters/${encodeURIComponent(meter.id)}`} style=${{ top: `${top}px`, height: `${height}px` }}>
-    <span role="cell"><span class=${"dot " + state} title=${state}></span><span class="skip">${state}</span></span>
-    <span role="cell" class="name"><b>${meter.name || meter.id}</b><small>${meter.name ? meter.id : meter.protocol}</small></span>
-    <span role="cell" class="quiet mid wide">${meter.profile_id || "–"}</span>
-    <span role="cell" class="mid">${state === "offline" && meter.state?.last_error_code ? html`<span class="fault" title=${meter.state.last_error_text}>${meter.state.last_error_code}: ${meter.state.last_error_text}</span>` : html`<span class="quiet mono">${meter.url}</span>`}</span>
-    <span role="cell" class="r num">${show(power, "W")}</span>
-    <span role="cell" class="r num mid">${show(energy, "Wh")}</span>
-    <span role="cell" class="r num mid wide">${show(volts, "V")}</span>
-    <span role="cell"><${Sparkline} points=${store.trail.get(meter.id)} /></span>
-    <span role="cell" class="r quiet num mid">${age(seen, Date.now())}</span>
-  </a>`;
-}
-
-function useWindow(ref, count, height) {
-  const [range, setRange] = useState([0, 40]);
-  useLayoutEffect(() => {
-    const look = () => {
-      if (!ref.current) return;
-      const above = Math.max(0, -ref.current.getBoundingClientRect().top);
-      const first = Math.max(0, Math.floor(above / height) - 8);
-      const last = Math.min(count, Math.ceil((above + innerHeight) / height) + 8);
-      setRange((old) => (old[0] === first && old[1] === last ? old : [first, last]));
-    };
-    look();
-    addEventListener("scroll", look, { passive: true });
-    addEventListener("resize", look);
-    return () => { removeEventListener("scroll", look); removeEventListener("resize", look); };
-  }, [count, height]);
-  return range;
-}
-
-/** Ask once for the last hour of power of the meters in view, a few at a time. */
-function usePast(visible) {
+function useMedia(query) {
+  const [is, setIs] = useState(() => matchMedia(query).matches);
   useEffect(() => {
-    let stop = false;
-    const timer = setTimeout(async () => {
-      for (const meter of visible) {
-        if (stop) return;
-        if (asked.has(meter.id)) continue;
-        asked.add(meter.id);
-        const key = POWER.find((name) => store.live.get(meter.id)?.has(name));
-        if (!key) { asked.delete(meter.id); continue; }
-        try {
-          const end = Date.now();
-          const past = await api.series(meter.id, { quantity: key, start: end - 3600000, end, bucket: "60s" });
-          prepend(meter.id, past.measured_at.map((at, index) => [at, past.mean[index]]));
-        } catch { /* the feed will draw it */ }
-      }
-    }, 300);
-    return () => { stop = true; clearTimeout(timer); };
-  }, [visible.map((meter) => meter.id).join()]);
+    const media = matchMedia(query);
+    const turn = () => setIs(media.matches);
+    media.addEventListener("change", turn);
+    return () => media.removeEventListener("change", turn);
+  }, [query]);
+  return is;
 }
 
-export function Fleet() {
-  const { meters, loading } = useStore();
-  const [text, setText] = useState("");
-  const [state, setState] = useState("all");
-  const [protocol, setProtocol] = useState("");
-  const [sort, setSort] = useState({ key: "name", down: false });
-  const list = useRef(null);
+function viewFrom(params) {
+  const sort = SORTS[params.get("sort")] ? params.get("sort") : "name";
+  return { q: params.get("q") || "", state: STATES.includes(params.get("state")) ? params.get("state") : "", protocol: params.get("protocol") || "", sort, down: params.get("down") === "1" };
+}
+
+function Empty({ clear }) {
+  const { loading, problem, meters } = store;
+  if (loading) return html`<p class="empty" role="status">Loading …</p>`;
+  if (meters.size) return html`<div class="empty"><p>No meter fits.</p><button class="tool" onClick=${clear}>Show all ${meters.size.toLocaleString("en")}</button></div>`;
+  if (problem) return html`<p class="empty">Nothing to show yet.</p>`;
+  return html`<div class="empty"><p><b>No meters yet.</b></p><p>Start a demonstration with <span class="mono">headend demo</span>, find meters with <span class="mono">headend scan</span>, or add one by <span class="mono">POST /api/v1/meters</span>.</p></div>`;
+}
+
+export function Fleet({ params }) {
+  const { meters, version } = useStore();
+  const [view, setView] = useState(() => viewFrom(params));
   const search = useRef(null);
-  const height = matchMedia("(max-width: 700px)").matches ? 54 : 44;
+  const small = useMedia("(max-width: 700px)");
+  const height = small ? 56 : 46;
+  const change = (next) => setView({ ...view, ...next });
+  useEffect(() => {
+    const { q, state, protocol, sort, down } = view;
+    const values = { q, state, protocol, sort: sort === "name" ? "" : sort, down: down ? 1 : "" };
+    remember("", "", values);
+    store.fleetAt = href("", "", values);
+  }, [view]);
 
   useEffect(() => {
     document.title = "Fleet · Headend";
@@ -123,52 +104,44 @@ export function Fleet() {
       if (event.key !== "/" || event.target.closest("input, select, textarea, dialog")) return;
       event.preventDefault();
       search.current?.focus();
+      search.current?.select();
     };
+    const note = () => { left.top = scrollY; left.id = document.activeElement?.dataset?.index ? decodeURIComponent(document.activeElement.getAttribute("href").split("/")[2]) : ""; };
     addEventListener("keydown", slash);
-    return () => removeEventListener("keydown", slash);
+    addEventListener("hashchange", note, { capture: true });
+    return () => { removeEventListener("keydown", slash); removeEventListener("hashchange", note, { capture: true }); };
   }, []);
 
-  const counts = { all: 0, online: 0, offline: 0, waiting: 0 };
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const slow = ["power", "energy", "voltage", "seen"].includes(view.sort) ? Math.floor(Date.now() / SLOW) : 0;
+  const { found, counts } = useMemo(() => find(view), [view, version, slow, meters.size, store.profiles]);
   const protocols = useMemo(() => [...new Set([...meters.values()].map((meter) => meter.protocol))].sort(), [meters]);
-  const found = [];
-  for (const meter of meters.values()) {
-    const hay = `${meter.id} ${meter.name} ${meter.profile_id} ${meter.url} ${(meter.tags || []).join(" ")}`.toLowerCase();
-    if (!words.every((word) => hay.includes(word)) || (protocol && meter.protocol !== protocol)) continue;
-    const is = stateOf(meter);
-    counts.all += 1;
-    if (is in counts) counts[is] += 1;
-    if (state === "all" || is === state) found.push(meter);
-  }
-  const by = SORTS[sort.key];
-  found.sort((a, b) => (sort.down ? -1 : 1) * compare(by(a), by(b)) || compare(a.id, b.id));
-  const [first, last] = useWindow(list, found.length, height);
-  const visible = found.slice(first, last);
-  usePast(visible);
+  const [focus] = useState(() => { const index = left.id ? found.findIndex((meter) => meter.id === left.id) : -1; return index >= 0 ? index : null; });
+  useLayoutEffect(() => { if (left.id) scrollTo({ top: left.top }); left.id = ""; }, []);
 
-  const head = (key, label, extra = "") => html`<span role="columnheader" class=${extra} aria-sort=${sort.key === key ? (sort.down ? "descending" : "ascending") : "none"}>
-    <button onClick=${() => setSort({ key, down: sort.key === key ? !sort.down : key !== "name" && key !== "model" })}>${label}${sort.key === key ? (sort.down ? " ↓" : " ↑") : ""}</button></span>`;
-  const move = (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const row = event.target.closest("a.row");
-    if (!step || !row) return;
+  const head = (key, label, extra = "") => html`<span role="columnheader" class=${extra} aria-sort=${view.sort === key ? (view.down ? "descending" : "ascending") : "none"}>
+    <button onClick=${() => change({ sort: key, down: view.sort === key ? !view.down : !TEXTS.has(key) })}>${label}${view.sort === key && html`<i aria-hidden="true">${view.down ? "▼" : "▲"}</i>`}</button></span>`;
+  const keys = (event) => {
+    if (event.key === "Escape" && view.q) change({ q: "" });
+    else if (event.key === "Enter" && view.q && found.length) location.hash = document.querySelector("[data-index='0']").getAttribute("href");
+    else if (event.key === "ArrowDown") document.querySelector("[data-index='0']")?.focus();
+    else return;
     event.preventDefault();
-    const next = step > 0 ? row.nextElementSibling : row.previousElementSibling;
-    if (next) { next.focus(); next.scrollIntoView({ block: "nearest" }); }
   };
+  const clear = () => { change({ q: "", state: "", protocol: "" }); search.current?.focus(); };
+  const chips = ["", ...STATES.filter((name) => name !== "disabled" || counts.disabled)];
   return html`
+    <h1 tabindex="-1" class="unseen">Fleet</h1>
     <${Tiles} />
     <div class="filters" role="search">
-      <input type="search" ref=${search} placeholder="Search name, id, model, address, tag    ( / )" aria-label="Search meters" value=${text} onInput=${(event) => setText(event.target.value)} />
-      ${STATES.map((name) => html`<button class="chip" aria-pressed=${state === name} onClick=${() => setState(name)}>${name}<span class="num">${counts[name].toLocaleString("en")}</span></button>`)}
-      ${protocols.length > 1 && html`<select aria-label="Protocol" value=${protocol} onChange=${(event) => setProtocol(event.target.value)}><option value="">all protocols</option>${protocols.map((name) => html`<option>${name}</option>`)}</select>`}
+      <input type="search" ref=${search} placeholder=${small ? "Search meters" : "Search by name, address, model, tag …   press /"} aria-label="Search meters" value=${view.q} onInput=${(event) => change({ q: event.target.value })} onKeyDown=${keys} />
+      <div class="chips" role="group" aria-label="State">${chips.map((name) => html`<button class="chip" aria-pressed=${view.state === name} onClick=${() => change({ state: name })}>${name || "all"} <span class="num">${counts[name || "all"].toLocaleString("en")}</span></button>`)}</div>
+      ${protocols.length > 1 && html`<select aria-label="Protocol" value=${view.protocol} onChange=${(event) => change({ protocol: event.target.value })}><option value="">all protocols</option>${protocols.map((name) => html`<option value=${name}>${name}</option>`)}</select>`}
+      <select class="only-small" aria-label="Sort by" value=${view.sort} onChange=${(event) => change({ sort: event.target.value, down: !TEXTS.has(event.target.value) })}>${Object.keys(SORTS).map((key) => html`<option value=${key}>by ${key}</option>`)}</select>
     </div>
-    <div class="sheet" role="table" aria-label=${plural(found.length, "meter")} aria-rowcount=${found.length}>
-      <div class="row head" role="row"><span role="columnheader"></span>${head("name", "Meter")}${head("model", "Model", "mid wide")}<span role="columnheader" class="mid">Address</span>
-        ${head("power", "Power", "r")}${head("energy", "Energy", "r mid")}<span role="columnheader" class="r mid wide">Voltage</span><span role="columnheader">Last hour</span>${head("seen", "Seen", "r mid")}</div>
-      ${found.length
-        ? html`<div class="window" ref=${list} role="rowgroup" style=${{ height: `${found.length * height}px` }} onKeyDown=${move}>
-            ${visible.map((meter, index) => html`<${Row} key=${meter.id} meter=${meter} top=${(first + index) * height} height=${height} />`)}</div>`
-        : html`<p class="empty">${loading ? "Loading …" : meters.size ? "No meter fits the search." : "No meters yet. Add one with POST /api/v1/meters, or run headend demo."}</p>`}
+    <p class="unseen" role="status">${plural(found.length, "meter")} shown</p>
+    <div class="sheet" role="table" aria-label="Meters" aria-rowcount=${found.length + 1}>
+      <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">${head("state", "State")}${head("name", "Meter")}${head("model", "Model", "wide")}${head("address", "Address", "mid")}
+        ${head("power", "Power", "r")}${head("energy", "Energy", "r mid")}${head("voltage", "Voltage", "r wide")}<span role="columnheader" class="trail">Power, last hour</span>${head("seen", "Last reading", "r mid")}</div></div>
+      ${found.length ? html`<${Rows} found=${found} height=${height} focus=${focus} leave=${() => search.current?.focus()} />` : html`<${Empty} clear=${clear} />`}
     </div>`;
 }

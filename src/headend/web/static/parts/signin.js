@@ -1,23 +1,30 @@
-// Sign in: a modal dialog with a form; the browser keeps the focus inside.
+// Sign in: a modal dialog with a form; the browser keeps the focus inside, and gives it back afterwards.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
+import { changed, store } from "../lib/store.js";
+import { start } from "../lib/feed.js";
 import { api } from "../lib/api.js";
-import { load, store } from "../lib/store.js";
 
-export function SignIn({ close }) {
+export function SignIn() {
   const dialog = useRef(null);
   const [problem, setProblem] = useState("");
   const [busy, setBusy] = useState(false);
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current.showModal();
+    return () => before?.focus();
+  }, []);
+  const end = (settle) => { store.signIn = null; settle(); changed(); };
+  const close = () => store.signIn && end(() => store.signIn?.reject(new Error("Not signed in.")));
   const submit = async (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
     setBusy(true);
     try {
-      await api.signIn(form.get("user"), form.get("password"));
-      store.problem = null;
-      await load();
-      close();
+      store.me = await api.signIn(form.get("user"), form.get("password"));
+      if (store.problem) start();
+      const { resolve } = store.signIn;
+      end(resolve);
     } catch (error) {
       setProblem(error.message);
       setBusy(false);
@@ -25,12 +32,12 @@ export function SignIn({ close }) {
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-labelledby="signin">
     <form onSubmit=${submit}>
-      <h1 id="signin">Sign in</h1>
+      <h2 id="signin">Sign in</h2>
       ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
       <label>User<input name="user" autocomplete="username" required autofocus /></label>
       <label>Password<input name="password" type="password" autocomplete="current-password" required /></label>
-      <p class="quiet">The first user is made on the command line: <span class="mono">headend user add NAME --role admin</span></p>
-      <div class="actions"><button type="button" class="tool" onClick=${close}>Cancel</button><button class="tool primary" disabled=${busy}>Sign in</button></div>
+      <p class="quiet">Talking to a meter needs the role operator. Users are made on the command line: <span class="mono">headend user add NAME --role operator</span></p>
+      <div class="actions"><button type="button" class="tool" onClick=${close}>Cancel</button><button class="tool primary" disabled=${busy}>${busy ? "Signing in …" : "Sign in"}</button></div>
     </form>
   </dialog>`;
 }

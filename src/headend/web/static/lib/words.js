@@ -1,0 +1,41 @@
+// States, events and qualities in words.
+
+export const STATES = ["online", "offline", "waiting", "disabled"];
+
+export function stateOf(meter) {
+  if (meter.enabled === false) return "disabled";
+  if (meter.state?.online) return "online";
+  return meter.state?.online === false ? "offline" : "waiting";
+}
+
+/** Where a meter is, without what is shown elsewhere: `modbus://127.0.0.1:5020/1`. */
+export const place = (meter) => meter.url.split("?")[0];
+
+const QUALITIES = ["estimated", "clock of the meter invalid", "out of range", "missing", "not all digits kept", "entered by hand"];
+
+/** What the flags of a reading say; empty when it is good. */
+export const qualityWords = (flags) => QUALITIES.filter((_, bit) => flags & (1 << bit)).join(", ");
+
+const EVENTS = {
+  METER_ONLINE: ["Online", () => "answers"],
+  METER_OFFLINE: ["Offline", because],
+  METER_ADDED: ["Added", () => "was added"],
+  METER_CHANGED: ["Changed", () => "was changed"],
+  METER_REMOVED: ["Removed", () => "was removed"],
+  READ_FAILED: ["Read failed", because],
+  COMMAND_FINISHED: ["Command", (data) => `${data.command}: ${data.verdict}${data.detail ? `, ${data.detail}` : ""}${data.actor ? ` (by ${data.actor})` : ""}`],
+  STORAGE_FULL: ["Storage full", () => "the database does not take readings"],
+  STORAGE_RECOVERED: ["Storage works", () => "the database takes readings again"],
+};
+export const EVENT_TYPES = Object.keys(EVENTS);
+
+function because(data) {
+  return [data.code, data.reason].filter(Boolean).join(": ");
+}
+
+export const eventName = (type) => EVENTS[type]?.[0] || type.toLowerCase().replaceAll("_", " ");
+
+export function eventText({ type, data }) {
+  const known = EVENTS[type];
+  return known ? known[1](data) : Object.entries(data).map(([name, value]) => `${name} ${value}`).join(", ");
+}
