@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
-from headend.drivers.modbus import explain as explaining
-from headend.drivers.modbus import plan, refs, server
+from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
 from headend.errors import ConfigError
@@ -61,7 +60,7 @@ class ModbusDriver:
 
     def sniff(self, first: bytes) -> Sniff:
         """MBAP by its header, RTU by its CRC."""
-        found = explaining.recognise(first)
+        found = recognising.recognise(first)
         if isinstance(found, NeedData):
             return Sniff.NEED_DATA
         return Sniff.MATCH if found else Sniff.NO

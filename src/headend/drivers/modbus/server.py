@@ -13,8 +13,8 @@ from typing import Final
 
 from headend.drivers.base import MeterModel
 from headend.drivers.mapping import scale
-from headend.drivers.modbus.explain import recognise
 from headend.drivers.modbus.plan import number, read_rules
+from headend.drivers.modbus.recognising import recognise
 from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
 from headend.errors import HeadendError, LinkError, LocalProtocolError, RemoteProtocolError
 from headend.model.objects import ObjectEntry

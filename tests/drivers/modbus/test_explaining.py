@@ -45,26 +45,58 @@ def named(layer: Layer) -> dict[str, str]:
 
 def test_a_request_over_tcp() -> None:
     layer = driver.explain(bytes.fromhex(MBAP_READ))
-    assert (layer.name, layer.error) == ("MBAP", "")
-    assert named(layer) == {"transaction id": "0x0001", "protocol id": "0000", "length": "6", "unit id": "1"}
+    assert (layer.name.split()[0], layer.error) == ("MBAP", "")
+    assert named(layer) == {"transaction id": "0x0001", "protocol id": "0000 (Modbus)", "length": "6", "unit id": "1"}
     (pdu,) = layer.layers
-    assert pdu.name == "PDU read input registers"
-    assert named(pdu) == {"function": "0x04", "address": "0x0000", "count": "2"}
+    assert pdu.name.startswith("PDU read input registers request")
+    assert named(pdu) == {
+        "function": "0x04 (read input registers)",
+        "address": "0x0000 (0) to 0x0001 (1)",
+        "count": "2",
+    }
 
 
 def test_an_answer_over_rtu() -> None:
     layer = driver.explain(bytes.fromhex(RTU_ANSWER))
-    assert (layer.name, named(layer)["crc"]) == ("RTU", "0x381B")
-    assert named(layer.layers[0]) == {"function": "0x04", "byte count": "4", "data": "4366 3334"}
+    assert (layer.name.split()[0], named(layer)["CRC"]) == ("RTU", "0x381B (right)")
+    assert named(layer.layers[0]) == {
+        "function": "0x04 (read input registers)",
+        "byte count": "4",
+        "[0]": "0x4366 (17254)",
+        "[1]": "0x3334 (13108)",
+        "as float32, high word first": "230.2",
+    }
+
+
+def test_an_answer_after_its_question_names_the_registers() -> None:
+    layer = driver.explain(bytes.fromhex(RTU_READ + RTU_READ + RTU_ANSWER))
+    assert not layer.error
+    assert [inner.layers[0].name.split()[4] for inner in layer.layers] == ["request", "request", "response"]
+    assert named(layer.layers[2].layers[0])["register 0x0001 (1)"] == "0x3334 (13108)"
+    layer = driver.explain(bytes.fromhex(MBAP_READ + "0001 0000 0007 01 04 04 43663334"))
+    assert "register 0x0000 (0)" in named(layer.layers[1].layers[0])
+    layer = driver.explain(bytes.fromhex("0001 0000 0006 01 06 0001 0003" * 2))
+    assert [inner.layers[0].name.split()[4] for inner in layer.layers] == ["request", "response"]
+
+
+def test_a_wrong_crc_is_told_and_the_frame_is_shown() -> None:
+    layer = driver.explain(bytes.fromhex("01 04 0000 0002 71CC"))
+    assert layer.error == "CRC wrong (at octet 6, expected CB71, got CC71)"
+    assert named(layer.layers[0])["count"] == "2"
+
+
+def test_bits() -> None:
+    layer = driver.explain(bytes.fromhex("0001 0000 0006 01 01 0013 0013 0001 0000 0006 01 01 03 CD6B05"))
+    assert named(layer.layers[1].layers[0])["bits"] == "101100111101011010100000 (first one first)"
 
 
 @pytest.mark.parametrize(
     ("pdu", "fields"),
     [
-        ("06 0001 0003", {"address": "0x0001", "value": "0x0003"}),
-        ("10 0001 0001 02 000A", {"address": "0x0001", "count": "1", "byte count": "2", "data": "000a"}),
-        ("10 0001 0002", {"address": "0x0001", "count": "2"}),
-        ("84 02", {"exception": "0x02 illegal data address"}),
+        ("06 0001 0003", {"address": "0x0001 (1)", "value": "0x0003 (3)"}),
+        ("10 0001 0001 02 000A", {"address": "0x0001 (1)", "byte count": "2", "register 0x0001 (1)": "0x000A (10)"}),
+        ("10 0001 0002", {"address": "0x0001 (1) to 0x0002 (2)", "count": "2"}),
+        ("84 02", {"exception": "0x02 (illegal data address)"}),
         ("2B 0E 01 00", {"category": "1", "object id": "0"}),
         ("11 03 01 FF 41", {"byte count": "3", "data": "01 ff41"}),
     ],
@@ -76,7 +108,7 @@ def test_bare_pdus(pdu: str, fields: dict[str, str]) -> None:
 
 
 def test_report_server_id_has_no_fields() -> None:
-    assert named(driver.explain(b"\x11")) == {"function": "0x11"}
+    assert named(driver.explain(b"\x11")) == {"function": "0x11 (report server id)"}
 
 
 def test_identification() -> None:
@@ -85,7 +117,7 @@ def test_identification() -> None:
 
 
 def test_octets_after_the_frame_are_an_error() -> None:
-    assert driver.explain(bytes.fromhex(MBAP_READ + "99")).error == "1 octets follow the frame"
+    assert driver.explain(bytes.fromhex(MBAP_READ + "99")).error == "1 octets follow the frame (at octet 12)"
 
 
 @pytest.mark.parametrize("octets", ["", "FF", "7EA0", "0001 0000 0003 01 84", "0001 0000 0006 01 03 0000 00"])

@@ -1,0 +1,36 @@
+"""Telling Modbus framings apart. Pure."""
+
+from __future__ import annotations
+
+from headend.protocols.base import NEED_DATA, NeedData, Role
+from headend.protocols.modbus.framing import MAX_PDU, crc16, rtu_length
+from headend.protocols.modbus.pdu import Function
+
+MBAP_HEADER = 7
+
+
+def recognise(data: bytes) -> str | NeedData:
+    """`tcp` for MBAP, `rtu` for RTU with a correct CRC, empty for neither, NEED_DATA while that cannot be told."""
+    if rtu_size(data):
+        return "rtu"
+    if is_mbap(data):
+        length = 6 + int.from_bytes(data[4:6], "big") if len(data) > MBAP_HEADER else len(data) + 1
+        return "tcp" if len(data) >= length else NEED_DATA
+    return NEED_DATA if any(rtu_length(data, 0, sender) > len(data) for sender in Role) else ""
+
+
+def is_mbap(data: bytes) -> bool:
+    """True when an MBAP header may begin so."""
+    length = int.from_bytes(data[4:6], "big") if len(data) >= 6 else 2
+    if any(data[2:4]) or not 2 <= length <= MAX_PDU + 1:
+        return False
+    return len(data) <= MBAP_HEADER or 0 < data[MBAP_HEADER] & 0x7F <= Function.ENCAPSULATED_INTERFACE
+
+
+def rtu_size(data: bytes) -> int:
+    """Octets of the complete RTU frame with correct CRC that starts here; 0 when there is none."""
+    for sender in Role:
+        length = rtu_length(data, 0, sender)
+        if 0 < length <= len(data) and crc16(data[:length]) == 0:
+            return length
+    return 0
