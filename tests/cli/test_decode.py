@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .conftest import Headend
@@ -20,7 +22,7 @@ RTU = "11 03 006B 0003 7687"
     [
         (WRAPPER, ["wrapper", "get-request-normal", "1-0:1.8.0.255 (Active energy, import)", "2 (value)"]),
         (HDLC, ["HDLC", "SNRM"]),
-        (MBAP, ["MBAP", "read holding registers", "unit id: 17"]),
+        (MBAP, ["MBAP", "read holding registers", "unit id         17"]),
         (RTU, ["RTU", "read holding registers", "0x006B"]),
     ],
 )
@@ -32,8 +34,9 @@ def test_a_frame_layer_by_layer(headend: Headend, frame: str, names: list[str]) 
         for name in names:
             assert name in said.out
     document = headend("decode", "-", "--json", stdin=frame).json
-    assert {"name", "offset", "length", "fields", "layers"} <= set(document)
-    assert document["length"] == len(bytes.fromhex(frame))
+    assert list(document) == ["protocol", "length", "layer"]
+    assert {"name", "offset", "length", "fields", "layers", "error"} == set(document["layer"])
+    assert document["length"] == document["layer"]["length"] == len(bytes.fromhex(frame))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_a_frame_layer_by_layer(headend: Headend, frame: str, names: list[str]) 
         ("", 2, "got nothing"),
         ("7E A0 07 03 21 93 0F 02 7E", 4, "expected"),
         ("7E A0", 4, "cut short"),
-        (RTU[:-1] + "8", 4, ""),
+        (RTU[:-1] + "8", 4, "CRC wrong (at octet 6, expected 8776, got 8876)"),
     ],
 )
 def test_a_frame_that_is_wrong(headend: Headend, frame: str, code: int, words: str) -> None:
@@ -64,3 +67,22 @@ def test_a_protocol_can_be_chosen(headend: Headend) -> None:
     said = headend("decode", "--protocol", "smoke", MBAP)
     assert said.code == 2
     assert "dlms" in said.err
+
+
+def test_octets_in_a_file(headend: Headend, tmp_path: Path) -> None:
+    (tmp_path / "frame.txt").write_text("0000  7e a0 07 03 21 93 0f 01  7e                       |~...!...~|\n")
+    (tmp_path / "frame.bin").write_bytes(bytes.fromhex(HDLC))
+    for name in ("frame.txt", "frame.bin"):
+        assert "SNRM" in headend("decode", f"@{tmp_path / name}").out
+    said = headend("decode", f"@{tmp_path / 'nothing'}")
+    assert said.code == 2
+    assert "cannot read" in said.err
+
+
+def test_values_stand_under_each_other(headend: Headend) -> None:
+    lines = headend("decode", MBAP).out.splitlines()
+    assert lines[:3] == [
+        " 0 +12  MBAP (Modbus messaging on TCP/IP, 3.1.3)",
+        " 0 +2     transaction id  0x0001",
+        " 2 +2     protocol id     0000 (Modbus)",
+    ]

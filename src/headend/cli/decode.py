@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from pathlib import Path
 
 import typer
 
 from headend.cli.output import print_json
 from headend.drivers.base import Layer
+from headend.drivers.pasted import errors, explain_any, read_hex
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, DecodeError
 
+_WIDEST_NAME = 44
+"""Columns that names of fields take at most, so that values stand under each other."""
+
 
 def decode(octets: list[str], *, protocol: str, as_json: bool) -> None:
-    """Explain a frame; the driver that understands most of it speaks."""
-    text = sys.stdin.read() if octets == ["-"] else " ".join(octets)
-    data = _from_hex(text)
+    """Explain octets; the driver that understands most of them speaks."""
+    data = _read(octets)
     names = [protocol] if protocol else list(driver_names())
-    layers = [driver(name).explain(data) for name in names]
-    best = min(layers, key=lambda layer: (bool(_errors(layer)), -_depth(layer)))
+    name, layer = explain_any(data, [driver(each) for each in names])
     if as_json:
-        print_json(to_document(best))
+        print_json({"protocol": name, "length": len(data), "layer": to_document(layer)})
     else:
-        _print(best, 0)
-    wrong = _errors(best)
+        _print(layer, 0, len(str(len(data))))
+    wrong = next(errors(layer), "")
     if wrong:
-        raise DecodeError(wrong[0])
+        raise DecodeError(wrong)
+
+
+def _read(octets: list[str]) -> bytes:
+    """What the arguments hold, or the standard input, or the file after an @: hexadecimal, or the octets themselves."""
+    if octets == ["-"]:
+        return read_hex(sys.stdin.read())
+    if len(octets) != 1 or not octets[0].startswith("@"):
+        return read_hex(" ".join(octets))
+    path = Path(octets[0][1:])
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        text = content.decode("ascii")
+    except UnicodeDecodeError:
+        return content
+    return read_hex(text)
 
 
 def to_document(layer: Layer) -> dict[str, object]:
-    """A layer as JSON."""
+    """A layer as JSON, in the shape of `POST /api/v1/decode`."""
     return {
         "name": layer.name,
         "offset": layer.offset,
@@ -40,40 +60,22 @@ def to_document(layer: Layer) -> dict[str, object]:
             for name, value, offset, length in layer.fields
         ],
         "layers": [to_document(inner) for inner in layer.layers],
-        **({"error": layer.error} if layer.error else {}),
+        "error": layer.error,
     }
 
 
-def _from_hex(text: str) -> bytes:
-    digits = re.sub(r"0[xX]|[\s:,;_|-]", "", text)
-    try:
-        data = bytes.fromhex(digits)
-    except ValueError:
-        wrong = next((char for char in digits if char not in "0123456789abcdefABCDEF"), None)
-        said = f"{wrong!r} is no hexadecimal digit" if wrong else "an odd number of digits"
-        raise ConfigError(f"expected a frame as hexadecimal octets: {said}") from None
-    if not data:
-        raise ConfigError("expected a frame as hexadecimal octets, got nothing")
-    return data
-
-
-def _depth(layer: Layer) -> int:
-    return 1 + len(layer.fields) + sum(_depth(inner) for inner in layer.layers)
-
-
-def _errors(layer: Layer) -> list[str]:
-    found = [layer.error] if layer.error else []
-    for inner in layer.layers:
-        found += _errors(inner)
-    return found
-
-
-def _print(layer: Layer, indent: int) -> None:
+def _print(layer: Layer, indent: int, digits: int) -> None:
+    """A layer with its fields, each with offset and length; coloured on a terminal."""
     pad = "  " * indent
-    typer.echo(f"{layer.offset:5d} +{layer.length:<4d} {pad}{layer.name}")
+    typer.echo(_place(layer.offset, layer.length, digits) + pad + typer.style(layer.name, fg="cyan", bold=True))
+    width = min(max((len(name) for name, _, _, _ in layer.fields), default=0), _WIDEST_NAME)
     for name, value, offset, length in layer.fields:
-        typer.echo(f"{offset:5d} +{length:<4d} {pad}  {name}: {value}")
+        typer.echo(f"{_place(offset, length, digits)}{pad}  {name.ljust(width)}  {value}")
     for inner in layer.layers:
-        _print(inner, indent + 1)
+        _print(inner, indent + 1, digits)
     if layer.error:
-        typer.echo(f"      !     {pad}  {layer.error}")
+        typer.echo(" " * (2 * digits + 4) + pad + typer.style(f"! {layer.error}", fg="red", bold=True))
+
+
+def _place(offset: int, length: int, digits: int) -> str:
+    return typer.style(f"{offset:{digits}d} +{length:<{digits}d}  ", dim=True)

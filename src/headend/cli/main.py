@@ -177,7 +177,8 @@ def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, jso
 @app.command()
 def decode(
     octets: Annotated[
-        list[str], typer.Argument(metavar="HEX", help="A frame as hexadecimal, in any grouping; - for standard input.")
+        list[str],
+        typer.Argument(metavar="HEX", help="Hexadecimal or a hexdump; - for standard input, @FILE for a file."),
     ],
     protocol: Annotated[str, typer.Option(help="Protocol; without it every installed one is tried.")] = "",
     *,

@@ -10,14 +10,14 @@ from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from headend.drivers.base import Layer, Sniff
+from headend.drivers.base import Layer
+from headend.drivers.pasted import explain_any, read_hex
 from headend.drivers.registry import driver_names
-from headend.errors import ConfigError, NotFound, StorageError
+from headend.errors import NotFound, StorageError
 from headend.model.profile import MeterProfile
 from headend.model.quantity import quantities
 from headend.web.access import PUBLIC, VIEWER
 from headend.web.live import LiveFeed
-from headend.web.parts import WebParts
 from headend.web.problems import KINDS
 from headend.web.pulse import Pulse
 from headend.web.routes import Parts, router
@@ -138,27 +138,10 @@ def read_profile(profile_id: str, parts: Parts) -> schemas.ProfileOut:
 @api.post("/decode", operation_id="decode", openapi_extra=VIEWER)
 def decode(body: schemas.DecodeIn, parts: Parts) -> schemas.Decoded:
     """Explain a frame, layer by layer. Without `protocol` the drivers are asked whose frame it is."""
-    text = body.hex.lower().replace("0x", " ").translate(str.maketrans(":,-\n", "    "))
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        raise ConfigError("hex: expected pairs of hexadecimal digits") from None
-    if not octets:
-        raise ConfigError("hex: expected at least one octet")
-    name, layer = _explain(parts, octets, body.protocol)
+    octets = read_hex(body.hex)
+    names = [body.protocol] if body.protocol else driver_names()
+    name, layer = explain_any(octets, [parts.driver(each) for each in names])
     return schemas.Decoded(protocol=name, length=len(octets), layer=_layer(layer))
-
-
-def _explain(parts: WebParts, octets: bytes, protocol: str) -> tuple[str, Layer]:
-    if protocol:
-        return protocol, parts.driver(protocol).explain(octets)
-    names = sorted(driver_names(), key=lambda name: parts.driver(name).sniff(octets) is not Sniff.MATCH)
-    explained = [(name, parts.driver(name).explain(octets)) for name in names]
-    return min(explained, key=lambda pair: _has_error(pair[1]))
-
-
-def _has_error(layer: Layer) -> bool:
-    return bool(layer.error) or any(_has_error(inner) for inner in layer.layers)
 
 
 def _layer(layer: Layer) -> schemas.DecodedLayer:
