@@ -9,6 +9,8 @@ import pytest
 
 from headend.drivers.base import MeterModel
 from headend.emulator.meter import MeterKind, VirtualMeter
+from headend.emulator.values import of_quantity
+from headend.emulator.waveform import WATT, WATT_HOUR
 from headend.errors import AccessDenied, ConfigError, NotFound
 from headend.model.objects import ObjectRef
 from headend.model.profile import LoadProfile
@@ -86,7 +88,8 @@ def test_a_single_phase_meter_has_one(make_entry: Any, make_profile: Any, clock:
     meter = VirtualMeter(MeterKind(make_profile(*entries), clock), 1)
     values = shown(meter)
     assert values["active_power_total"] == values["active_power_import_l1"] > 0
-    assert meter.phases("l2") == range(0)
+    for absent in ("voltage_l2", "current_l2", "active_power_l2", "active_energy_import_l2"):
+        assert of_quantity(absent, "household")(meter, clock.at) == 0
 
 
 @pytest.mark.parametrize("load", ["household", "solar", "workshop", "steady"])
@@ -106,6 +109,39 @@ def test_demands_follow_from_energies(three_phase: Maker, load: str) -> None:
     assert interval == pytest.approx(energy[at] - energy[at - 600_000])
     slots = range(month, at - 900_000 + 1, 900_000)
     assert highest == pytest.approx(max(meter.value(0, s + 900_000) - meter.value(0, s) for s in slots) * 4)
+
+
+def test_values_change_at_whole_seconds(three_phase: Maker, clock: Any) -> None:
+    names = ("voltage_l1", "active_energy_import_total", "meter_time")
+    meter = three_phase(*names)
+    first = shown(meter, clock.at)
+    assert shown(meter, clock.at + 999) == first
+    later = shown(meter, clock.at + 1000)
+    assert all(later[name] != first[name] for name in names)
+
+
+def test_what_is_remembered_of_a_second_is_never_shown_in_another(three_phase: Maker, clock: Any) -> None:
+    names = ("active_power_import_total", "active_energy_import_t2", "current_l2", "power_factor_total", "voltage_l2")
+    meters = [three_phase(*names, number=number) for number in range(12)]
+    times = [clock.at + step * 431_000 for step in range(-20, 20)]
+    expected = {(number, at): shown(three_phase(*names, number=number), at) for number in range(12) for at in times}
+    for at in [*times, *reversed(times)]:
+        for number, meter in enumerate(meters):
+            assert shown(meter, at) == expected[number, at]
+    curve = meters[3]._curve
+    for at in times:
+        values = shown(meters[3], at)
+        assert values["active_power_import_total"] == curve.power("active_import", curve.phases, at) / WATT
+        assert values["active_energy_import_t2"] == curve.energy("active_import", curve.phases, 2, at) / WATT_HOUR
+
+
+def test_the_current_value_is_that_of_the_clock(three_phase: Maker, clock: Any) -> None:
+    meter = three_phase("active_energy_import_total", "current_l1", drift=50)
+    for _ in range(5):
+        clock.at += 12_345
+        whole = clock.at // 1000 * 1000
+        for index in range(2):
+            assert meter.current_value(index) == meter.kind.evaluators[index](meter, whole)
 
 
 # --- relay ---

@@ -22,7 +22,7 @@ def meter(three_phase: Callable[..., VirtualMeter]) -> VirtualMeter:
 
 def test_every_quantity_of_the_catalogue_has_a_rule(meter: VirtualMeter, clock: Any) -> None:
     for key, quantity in quantities().items():
-        value = of_quantity(key)(meter, clock.at)
+        value = of_quantity(key, "household")(meter, clock.at)
         if quantity.kind is Kind.STATUS and not quantity.unit:
             assert isinstance(value, int | str), key
         else:
@@ -36,13 +36,13 @@ def test_counters_and_totals_never_fall(meter: VirtualMeter, clock: Any) -> None
         if quantity.kind in (Kind.CUMULATIVE, Kind.COUNTER) and not any(w in key for w in ("billing", "reset", "_net_"))
     ]  # fmt: skip
     for key in growing:
-        values = [of_quantity(key)(meter, clock.at + step * 7_000_000) for step in range(20)]
+        values = [of_quantity(key, "household")(meter, clock.at + step * 7_000_000) for step in range(20)]
         assert values == sorted(values), key
         assert values[0] >= 0, key
 
 
 def test_currents_stay_below_the_highest_current(meter: VirtualMeter, clock: Any) -> None:
-    highest, current = of_quantity("current_max_l1"), of_quantity("current_l1")
+    highest, current = (of_quantity(key, "household") for key in ("current_max_l1", "current_l1"))
     for step in range(500):
         at = clock.at + step * 1_234_567
         assert current(meter, at) <= highest(meter, at)
@@ -50,7 +50,7 @@ def test_currents_stay_below_the_highest_current(meter: VirtualMeter, clock: Any
 
 def test_an_unknown_quantity_is_refused() -> None:
     with pytest.raises(ConfigError, match="no rule for warp_factor"):
-        of_quantity("warp_factor")
+        of_quantity("warp_factor", "household")
 
 
 def one_object(make_profile: Any, clock: Any, entry: Any, number: int = 1) -> Callable[[int], Any]:

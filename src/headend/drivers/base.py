@@ -125,6 +125,9 @@ class MeterModel(Protocol):
     def value(self, index: int, at: int) -> Value:
         """The value of `profile.objects[index]` at a time, in the base unit of its quantity (texts as they are)."""
 
+    def current_value(self, index: int) -> Value:
+        """The same now."""
+
     def write(self, index: int, value: Value) -> None:
         """Set a writable object; raises AccessDenied."""
 

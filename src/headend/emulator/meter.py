@@ -8,7 +8,7 @@ from typing import Final
 
 from headend.emulator.shape import channel, mix
 from headend.emulator.values import Evaluator, evaluator
-from headend.emulator.waveform import LoadCurve, voltage
+from headend.emulator.waveform import NO_INSTANT, POWER, Instant, LoadCurve, Parts, voltage
 from headend.errors import AccessDenied, ConfigError, NotFound
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
 from headend.model.objects import ObjectEntry
@@ -69,7 +69,7 @@ class MeterKind:
         self.phases = {"total": range(count)} | {
             name: range(phase, min(phase + 1, count)) for phase, name in enumerate(("l1", "l2", "l3"))
         }
-        self.evaluators = tuple(evaluator(entry) for entry in profile.objects)
+        self.evaluators = tuple(evaluator(entry, load) for entry in profile.objects)
         self.columns = {table.ref: self._columns(table) for table in profile.load_profiles}
         self.firmware: str = _said(profile, "firmware_version", "1.0.0")
         flag = re.sub(r"[^A-Z]", "", profile.vendor.upper())[:3].ljust(3, "X")
@@ -113,7 +113,10 @@ class VirtualMeter:
     flows and nothing is counted.
     """
 
-    __slots__ = ("_curve", "_gaps", "_offset", "_set_at", "_written", "kind", "number", "params", "secrets", "seed")
+    __slots__ = (
+        "_curve", "_offset", "_set_at", "_written", "gaps", "instant", "kind", "number", "params", "secrets", "seed",
+        "voltages",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -132,8 +135,10 @@ class VirtualMeter:
         self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
         self._offset = 0
         self._set_at = kind.started_at
-        self._gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
+        self.gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
         self._written: dict[int, Value] | None = None
+        self.instant: Instant = NO_INSTANT  # the load of the second that was asked for last
+        self.voltages: tuple[float, ...] = NO_INSTANT  # its time, then L1, L2, L3 and their mean
 
     # --- who it is ---
 
@@ -202,10 +207,20 @@ class VirtualMeter:
         self._set_at = now
 
     def value(self, index: int, at: int) -> Value:
-        """The value of an object at a time of the meter's clock."""
+        """The value of an object at a time of the meter's clock. Values change once a second, at whole seconds."""
         if self._written is not None and index in self._written:
             return self._written[index]
-        return self.kind.evaluators[index](self, self._world_time(at))
+        if self._offset or self.kind.drift:
+            at = self._world_time(at)
+        return self.kind.evaluators[index](self, at - at % 1000)
+
+    def current_value(self, index: int) -> Value:
+        """The value of an object now."""
+        kind = self.kind
+        if self._written is not None and index in self._written:
+            return self._written[index]
+        at = kind.clock()
+        return kind.evaluators[index](self, at - at % 1000)
 
     def write(self, index: int, value: Value) -> None:
         """Set a writable object; raises AccessDenied."""
@@ -218,35 +233,43 @@ class VirtualMeter:
 
     # --- the load behind it ---
 
-    def phases(self, which: str) -> range:
-        """The phases of `l1` … `l3`, or all of them; none where the meter does not have it."""
-        ranges = self.kind.phases
-        return ranges[which] if which in ranges else ranges["total"]
-
     @property
     def started_at(self) -> int:
         """When the registers were at zero."""
         return self._curve.started_at
 
-    def voltage(self, phase: int, at: int) -> float:
-        """Voltage of a phase on the side of the net."""
-        return voltage(self.seed, phase, at, self.kind.nominal_voltage)
+    def enter(self, at: int) -> Instant:
+        """Work out the load of a moment and remember it: all that is asked for in this second follows from it."""
+        now = self._curve.instant(at)
+        if self.gaps and not self.supplied(at):
+            now = (*now[:POWER], 0, 0, 0, 0, *now[POWER + 4 :])
+        self.instant = now
+        return now
 
-    def power(self, name: str, phases: range, at: int) -> int:
-        """Power of a channel in units of `waveform.WATT`."""
-        return self._curve.power(name, phases, at) if not self._gaps or self.supplied(at) else 0
+    def swing(self, at: int) -> tuple[float, ...]:
+        """Work out the voltages of a moment, on the side of the net, and remember them."""
+        nominal, seed, phases = self.kind.nominal_voltage, self.seed, self.kind.phases["total"]
+        volts = [voltage(seed, phase, at, nominal) for phase in phases]
+        self.voltages = now = (at, *volts, *(0.0,) * (3 - len(volts)), sum(volts) / len(volts))
+        return now
 
-    def energy(self, name: str, phases: range, tariff: int, at: int) -> int:
-        """Energy of a channel in units of `waveform.WATT_HOUR`, without what did not flow while the relay was open."""
-        total = self._curve.energy(name, phases, tariff, at)
-        if not self._gaps:
-            return total
-        for opened, closed in self._openings(at):
-            total -= self._curve.energy(name, phases, tariff, closed) - self._curve.energy(name, phases, tariff, opened)
-        return total
+    def slot_at(self, at: int) -> int:
+        """The slot of the load that a time is in."""
+        return self._curve.slot_at(at)
+
+    def missed(self, parts: Parts, phase: int, tariff: int, at: int) -> int:
+        """Energy that did not flow until a time because the relay was open, in units of `waveform.WATT_HOUR`."""
+        phases = range(phase, phase + 1)
+        return sum(
+            sign * (self._curve.energy(name, phases, tariff, until) - self._curve.energy(name, phases, tariff, since))
+            for since, until in self._openings(at)
+            for name, sign in parts
+        )
 
     def peak(self, name: str, tariff: int, start: int, end: int) -> int:
         """The greatest mean of a slot between two times, in units of `waveform.WATT`; of what flowed all the slot long."""
+        if not self.gaps:
+            return self._curve.peak(name, tariff, start, end)
         best, since = 0, start
         for opened, closed in self._openings(end):
             best = max(best, self._curve.peak(name, tariff, since, max(opened, since)))
@@ -257,23 +280,25 @@ class VirtualMeter:
 
     def supplied(self, at: int) -> bool:
         """True when the relay was closed at a time of the world."""
-        return sum(1 for switched in self._gaps if switched <= at) % 2 == 0
+        return sum(1 for switched in self.gaps if switched <= at) % 2 == 0
 
     def _openings(self, end: int) -> Sequence[tuple[int, int]]:
         """When the relay was open, until `end`."""
-        if not self._gaps:
+        if not self.gaps:
             return ()
-        gaps = [min(switched, end) for switched in self._gaps]
+        gaps = [min(switched, end) for switched in self.gaps]
         return list(zip(gaps[::2], [*gaps[1::2], end], strict=False))
 
     def relay_closed(self) -> bool:
         """True while the load is supplied."""
-        return len(self._gaps) % 2 == 0
+        return len(self.gaps) % 2 == 0
 
     def switch_relay(self, *, closed: bool) -> None:
         """Open or close the load relay."""
         if closed != self.relay_closed():
-            self._gaps = (*self._gaps, self.kind.clock())
+            at = self.kind.clock()
+            self.gaps = (*self.gaps, at - at % 1000)
+            self.instant = NO_INSTANT
 
     # --- load profiles ---
 
@@ -297,6 +322,7 @@ class VirtualMeter:
         period = load_profile.period_seconds * 1000
         time = (at // period - held + entry) * period
         world = self._world_time(time)
+        world -= world % 1000
         return time, [made(self, world) for made in self.kind.columns[load_profile.ref]]
 
     def entry_range(self, load_profile: LoadProfile, start: int, end: int, at: int) -> tuple[int, int]:

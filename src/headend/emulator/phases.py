@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from headend.emulator.energy import month_start
+from headend.emulator.energy import ALL, PHASES, Number, channel_value, month_start
 from headend.emulator.shape import PATTERNS, STEPS
 from headend.emulator.waveform import WATT
 
@@ -17,44 +17,68 @@ _PATTERN_PEAK: Final = max(
 )
 
 
-def volts(meter: VirtualMeter, at: int, which: str = "total") -> float:
+def volts(which: str) -> Number:
     """Voltage of a phase against neutral; of all of them: their mean. 0 for a phase that the meter does not have."""
-    phases = meter.phases(which)
-    return sum(meter.voltage(phase, at) for phase in phases) / len(phases) if phases else 0.0
+    place = _place(which)
+
+    def voltage(meter: VirtualMeter, at: int) -> float:
+        now = meter.voltages
+        if now[0] != at:
+            now = meter.swing(at)
+        return now[place]
+
+    return voltage
 
 
-def line_volts(meter: VirtualMeter, at: int, which: str) -> float:
+def line_volts(which: str) -> Number:
     """Voltage between two phases, a third of a turn apart (`l1l2`); of all pairs (`line_avg`): the mean."""
     if which == "line_avg":
-        return sum(line_volts(meter, at, pair) for pair in ("l1l2", "l2l3", "l3l1")) / 3
-    a, b = volts(meter, at, which[:2]), volts(meter, at, which[2:])
-    return math.sqrt(a * a + b * b + a * b)
+        pairs = [line_volts(pair) for pair in ("l1l2", "l2l3", "l3l1")]
+        return lambda meter, at: sum(pair(meter, at) for pair in pairs) / 3
+    one, other = volts(which[:2]), volts(which[2:])
+
+    def voltage(meter: VirtualMeter, at: int) -> float:
+        a, b = one(meter, at), other(meter, at)
+        return math.sqrt(a * a + b * b + a * b)
+
+    return voltage
 
 
-def amperes(meter: VirtualMeter, at: int, which: str = "total") -> float:
+def amperes(load: str, which: str = "total") -> Number:
     """Current of a phase; of all of them: their mean; or in the neutral conductor."""
     if which == "neutral":
-        return _neutral_amperes(meter, at)
-    phases = meter.phases(which)
-    return sum(_phase_amperes(meter, phase, at) for phase in phases) / len(phases) if phases else 0.0
+        return _neutral_amperes(load)
+    if which not in PHASES:
+        both = amperes_sum(load)
+        return lambda meter, at: both(meter, at) / len(meter.kind.phases["total"])
+    power, place = channel_value(load, "apparent", "power", "abs", which), _place(which)
+
+    def current(meter: VirtualMeter, at: int) -> float:
+        watts, now = power(meter, at), meter.voltages
+        if not watts:
+            return 0.0
+        if now[0] != at:
+            now = meter.swing(at)
+        return watts / now[place]
+
+    return current
 
 
-def amperes_sum(meter: VirtualMeter, at: int) -> float:
+def amperes_sum(load: str) -> Number:
     """Sum of the currents of all phases."""
-    return sum(_phase_amperes(meter, phase, at) for phase in meter.phases("total"))
+    one, two, three = (amperes(load, which) for which in PHASES)
+    return lambda meter, at: one(meter, at) + two(meter, at) + three(meter, at)
 
 
-def _phase_amperes(meter: VirtualMeter, phase: int, at: int) -> float:
-    return meter.power("apparent_abs", range(phase, phase + 1), at) / WATT / meter.voltage(phase, at)
-
-
-def _neutral_amperes(meter: VirtualMeter, at: int) -> float:
+def _neutral_amperes(load: str) -> Number:
     """Currents of equal angle, a third of a turn apart, as they add up."""
-    currents = [_phase_amperes(meter, phase, at) for phase in meter.phases("total")]
-    if len(currents) < 3:
-        return sum(currents)
-    a, b, c = currents
-    return math.sqrt(max(0.0, a * a + b * b + c * c - a * b - b * c - c * a))
+    one, two, three = (amperes(load, which) for which in PHASES)
+
+    def current(meter: VirtualMeter, at: int) -> float:
+        a, b, c = one(meter, at), two(meter, at), three(meter, at)
+        return math.sqrt(max(0.0, a * a + b * b + c * c - a * b - b * c - c * a))
+
+    return current
 
 
 def amperes_max(meter: VirtualMeter, at: int) -> float:
@@ -63,13 +87,23 @@ def amperes_max(meter: VirtualMeter, at: int) -> float:
     return _PATTERN_PEAK * peak / WATT / (0.98 * meter.kind.nominal_voltage)
 
 
-def power_factor(meter: VirtualMeter, at: int, which: str = "total") -> float:
+def power_factor(load: str, which: str) -> Number:
     """Active by apparent power, 1 where nothing flows."""
-    phases = meter.phases(which)
-    apparent = meter.power("apparent_abs", phases, at)
-    return min(1.0, meter.power("active_abs", phases, at) / apparent) if apparent else 1.0
+    active, apparent = (channel_value(load, one, "power", "abs", which) for one in ("active", "apparent"))
+
+    def factor(meter: VirtualMeter, at: int) -> float:
+        whole = apparent(meter, at)
+        return min(1.0, active(meter, at) / whole) if whole else 1.0
+
+    return factor
 
 
-def phase_angle(meter: VirtualMeter, at: int, which: str) -> float:
+def phase_angle(load: str, which: str) -> Number:
     """Degrees between voltage and current."""
-    return math.degrees(math.acos(power_factor(meter, at, which)))
+    factor = power_factor(load, which)
+    return lambda meter, at: math.degrees(math.acos(factor(meter, at)))
+
+
+def _place(which: str) -> int:
+    """Where a voltage stands among those of a second."""
+    return 1 + PHASES.get(which, ALL)

@@ -1,6 +1,7 @@
 """How a virtual meter makes the value of an object: from its quantity, or as the meter file's `emulate` says.
 
-An evaluator takes a meter and a time of the world (not of the meter's own clock) and returns the value in the base unit.
+An evaluator takes a meter and a time of the world (not of the meter's own clock) and returns the value in the base unit. It
+is compiled once for an object of a meter file; what changes with the second it takes from the meter, which works it out once.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _HOUR_MS: Final = 3_600_000
 _EMULATE_FORMS: Final = ({"value"}, {"choice", "every"}, {"counter", "every"}, {"as"})
 
 
-def evaluator(entry: ObjectEntry) -> Evaluator:
-    """What makes the values of an object; raises ConfigError that names it."""
+def evaluator(entry: ObjectEntry, load: str) -> Evaluator:
+    """What makes the values of an object behind a shape of load; raises ConfigError that names it."""
     emulate = entry.emulate
     if emulate and set(emulate) not in _EMULATE_FORMS:
         raise ConfigError(
@@ -41,7 +42,7 @@ def evaluator(entry: ObjectEntry) -> Evaluator:
     if emulate and "as" not in emulate:
         return _changing(entry, emulate)
     key = str(emulate.get("as", entry.quantity))
-    return _constant(0) if not key else of_quantity(key)
+    return _constant(0) if not key else of_quantity(key, load)
 
 
 def _constant(value: Value) -> Evaluator:
@@ -65,59 +66,42 @@ def _changing(entry: ObjectEntry, emulate: Mapping[str, Value]) -> Evaluator:
     return lambda meter, at: start + max(0, at - meter.started_at) // period
 
 
-def of_quantity(key: str) -> Evaluator:
-    """What makes the values of a quantity of the catalogue; raises ConfigError for one that has no rule."""
+def of_quantity(key: str, load: str) -> Evaluator:
+    """What makes the values of a quantity of the catalogue behind a shape of load; raises ConfigError for one that has no rule."""
     if key in _PLAIN:
         return _PLAIN[key]
+    if key in _LOADED:
+        return _LOADED[key](load)
     for pattern, make in _FAMILIES:
         found = pattern.fullmatch(key)
         if found:
-            return make(*found.groups())
+            return make(load, *found.groups())
     raise ConfigError(f"a virtual meter has no rule for {key}", hint="say how with emulate = { value = … }")
 
 
 # --- quantities ---
 
 
-def _same(made: Evaluator) -> Callable[[str], Evaluator]:
-    return lambda _which: made
+def _same(made: Evaluator) -> Callable[[str, str], Evaluator]:
+    return lambda _load, _which: made
 
 
-def _phased(key: str, which: str) -> Evaluator:
-    return _PHASED[key](which)
+def _phased(load: str, key: str, which: str) -> Evaluator:
+    return _PHASED[key](load, which)
 
 
-def _slot_middle(at: int) -> int:
-    """The middle of the last complete slot: what happens there stands for its average."""
-    return slot_start(at) - SLOT_MS // 2
+def _volts(_load: str, which: str) -> Number:
+    return phases.volts(which)
 
 
-def _volts(which: str) -> Evaluator:
-    return lambda meter, at: phases.volts(meter, at, which)
+def _average(make: Callable[[str, str], Number]) -> Callable[[str, str], Number]:
+    """What happens in the middle of the last complete slot stands for its average."""
 
+    def of_slot(load: str, which: str) -> Number:
+        made = make(load, which)
+        return lambda meter, at: made(meter, slot_start(at) - SLOT_MS // 2)
 
-def _line_volts(which: str) -> Evaluator:
-    return lambda meter, at: phases.line_volts(meter, at, which)
-
-
-def _volts_average(which: str) -> Evaluator:
-    return lambda meter, at: phases.volts(meter, _slot_middle(at), which)
-
-
-def _amperes(which: str) -> Evaluator:
-    return lambda meter, at: phases.amperes(meter, at, which)
-
-
-def _amperes_average(which: str) -> Evaluator:
-    return lambda meter, at: phases.amperes(meter, _slot_middle(at), which)
-
-
-def _factor(which: str) -> Evaluator:
-    return lambda meter, at: phases.power_factor(meter, at, which)
-
-
-def _factor_average(which: str) -> Evaluator:
-    return lambda meter, at: phases.power_factor(meter, _slot_middle(at), which)
+    return of_slot
 
 
 def _of_nominal(factor: float) -> Number:
@@ -137,13 +121,13 @@ def _hertz(meter: VirtualMeter, at: int) -> float:
     return frequency(at, meter.kind.nominal_frequency)
 
 
-_PHASED: Final[Mapping[str, Callable[[str], Evaluator]]] = MappingProxyType(
+_PHASED: Final[Mapping[str, Callable[[str, str], Evaluator]]] = MappingProxyType(
     {
         "voltage": _volts,
-        "voltage_avg": _volts_average,
-        "voltage_avg5": _volts_average,
-        "voltage_avg_present": _volts_average,
-        "voltage_avg_last": _volts_average,
+        "voltage_avg": _average(_volts),
+        "voltage_avg5": _average(_volts),
+        "voltage_avg_present": _average(_volts),
+        "voltage_avg_last": _average(_volts),
         "voltage_max": _same(_of_nominal(1.02)),
         "voltage_min": _same(_of_nominal(0.98)),
         "voltage_thd": _same(_distortion(1.5, 1.0)),
@@ -156,18 +140,18 @@ _PHASED: Final[Mapping[str, Callable[[str], Evaluator]]] = MappingProxyType(
         "voltage_swell_duration": _same(_constant(0.1)),
         "voltage_swell_magnitude": _same(_of_nominal(1.12)),
         "voltage_missing_voltage_threshold": _same(_of_nominal(0.5)),
-        "current": _amperes,
-        "current_avg": _amperes_average,
-        "current_avg5": _amperes_average,
-        "current_avg_present": _amperes_average,
-        "current_avg_last": _amperes_average,
+        "current": phases.amperes,
+        "current_avg": _average(phases.amperes),
+        "current_avg5": _average(phases.amperes),
+        "current_avg_present": _average(phases.amperes),
+        "current_avg_last": _average(phases.amperes),
         "current_max": _same(phases.amperes_max),
         "current_min": _same(_constant(0.0)),
         "current_thd": _same(_distortion(4.0, 6.0)),
-        "power_factor": _factor,
-        "power_factor_export": _factor,
-        "power_factor_avg_billing": _factor_average,
-        "phase_angle": lambda which: lambda meter, at: phases.phase_angle(meter, at, which),
+        "power_factor": phases.power_factor,
+        "power_factor_export": phases.power_factor,
+        "power_factor_avg_billing": _average(phases.power_factor),
+        "phase_angle": phases.phase_angle,
         "frequency": _same(_hertz),
     }
 )
@@ -186,14 +170,10 @@ def _volt_squared_hours(meter: VirtualMeter, at: int) -> float:
 _PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
     {
         "frequency": _hertz,
-        "current_sum": phases.amperes_sum,
-        "current_phase_avg": _amperes("total"),
-        "voltage_phase_avg": _volts("total"),
+        "voltage_phase_avg": phases.volts("total"),
         "voltage_neutral": _constant(0.3),
         "temperature_ambient": _daily(18.0, 7.0),
         "humidity": _daily(55.0, -10.0),
-        "charge_total": charge,
-        "ampere_squared_hours_total": charge,
         "volt_squared_hours_total": _volt_squared_hours,
         "relay_closed": lambda meter, at: meter.supplied(at),
         "meter_time": lambda meter, at: meter.shown_time(at),
@@ -208,6 +188,16 @@ _PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
     }
 )
 
+_LOADED: Final[Mapping[str, Callable[[str], Evaluator]]] = MappingProxyType(
+    {
+        "current_sum": phases.amperes_sum,
+        "current_phase_avg": phases.amperes,
+        "charge_total": charge,
+        "ampere_squared_hours_total": charge,
+    }
+)
+"""what a quantity is that follows from the load as a whole"""
+
 _ENERGY = "(active|reactive|apparent)"
 _PHASED_KEYS = "|".join(sorted(_PHASED, key=len, reverse=True))
 _FAMILIES: Final[tuple[tuple[re.Pattern[str], Callable[..., Evaluator]], ...]] = (
@@ -217,18 +207,21 @@ _FAMILIES: Final[tuple[tuple[re.Pattern[str], Callable[..., Evaluator]], ...]] =
     ),
     (
         re.compile(r"(active|reactive)_power_(total|l[123])"),
-        lambda one, which: channel_value(one, "power", "net", which),
+        lambda load, one, which: channel_value(load, one, "power", "net", which),
     ),
-    (re.compile(r"apparent_power_(total|l[123])"), lambda which: channel_value("apparent", "power", "abs", which)),
+    (
+        re.compile(r"apparent_power_(total|l[123])"),
+        lambda load, which: channel_value(load, "apparent", "power", "abs", which),
+    ),
     (
         re.compile(rf"{_ENERGY}_(demand_present|demand_max)_total"),
-        lambda energy, processing: channel_value(energy, processing, "abs", "total"),
+        lambda load, energy, processing: channel_value(load, energy, processing, "abs", "total"),
     ),
     (
         re.compile(rf"{_ENERGY}_energy_since_reset_(import|export|abs)"),
-        lambda energy, direction: channel_value(energy, "energy_billing", direction, "total"),
+        lambda load, energy, direction: channel_value(load, energy, "energy_billing", direction, "total"),
     ),
     (re.compile(r"voltage_thd_(l1l2|l2l3|l3l1|line_avg)"), _same(_distortion(1.5, 1.0))),
-    (re.compile(r"voltage_(l1l2|l2l3|l3l1|line_avg)"), _line_volts),
+    (re.compile(r"voltage_(l1l2|l2l3|l3l1|line_avg)"), lambda _load, which: phases.line_volts(which)),
     (re.compile(rf"({_PHASED_KEYS})_(total|l[123]|neutral)"), _phased),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from headend.emulator.shape import (
     ONE,
@@ -32,20 +33,31 @@ WATT_HOUR: Final = WATT * 3_600_000
 """Units of energy in a watt-hour: a unit of power for a millisecond."""
 
 _SLOT_UNITS = ONE * SLOT_MS
-_DAY_MS = 86_400_000
+_MINUTES, _SWING_SECONDS = 1440, 2731
 _INSTALLED_WEEKS = 200  # meters were installed in the first four years
 _NO_SLOT: Final[tuple[int, tuple[tuple[int, ...], ...]]] = (-1, ())
 _FLICKER = tuple(mix(7, second) / 2**32 - 0.5 for second in range(1024))
+_DAY_SWING = tuple(0.012 * math.sin(math.tau * minute / _MINUTES) for minute in range(_MINUTES))
+_HOUR_SWING = tuple(0.005 * math.sin(math.tau * at / _SWING_SECONDS) for at in range(_SWING_SECONDS))
+
+
+Parts: TypeAlias = tuple[tuple[str, int], ...]
+"""Channels with their signs, e.g. import less export."""
 
 
 @lru_cache(maxsize=8192)
-def _moment(kind: str, name: str, tariff: int, slot: int, turn: int) -> tuple[int, int, int]:
+def moment(kind: str, parts: Parts, tariff: int, slot: int, turn: int) -> tuple[int, int, int]:
     """What a mean load of one unit has counted up to a slot since START_MS, its level in the slot, its sum of a week."""
     week, inside = divmod(slot, WEEK_SLOTS)
-    table, variant, season = channel(kind, name), _variant(turn, week), SEASON[week % YEAR_WEEKS]
-    slots = table.week[tariff] * season_sum(week) + season * table.sums[tariff][variant][inside]
-    level = season * table.mean[variant][inside] if tariff in (0, TARIFFS[inside]) else 0
-    return _SLOT_UNITS * slots, level, table.week[tariff]
+    variant, season, weeks = _variant(turn, week), SEASON[week % YEAR_WEEKS], season_sum(week)
+    slots = level = whole = 0
+    for name, sign in parts:
+        table = channel(kind, name)
+        slots += sign * (table.week[tariff] * weeks + season * table.sums[tariff][variant][inside])
+        whole += sign * table.week[tariff]
+        if tariff in (0, TARIFFS[inside]):
+            level += sign * season * table.mean[variant][inside]
+    return _SLOT_UNITS * slots, level, whole
 
 
 @lru_cache(maxsize=1024)
@@ -66,9 +78,22 @@ def _peak(kind: str, name: str, tariff: int, first: int, beyond: int, turn: int)
     return best
 
 
+def _by_phase(numbers: Sequence[int]) -> Sequence[int]:
+    """One number a phase, filled up to three, and their sum."""
+    return (*numbers, sum(numbers)) if len(numbers) == 3 else (numbers[0], 0, 0, numbers[0])
+
+
 def _variant(turn: int, week: int) -> int:
     """The order of the working days of a week."""
     return (turn + 2 * week) % VARIANTS
+
+
+Instant: TypeAlias = tuple[int, ...]
+"""What all quantities of a moment follow from: AT, SLOT, TURN, BEFORE, then four numbers (L1, L2, L3, all) each of MEAN,
+POWER and ENERGY: times a level of the slot they are the power, and the energy of the slot until then."""
+
+AT, SLOT, TURN, BEFORE, MEAN, POWER, ENERGY = 0, 1, 2, 3, 4, 8, 12
+NO_INSTANT: Final[Instant] = (-1,)
 
 
 class LoadCurve:
@@ -108,39 +133,36 @@ class LoadCurve:
             self._now = slot, patterns
         return patterns
 
+    def instant(self, at: int) -> Instant:
+        """What power and energy at a time follow from; before `started_at` nothing flows."""
+        slot, inside = divmod(at - START_MS, SLOT_MS)
+        first, means = self._first_slot, self._means
+        if slot < first:
+            return (at, first, self._turn, self._before, *_by_phase(means), 0, 0, 0, 0, 0, 0, 0, 0)
+        step, rest = divmod(inside, STEP_MS)
+        powers, energies = [], []
+        for mean, sums in zip(means, self._patterns(slot), strict=True):
+            here = sums[step]
+            rate = sums[step + 1] - here
+            powers.append(mean * rate)
+            energies.append(mean * (here * STEP_MS + rate * rest))
+        return (at, slot, self._turn, self._before, *_by_phase(means), *_by_phase(powers), *_by_phase(energies))
+
     def power(self, name: str, phases: range, at: int) -> int:
         """Power of a channel, summed over phases."""
-        slot, inside = divmod(at - START_MS, SLOT_MS)
-        if slot < self._first_slot:
-            return 0
-        level = _moment(self.kind, name, 0, slot, self._turn)[1]
-        if not level:
-            return 0
-        step, patterns, means, total = inside // STEP_MS, self._patterns(slot), self._means, 0
-        for phase in phases:
-            sums = patterns[phase]
-            total += means[phase] * (sums[step + 1] - sums[step])
-        return level * total
+        now = self.instant(at)
+        return moment(self.kind, ((name, 1),), 0, now[SLOT], now[TURN])[1] * sum(now[POWER + phase] for phase in phases)
 
     def energy(self, name: str, phases: range, tariff: int, at: int) -> int:
         """Energy of a channel since `started_at`, summed over phases: the integral of `power` over the tariff (0: all)."""
-        slot, inside = divmod(at - START_MS, SLOT_MS)
-        if slot < self._first_slot:
-            return 0
-        counted, level, week = _moment(self.kind, name, tariff, slot, self._turn)
-        counted -= week * self._before
-        means, total = self._means, 0
-        if not level or not inside:
-            for phase in phases:
-                total += means[phase]
-            return total * counted
-        step, rest = divmod(inside, STEP_MS)
-        patterns = self._patterns(slot)
-        for phase in phases:
-            sums = patterns[phase]
-            here = sums[step]
-            total += means[phase] * (counted + level * (here * STEP_MS + (sums[step + 1] - here) * rest))
-        return total
+        now = self.instant(at)
+        counted, level, week = moment(self.kind, ((name, 1),), tariff, now[SLOT], now[TURN])
+        counted -= week * now[BEFORE]
+        return sum(now[MEAN + phase] * counted + level * now[ENERGY + phase] for phase in phases)
+
+    def slot_at(self, at: int) -> int:
+        """The slot that a time is in; before `started_at` the one that begins then."""
+        return max((at - START_MS) // SLOT_MS, self._first_slot)
 
     def peak(self, name: str, tariff: int, start: int, end: int) -> int:
         """The greatest mean power of all phases together in the whole slots between two times; 0 when there is none."""
@@ -156,12 +178,13 @@ def tariff_at(at: int) -> int:
 
 def voltage(seed: int, phase: int, at: int, nominal: float) -> float:
     """Voltage of a phase: it swings over the day and over the hour, and flickers every second, within 2 percent."""
-    day = math.sin(math.tau * (at % _DAY_MS / _DAY_MS + (seed >> phase & 0xFF) / 1024))
-    hour = math.sin(math.tau * (at % 2_731_000 / 2_731_000 + (seed >> 8 + phase & 0xFF) / 256))
-    flicker = _FLICKER[seed + 341 * phase + at // 1000 & 1023]
-    return nominal * (1 + 0.012 * day + 0.005 * hour + 0.003 * flicker)
+    second = at // 1000
+    day = _DAY_SWING[(second // 60 + _MINUTES * (seed >> phase & 0xFF) // 1024) % _MINUTES]
+    hour = _HOUR_SWING[(second + _SWING_SECONDS * (seed >> 8 + phase & 0xFF) // 256) % _SWING_SECONDS]
+    return nominal * (1 + day + hour + 0.003 * _FLICKER[seed + 341 * phase + second & 1023])
 
 
+@lru_cache(maxsize=256)
 def frequency(at: int, nominal: float = 50.0) -> float:
     """Frequency of the net: the same for everybody."""
     slow = math.sin(math.tau * (at % 900_000) / 900_000)

@@ -92,6 +92,9 @@ class FixedMeter:
         assert at == self.now()
         return self.values[index]
 
+    def current_value(self, index: int) -> Value:
+        return self.value(index, self.now())
+
     def write(self, index: int, value: Value) -> None:
         if index in self.frozen:
             raise AccessDenied("locked")

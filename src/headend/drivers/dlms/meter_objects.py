@@ -131,8 +131,7 @@ def add_value(made: CosemObject, member: int, index: int, entry: ObjectEntry, wi
     encode = wire.encode
 
     def read(association: Association) -> bytes:
-        model = association.model
-        return encode(model.value(index, model.now()))
+        return encode(association.model.current_value(index))
 
     def write(association: Association, data: Data) -> None:
         value = wire.decode(data)

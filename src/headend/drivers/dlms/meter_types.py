@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - reads as what it is
 from typing import Final, TypeAlias
@@ -167,6 +168,7 @@ def _bits(value: Value) -> bytes:
 def clock_writer(zone: tzinfo) -> Callable[[int], bytes]:
     """Encodes milliseconds as a date-time of the zone in an octet-string, with deviation and status; null when out of range."""
 
+    @lru_cache(maxsize=1024)  # all meters that keep good time show the same
     def write(at: int) -> bytes:
         try:
             local = (_EPOCH + timedelta(milliseconds=at)).astimezone(zone)

@@ -117,6 +117,9 @@ class FixedMeter:
             raise Busy("the meter is busy")
         return self.values[index]
 
+    def current_value(self, index: int) -> Value:
+        return self.value(index, self.now())
+
     def write(self, index: int, value: Value) -> None:
         if self.locked:
             raise AccessDenied("locked")
