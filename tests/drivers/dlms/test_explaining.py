@@ -11,6 +11,7 @@ from headend.drivers.dlms import driver
 from headend.protocols.base import Role
 from headend.protocols.hdlc import Address, HdlcConnection
 from headend.protocols.hdlc.frame import Frame, Kind, encode_frame
+from headend.protocols.mbus import encode_apdu
 from headend.protocols.wrapper import wrap
 
 from .layers import check_places, errors, field, names, readings, walk
@@ -128,7 +129,7 @@ def test_a_refused_association() -> None:
         ("6203800100", ["RLRQ"], "reason", "0 (normal)"),
         ("6303800100", ["RLRE"], "reason", "0 (normal)"),
         ("e6e600c002c100000005", ["LLC", "get-request-next"], "LLC", "E6 E6 00 (command)"),
-        ("e7030c323130363030343032393431c501c100", ["gateway header", "set-response-normal"], "address",
+        ("e7030c323130363030343032393431c501c100", ["gateway prefix", "set-response-normal"], "address",
          '"210600402941"'),
         ("0501020008", ["read-request"], "contents", "01 02 00 08"),
         ("020211050600000001", ["data: structure of 2"], "[1]", "double-long-unsigned 1"),
@@ -331,6 +332,32 @@ def test_get_blocks_are_put_together() -> None:
     assert names(layer)[-2:] == ["put together from 2 blocks", "data: array of 2"]
 
 
+def test_mbus_frames() -> None:
+    apdu = bytes.fromhex("0f00000001000101020309060100010700ff060000055302020f00161b")
+    stream = encode_apdu(apdu, 1, 0x67)
+    layer = driver.explain(stream)
+    assert names(layer)[:2] == ["M-Bus long frame (EN 13757-2)", "data-notification"]
+    assert (errors(layer), readings(layer)) == ([], {"1-0:1.7.0.255": "1363 W"})
+    long = apdu[:5] + b"\0" + b"\x01\x0f" + apdu[8:] * 15
+    stream = encode_apdu(long, 1, 0x67)
+    layer = driver.explain(stream)
+    check_places(layer, len(stream))
+    assert errors(layer) == []
+    assert names(layer).count("data-notification") == 1
+    assert "put together from frames" in names(layer)
+    assert "more frames were announced" in errors(driver.explain(stream[:261]))[0]
+    damaged = stream[:-2] + b"\0" + stream[-1:]
+    assert "checksum wrong (at octet" in errors(driver.explain(damaged))[0]
+    assert "are no frame" in errors(driver.explain(stream + b"\x99" + stream))[0]
+    assert "cut short: 261 octets are told" in " ".join(errors(driver.explain(stream[:20])))
+
+
+def test_gateway_prefixes_within_wrapper_messages() -> None:
+    layer = driver.explain(wrap(bytes.fromhex("e60003414243 c002c100000005"), 16, 1))
+    assert names(layer) == ["wrapper", "gateway prefix", "get-request-next"]
+    assert field(layer, "address") == '"ABC"'
+
+
 def test_peculiarities_of_meters_are_named() -> None:
     layer = explain(KAIFA)
     assert "tag 09" in field(layer, "peculiarity")
@@ -383,6 +410,8 @@ VALID = [
         "c81e1001234567c0010000080000010000ff020006725d910f9221d263877516",
         "dd0802030405060708090008 4d4d4d00000000010000010006 2000000001aa",
         "e0c00001000004c501c100",
+        "68 0d0d68 53ff100167 0f00000001001105 f116 680808 68 53ff000167 0f0000 c916",
+        "e60003414243 c002c100000005",
         "d9400000000002010001 0000600100ff02 0100080000010000ff02 020000",
         "0f00000001000101020309060100010700ff060000055302020f00161b",
     )

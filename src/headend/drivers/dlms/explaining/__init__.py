@@ -1,8 +1,9 @@
 """Any octets of DLMS in words: frames, APDUs, data and readings, each with its place in the input. Pure.
 
 ```text
-explain   what is it: HDLC, wrapper, LLC, gateway, an APDU, data
-hdlc      frames, also damaged and cut ones; segments           stream    APDUs that come in blocks
+explain   what is it: HDLC, wrapper, LLC, gateway, M-Bus, an APDU, data
+hdlc      frames, also damaged and cut ones; segments           mbus     long frames
+stream    APDUs that come in blocks or behind a gateway
 apdu      services, field by field    acse  associations        ciphered  what can be read without a key
 data      A-XDR values                readings  values of pushes words    names of everything
 ```

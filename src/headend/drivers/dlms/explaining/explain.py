@@ -1,4 +1,4 @@
-"""What the octets are: HDLC, wrapper, LLC, gateway, an APDU, or data alone. Pure."""
+"""What the octets are: HDLC, wrapper, LLC, gateway, M-Bus, an APDU, or data alone. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.data import node_layer
 from headend.drivers.dlms.explaining.hdlc import LLC, explain_hdlc, find_frames
+from headend.drivers.dlms.explaining.mbus import explain_mbus, is_mbus
 from headend.drivers.dlms.explaining.readings import readings_layer
 from headend.drivers.dlms.explaining.scribe import Octets
-from headend.drivers.dlms.explaining.stream import Stream
+from headend.drivers.dlms.explaining.stream import Stream, payload_layer, prefix_length
 from headend.drivers.dlms.explaining.tags import APDU_NAMES
-from headend.drivers.dlms.explaining.words import octets_text
 from headend.drivers.dlms.nodes import first_error, read_data
 from headend.protocols.hdlc.frame import FLAG
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 
-_GATEWAY = {0xE6: "request", 0xE7: "response"}
 _PORTS = {0x01: "management", 0x10: "public client", 0x66: "push destination"}
 
 
@@ -33,9 +32,11 @@ def explain(data: bytes) -> Layer:
             offset=0,
             length=len(data),
             fields=fields,
-            layers=(explain_apdu(octets.part(3)),),
+            layers=(payload_layer(octets.part(3)),),
         )
-    return _gateway(octets) or _bare(octets)
+    if prefix_length(data):
+        return payload_layer(octets)
+    return explain_mbus(data) if is_mbus(data) else _bare(octets)
 
 
 def _explain_wrapper(octets: Octets) -> Layer:
@@ -69,7 +70,7 @@ def _message(octets: Octets, start: int, stream: Stream) -> int:
         ("length", str(length), start + 6, 2),
     )
     apdu = octets.part(begin, there)
-    layers = (explain_apdu(apdu),) if apdu.data else ()
+    layers = (payload_layer(apdu),) if apdu.data else ()
     error = "" if there == end else f"the header tells {length} octets, {there - begin} follow (at octet {there})"
     if not length:
         error = f"the message is empty (at octet {start + 6})"
@@ -83,28 +84,6 @@ def _message(octets: Octets, start: int, stream: Stream) -> int:
 def _port(number: int) -> str:
     name = _PORTS.get(number)
     return f"{number} ({name})" if name else str(number)
-
-
-def _gateway(octets: Octets) -> Layer | None:
-    """The prefix of the gateway protocol: E6 or E7, network id, length of the address, address."""
-    data = octets.data
-    if len(data) < 4 or data[0] not in _GATEWAY:
-        return None
-    begin = 3 + data[2]
-    if begin >= len(data) or data[begin] not in APDU_NAMES:
-        return None
-    fields = (
-        ("direction", _GATEWAY[data[0]], 0, 1),
-        ("network id", str(data[1]), 1, 1),
-        ("address", octets_text(data[3:begin]) if begin > 3 else "none", 2, begin - 2),
-    )
-    return Layer(
-        name="gateway header",
-        offset=0,
-        length=len(data),
-        fields=fields,
-        layers=(explain_apdu(octets.part(begin)),),
-    )
 
 
 def _bare(octets: Octets) -> Layer:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from headend.drivers.base import Layer
-from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.scribe import Field, Octets, Scribe
-from headend.drivers.dlms.explaining.stream import Stream
-from headend.drivers.dlms.explaining.tags import APDU_NAMES
+from headend.drivers.dlms.explaining.stream import Stream, payload_layer
 from headend.drivers.dlms.explaining.words import hex_text
 from headend.errors import RemoteProtocolError
 from headend.protocols.hdlc.address import Address, decode_address
@@ -197,7 +195,7 @@ class _Session:
                 fields.append(("information", hex_text(information.data), frame.header_end, len(information.data)))
         alone = complete is not None and complete.places == information.places[-len(complete.data) :]
         if complete is not None and alone:
-            layers.append(self._payload(complete))
+            layers.append(payload_layer(complete))
         if frame.has_information and frame.end <= len(octets.data):
             fields.append(("FCS", _checked(octets.data, frame.start, frame.end), frame.end - 2, 2))
         name = f"HDLC {kind.name if kind else 'frame'}{' (segment)' if segmented else ''} (IEC 62056-46, 6.4)"
@@ -228,17 +226,9 @@ class _Session:
         self._segments = []
         return whole.part(3) if whole.data[:3] in LLC else whole
 
-    def _payload(self, octets: Octets) -> Layer:
-        """What an information field holds."""
-        if octets.data[:1] and octets.data[0] in APDU_NAMES:
-            return explain_apdu(octets)
-        offset, length = octets.span(0, len(octets.data))
-        fields = (("octets", hex_text(octets.data), offset, length),)
-        return Layer(name="information without LLC header and APDU", offset=offset, length=length, fields=fields)
-
     def _put_together(self, octets: Octets) -> None:
         offset, length = octets.span(0, len(octets.data))
-        layers = (self._payload(octets),)
+        layers = (payload_layer(octets),)
         self._stream.layers.append(
             Layer(name="put together from segments", offset=offset, length=length, layers=layers)
         )

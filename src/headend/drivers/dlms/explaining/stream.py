@@ -8,11 +8,14 @@ from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.data import data_layer
 from headend.drivers.dlms.explaining.scribe import Octets
+from headend.drivers.dlms.explaining.tags import APDU_NAMES
+from headend.drivers.dlms.explaining.words import hex_text, octets_text
 from headend.errors import RemoteProtocolError
 from headend.protocols.dlms.octets import Reader
 
 _GENERAL_BLOCK: Final = 0xE0
 _GET_BLOCK: Final = b"\xc4\x02"
+_DIRECTIONS: Final = {0xE6: "request", 0xE7: "response"}
 _GENERAL: Final = "general"
 _GET: Final = "get"
 _LAST: Final = 0x80
@@ -32,7 +35,7 @@ class Stream:
     def joined(self, octets: Octets) -> None:
         """Take the block that an APDU is, if it is one."""
         try:
-            block = _block(octets)
+            block = _block(octets.part(prefix_length(octets.data)))
         except RemoteProtocolError:
             return
         if block is None:
@@ -77,6 +80,33 @@ class Stream:
         if self._blocks and not self._broken:
             self.problems.append(f"the blocks after number {len(self._blocks)} are missing")
         self._blocks = []
+
+
+def prefix_length(data: bytes) -> int:
+    """Octets of the gateway protocol's prefix (E6 or E7, network id, length of the address, address); 0 without one."""
+    if len(data) < 4 or data[0] not in _DIRECTIONS:
+        return 0
+    length = 3 + data[2]
+    return length if length < len(data) and data[length] in APDU_NAMES else 0
+
+
+def payload_layer(octets: Octets) -> Layer:
+    """What a frame carries: an APDU, for a meter behind a gateway or not, or octets that nobody knows."""
+    data = octets.data
+    length = prefix_length(data)
+    offset, size = octets.span(0, len(data))
+    if length:
+        prefix = (
+            ("direction", _DIRECTIONS[data[0]], *octets.span(0, 1)),
+            ("network id", str(data[1]), *octets.span(1, 2)),
+            ("address", octets_text(data[3:length]) if length > 3 else "none", *octets.span(2, length)),
+        )
+        layers = (explain_apdu(octets.part(length)),)
+        return Layer(name="gateway prefix", offset=offset, length=size, fields=prefix, layers=layers)
+    if data[:1] and data[0] in APDU_NAMES:
+        return explain_apdu(octets)
+    fields = (("octets", hex_text(data), offset, size),)
+    return Layer(name="no APDU", offset=offset, length=size, fields=fields)
 
 
 def _block(octets: Octets) -> tuple[str, int, bool, Octets] | None:
