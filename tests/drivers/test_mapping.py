@@ -139,3 +139,10 @@ def test_a_push_becomes_readings_of_the_objects_that_the_profile_knows() -> None
 def test_a_push_without_known_objects_is_no_reading() -> None:
     said = Notification(kind="push", body=[1, 2], values={ObjectRef("test", "other"): 9})
     assert push_batch("m1", [entry("frequency")], said, 0) is None
+
+
+def test_a_text_that_no_identifier_has_is_no_reading() -> None:
+    plan = ReadPlan(entries=(entry("serial_number"), entry("firmware_version")))
+    batch = to_batch("m", plan, ReadResult(values=["x" * 513, "y" * 512]), 0, Source.POLL)
+    assert list(batch.quantities) == ["firmware_version"]
+    assert [gap.quantity for gap in batch.missing] == ["serial_number"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Final
 
 from headend.drivers.base import Notification
 from headend.errors import CapabilityError
 from headend.model.objects import HistoryBlock, ObjectEntry, RawValue, ReadPlan, ReadResult
 from headend.model.reading import Missing, Quality, ReadingBatch, Source, Value
 
+MAX_TEXT: Final = 512
+"""characters; a meter that sends more gives no reading"""
 _EXACT_DIGITS = 10**15
 _GOOD = int(Quality.GOOD)
 _PRECISION = int(Quality.PRECISION)
@@ -35,6 +38,12 @@ def scale(raw: RawValue, exponent: int) -> Value | None:
     if isinstance(raw, bytes | bytearray):
         return octets_to_text(bytes(raw))
     return raw if isinstance(raw, str) else None
+
+
+def _held(raw: RawValue, exponent: int) -> Value | None:
+    """The scaled value as a reading holds it; None for a text that is longer than any identifier or state."""
+    value = scale(raw, exponent)
+    return None if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
 def octets_to_text(octets: bytes) -> str:
@@ -107,7 +116,7 @@ def _with_gaps(
     missing: list[Missing] = []
     for index, entry in enumerate(entries):
         error = result.errors.get(index)
-        value = None if error else scale(result.values[index], exponents[index])
+        value = None if error else _held(result.values[index], exponents[index])
         if error is not None or (value is None and entry.quantity):
             code, reason = (
                 (error.code, str(error)) if error else ("null", "the meter gave no value that a reading can hold")
@@ -144,7 +153,7 @@ def history_batch(meter_id: str, block: HistoryBlock, received_at: int) -> Readi
         if not column.quantity:
             continue
         for at, row, flags in zip(block.times, block.rows, block.quality, strict=True):
-            value = scale(row[position], column.exponent)
+            value = _held(row[position], column.exponent)
             if value is None or at is None:
                 continue
             quantities.append(column.quantity)

@@ -53,9 +53,7 @@ class UserPlugin(BaseAuthPlugin):  # type: ignore[misc] # amqtt has no types
 
 
 class _Reader(StreamReaderAdapter):  # type: ignore[misc] # amqtt has no types
-    """Notes whether anything came at all, and cuts off a client that announces a packet nobody has room for."""
-
-    spoke = False
+    """Cuts off a client that announces a packet nobody has room for."""
 
     def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
         super().__init__(reader)
@@ -66,12 +64,13 @@ class _Reader(StreamReaderAdapter):  # type: ignore[misc] # amqtt has no types
             self._transport.close()
             return b""
         data: bytes = await super().read(n)
-        self.spoke = self.spoke or bool(data)
         return data
 
 
 class _Writer(StreamWriterAdapter):  # type: ignore[misc] # amqtt has no types
-    """Cuts off a client that does not take what it is sent."""
+    """Cuts off a client that does not take what it is sent; notes whether the broker has answered at all."""
+
+    spoke = False
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         super().__init__(writer)
@@ -81,6 +80,7 @@ class _Writer(StreamWriterAdapter):  # type: ignore[misc] # amqtt has no types
         if self._transport.get_write_buffer_size() > MAX_WAITING:
             self._transport.abort()
             return
+        self.spoke = True
         super().write(data)
 
     async def drain(self) -> None:
@@ -143,7 +143,7 @@ class EmbeddedBroker:
             return
         self._clients.add(stream_writer)
         reader, writer = _Reader(stream_reader, stream_writer.transport), _Writer(stream_writer)
-        hello = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._expect, reader, stream_writer)
+        hello = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._expect, writer, stream_writer)
         try:
             await self._broker.external_connected(reader, writer, _LISTENER)
         finally:
@@ -152,6 +152,6 @@ class EmbeddedBroker:
             stream_writer.transport.abort()
 
     @staticmethod
-    def _expect(reader: _Reader, writer: asyncio.StreamWriter) -> None:
-        if not reader.spoke:
+    def _expect(answered: _Writer, writer: asyncio.StreamWriter) -> None:
+        if not answered.spoke:
             writer.transport.abort()

@@ -230,9 +230,8 @@ class MqttSink:
             body = response_payload(
                 request_id, self._clock(), error=HeadendError.code, detail="an internal error; the log says more"
             )
-        topic, properties = _where_to(
-            getattr(message, "properties", None), self._topics.meter(meter_id, "command/response")
-        )
+        usual = self._topics.meter(meter_id, "command/response")
+        topic, properties = _where_to(getattr(message, "properties", None), usual, self._topics.prefix)
         await self._publish(client, [_Message(topic, body, properties=properties)])
 
 
@@ -243,10 +242,11 @@ def _if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _where_to(asked: Properties | None, usual: str) -> tuple[str, Properties | None]:
+def _where_to(asked: Properties | None, usual: str, prefix: str) -> tuple[str, Properties | None]:
     """The topic of an answer: MQTT 5's response topic where the request has one, with its correlation data.
 
-    `asked` are the properties of the request; MQTT 3.1.1 has none.
+    `asked` are the properties of the request; MQTT 3.1.1 has none. Below our own prefix only the usual topic is taken:
+    whoever may ask must not be able to make us say something in the name of a meter.
     """
     if asked is None:
         return usual, None
@@ -255,7 +255,8 @@ def _where_to(asked: Properties | None, usual: str) -> tuple[str, Properties | N
     if data is not None:
         properties.CorrelationData = data
     topic = getattr(asked, "ResponseTopic", usual)
-    return topic if topic and not set("+#") & set(topic) else usual, properties
+    ours = topic == prefix or topic.startswith((f"{prefix}/", "$"))
+    return topic if topic and not ours and not set("+#") & set(topic) else usual, properties
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:

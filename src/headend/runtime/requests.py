@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from headend.drivers.base import Session
 from headend.drivers.mapping import scale
@@ -16,6 +16,8 @@ from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.commands import Commands
 from headend.services.roster import Roster
+
+MAX_REFS: Final = 200
 
 
 class Requests:
@@ -57,6 +59,8 @@ class Requests:
     async def _read(self, meter_id: str, refs: object) -> object:
         if not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
             raise ConfigError('expected "refs" to be a list of object addresses')
+        if len(refs) > MAX_REFS:
+            raise ConfigError(f'expected at most {MAX_REFS} object addresses in "refs", got {len(refs)}')
         protocol = self._roster.state(meter_id).meter.protocol
         the_driver = driver(protocol)
         parsed = [the_driver.parse_ref(ref.removeprefix(f"{protocol}:")) for ref in refs]

@@ -38,6 +38,7 @@ from headend.services.commands import Commands
 from headend.services.identifier import Identifier
 from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
+from headend.services.retention import retain
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store, wall_millis
@@ -156,6 +157,9 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         identifying = group.create_task(identifier.run(), name="identifier")
         polling = group.create_task(parts.poller.run(), name="poller")
         outward: list[asyncio.Task[None]] = []
+        if settings.storage.retention_days:
+            keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
+            outward.append(group.create_task(keeping, name="retention"))
         if settings.mqtt.enabled:
             sink = _sink(settings, parts, broker)
             stack.callback(sink.close)

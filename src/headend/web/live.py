@@ -33,6 +33,8 @@ TOPICS = ("readings", "status", "events")
 HEARTBEAT_SECONDS = 15.0
 LIFETIME_SECONDS = 3600.0
 """a stream ends after this time and the client comes back, so that a revoked credential does not live for ever"""
+TICK_EVENTS = 1000
+"""of one tick, the newest; all of them are at /events"""
 QUEUE_FRAMES = 32
 
 _ONLINE = {EventType.METER_ONLINE: True, EventType.METER_OFFLINE: False}
@@ -88,7 +90,7 @@ class LiveFeed:
         self._clients: set[LiveClient] = set()
         self._readings: dict[str, dict[str, tuple[Value, int, int]]] = {}
         self._status: dict[str, bool] = {}
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque(maxlen=TICK_EVENTS)
         self._sequence = 0
 
     def take(self, item: Item) -> None:
@@ -129,7 +131,8 @@ class LiveFeed:
         self._send("readings", b"meters", _fragments(self._readings), now)
         self._send("status", b"meters", [(m, _pair(m, {"online": on})) for m, on in self._status.items()], now)
         self._send("events", b"events", [(e.meter_id, dumps(event_row(e))) for e in self._events], now)
-        self._readings, self._status, self._events = {}, {}, []
+        self._readings, self._status = {}, {}
+        self._events.clear()
         for client in self._clients:
             if now - client.last >= HEARTBEAT_SECONDS:
                 client.put(_HEARTBEAT, now)
