@@ -47,7 +47,7 @@ class Process:
         )
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
@@ -68,7 +68,7 @@ class Process:
                 if said.get("event") == event:
                     return said
 
-    def stop(self, number: int = signal.SIGTERM, within: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, within: float = 30.0) -> int:
         """Send a signal; the exit code."""
         self.child.send_signal(number)
         return self.child.wait(within)

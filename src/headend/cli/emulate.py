@@ -20,13 +20,22 @@ from headend.transport.loop import run as run_loop
 SHOWN: Final = 20
 
 
-def emulate(what: str, *, count: int, port: int, framing: str, folders: list[str] | None, as_json: bool) -> None:
+def emulate(
+    what: str,
+    *,
+    count: int,
+    port: int,
+    framing: str,
+    folders: list[str] | None,
+    as_json: bool,
+    until_eof: bool,
+) -> None:
     """Run virtual meters until stopped."""
     configure_logging(level="warning")
     library = Library([Path(folder) for folder in folders or []])
 
     async def main() -> None:
-        stop = stop_event()
+        stop = stop_event(until_eof=until_eof)
         virtual = _fleet(what, library, count=count, port=port, framing=framing)
         await virtual.start()
         try:

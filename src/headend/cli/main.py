@@ -103,9 +103,22 @@ def emulate(
     profiles: Profiles = None,
     *,
     json: Json = False,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="End with the program that holds the other end of standard input.")
+    ] = False,
 ) -> None:
     """Run virtual meters on loopback addresses until Ctrl-C."""
-    _run("emulate", "emulate", what, count=count, port=port, framing=framing, folders=profiles, as_json=json)
+    _run(
+        "emulate",
+        "emulate",
+        what,
+        count=count,
+        port=port,
+        framing=framing,
+        folders=profiles,
+        as_json=json,
+        until_eof=until_eof,
+    )
 
 
 @app.command()

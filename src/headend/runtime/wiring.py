@@ -49,7 +49,10 @@ from headend.web.serve import serve as serve_web
 from headend.web.settings import WebSettings, is_loopback
 
 PAGE: Final = 1000
-STOP_SECONDS: Final = 10.0
+FINISH_SECONDS: Final = 2.0
+"""for reads under way to end when the head-end stops; a meter that says nothing is not waited for"""
+RELEASE_SECONDS: Final = 3.0
+"""for all sessions together to be released"""
 
 log = structlog.get_logger(__name__)
 
@@ -183,9 +186,9 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         finally:
             identifier.close()
             parts.poller.stop()
-            await _within(polling, STOP_SECONDS)
+            await _within(polling, FINISH_SECONDS)
             await _within(identifying, 1)
-            await parts.lanes.aclose()
+            await parts.lanes.aclose(RELEASE_SECONDS)
             for task in outward:
                 task.cancel()
             await asyncio.gather(*outward, return_exceptions=True)
