@@ -55,9 +55,11 @@ class Reading:
     quality: Quality = Quality.GOOD
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ReadingBatch:
-    """What one read, push or history block brought, as parallel columns.
+    """What one read, push or history block brought, as parallel columns. Nobody changes one: it goes to all subscribers.
+
+    Not frozen all the same: that would make it three times as dear, and one is made for every read of every meter.
 
     Times are integers: milliseconds since 1970-01-01T00:00Z. `Reading` rows with aware times are made at the edges by
     `readings()`. The columns `quantities` and `quality` may be shared between batches: never change them.

@@ -192,6 +192,8 @@ class DlmsSession:
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
         kept = self._conversation.notifications
+        if not kept:
+            return []
         taken = [to_notification(apdu, self._reader, self._entries) for apdu in kept]
         kept.clear()
         return taken

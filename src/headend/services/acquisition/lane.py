@@ -148,7 +148,8 @@ class Lane:
         access = self._access
         access.sweeper.add(self)
         try:
-            self._admit(unit, priority)
+            if state.circuit.error or self.circuit.error or self.closed or unit.removed:
+                self._admit(unit, priority)
             while True:
                 proven = False
                 try:
