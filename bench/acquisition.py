@@ -1,23 +1,18 @@
 """What a read costs above the session: schedule, lane, mapping, bus, metrics, with a session that answers at once.
 
-    python bench/acquisition.py [READS]
-
-Prints one JSON object. `microseconds` are of processor time per read, of the quickest among many chunks, because others may
-use the machine; `bare` is the session and the mapping alone, in a plain loop; `above` is the difference, which is what
-the acquisition costs.
+Microseconds of processor time per read, of the quickest among many chunks, because others may use the machine. `bare` is the
+session and the mapping alone, in a plain loop; the difference is what the acquisition costs.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 import time
 from itertools import pairwise
 from typing import Any
 
 import uvloop
 
+from bench.common import Result, Settings
 from headend.drivers.mapping import to_batch
 from headend.model.meter import Endpoint, EndpointKind, Meter
 from headend.model.objects import ObjectEntry, ObjectRef, ReadPlan, ReadResult
@@ -67,6 +62,9 @@ class Session:
 
     async def aclose(self) -> None:
         sweeper().discard(self)
+
+    def notifications(self) -> tuple[()]:
+        return ()
 
     def expire(self) -> None: ...
 
@@ -144,22 +142,15 @@ async def polled(reads: int) -> float:
     return quickest(marks)
 
 
-def main() -> None:
-    reads = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    figures = {name: 1e6 * uvloop.run(work(reads)) for name, work in (("bare", bare), ("polled", polled))}
-    print(
-        json.dumps(
-            {
-                "meters": METERS,
-                "reads": reads,
-                "microseconds": {name: round(figure, 2) for name, figure in figures.items()}
-                | {"above": round(figures["polled"] - figures["bare"], 2)},
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-            }
+def run(settings: Settings) -> list[Result]:
+    reads = 20_000 * settings.repeats
+    bare_seconds, polled_seconds = uvloop.run(bare(reads)), uvloop.run(polled(reads))
+    return [
+        Result(
+            benchmark="acquisition",
+            what="what schedule, lane, bus and metrics add to a read",
+            figure=1e6 * (polled_seconds - bare_seconds),
+            unit="µs",
+            note=f"session and mapping of four values alone: {1e6 * bare_seconds:.1f} µs",
         )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    ]

@@ -88,6 +88,10 @@ class There:
     def __init__(self, script: str) -> None:
         self._process = start([str(PEERS), str(ROOT / "bench" / "peers" / script)], CLIENT_CORE)
 
+    def begin(self, given: str) -> None:
+        """Tell it what it needs in one line, and wait until it is ready."""
+        self._process.ask(given)
+
     def seconds(self, work: str, number: int) -> float:
         return float(self._process.ask(f"{work} {number}"))
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store, wall_millis
 from headend.transport.link import Link
+from headend.transport.open import open_link
 from headend.transport.tcp import connect_tcp
 
 METERS = 1000
@@ -56,16 +58,29 @@ def meters() -> list[model.Meter]:
     ]
 
 
-def parts(port: int, read: MeterProfile, write: Callable[..., object]) -> tuple[Roster, Lanes, Bus, Poller, Writer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A head-end without its shell."""
+
+    roster: Roster
+    lanes: Lanes
+    poller: Poller
+    writer: Writer
+
+
+def parts(
+    read: MeterProfile, write: Callable[..., object], known: Iterable[model.Meter], port: int | None = None
+) -> Parts:
+    """The parts as the runtime puts them together; with `port` every meter is found there, whatever its endpoint."""
     bus = Bus()
     roster = Roster(bus, wall_millis)
-    roster.load(meters())
+    roster.load(known)
 
     async def secrets(_meter: model.Meter) -> dict[str, Any]:
         return {}
 
-    async def link(_endpoint: model.Endpoint, timeout: float) -> Link:
-        return await connect_tcp("127.0.0.1", port, timeout)
+    async def link(endpoint: model.Endpoint, timeout: float) -> Link:
+        return await (connect_tcp("127.0.0.1", port, timeout) if port else open_link(endpoint, timeout))
 
     lanes = Lanes(
         roster,
@@ -77,15 +92,28 @@ def parts(port: int, read: MeterProfile, write: Callable[..., object]) -> tuple[
         connect_timeout=30,
         request_timeout=30,
     )
-    poller = Poller(roster, lanes, bus, profile=lambda _meter: read, clock=wall_millis)
-    return roster, lanes, bus, poller, Writer(bus, write, clock=wall_millis, queue_readings=QUEUE)
+    return Parts(
+        roster=roster,
+        lanes=lanes,
+        poller=Poller(roster, lanes, bus, profile=lambda _meter: read, clock=wall_millis),
+        writer=Writer(bus, write, clock=wall_millis, queue_readings=QUEUE),
+    )
+
+
+async def all_read(roster: Roster) -> None:
+    """Wait until every meter was read once."""
+    async with asyncio.timeout(120):
+        while any(state.reads_ok == 0 for state in roster):  # noqa: ASYNC110 # nobody tells us
+            await asyncio.sleep(0.02)
 
 
 async def measure(port: int, values: int, seconds: float, folder: Path) -> None:
     with Store.open(folder / "poll.db", vault_key=None) as store:
-        _, lanes, _, poller, writer = parts(port, profile(values), store.readings.write)
+        made = parts(profile(values), store.readings.write, meters(), port)
+        lanes, poller, writer = made.lanes, made.poller, made.writer
         polling, writing = asyncio.create_task(poller.run()), asyncio.create_task(writer.run())
-        await asyncio.sleep(1.5)
+        await all_read(made.roster)
+        await asyncio.sleep(0.5)
         meter, deepest = Meter(), 0
         meter.count = writer.acknowledged
         meter.begin()

@@ -1,11 +1,11 @@
 """How fast readings are stored and found again, against the bare SQLite driver on the same tables.
 
-python bench/storage.py ingest [ROWS]     share of raw executemany, by group size; medians of three interleaved runs
-python bench/storage.py growth [ROWS]     rate by fifths, octets a reading, 24 hours of one meter; 10,000 meters x 4 quantities
-python bench/storage.py backfill [ROWS]   a year by 15 minutes, meter by meter
+python -m bench.storage growth [ROWS]     rate by fifths, octets a reading, 24 hours of one meter; 10,000 meters x 4 quantities
+python -m bench.storage backfill [ROWS]   a year by 15 minutes, meter by meter
 
 Values are those of a real meter: energy an int of Wh, voltage and current floats with one and two decimals, power an int of W.
-Prints one JSON object a line.
+Rates of the table are per second of processor time, medians of interleaved runs; the two above go by the clock on the wall,
+and print one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bench.common import Result, Settings
 from headend.model.reading import ReadingBatch, Source, Value
 from headend.storage import engine, readings
 from headend.storage.store import Store
@@ -33,6 +34,7 @@ QUANTITIES = ("active_energy_import", "voltage_l1", "current_l1", "active_power_
 START = 1_767_225_600_000
 SLOT_MS, DAY_MS = 900_000, 86_400_000
 GOOD = (0, 0, 0, 0)
+SLOTS, GROUP = 8, 1000
 
 
 def values(meter: int, slot: int, chance: random.Random) -> list[Value]:
@@ -88,7 +90,7 @@ def groups(batches: Sequence[ReadingBatch], size: int) -> Iterator[Sequence[Read
 
 
 def raw(path: Path, slots: list[list[ReadingBatch]], size: int, *, latest: bool) -> float:
-    """Seconds of bare executemany with rows made beforehand, under the store's own settings."""
+    """Seconds of the processor for bare executemany with rows made beforehand, under the store's own settings."""
     Store.open(path, vault_key=None).close()
     connection = sqlite3.connect(path, isolation_level=None)
     for pragma in engine._WRITER:
@@ -108,58 +110,65 @@ def raw(path: Path, slots: list[list[ReadingBatch]], size: int, *, latest: bool)
                 rows.append((quarter, number << POINT_SHIFT | millis, value, 0))
                 news.append((number, at, at, value, 0))
         gc.collect()
-        since = time.perf_counter()
+        since = time.process_time()
         for first in range(0, len(rows), size):
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(readings._INSERT, rows[first : first + size])
             if latest:
                 connection.executemany(readings._LATEST, news[first : first + size])
             connection.execute("COMMIT")
-        seconds += time.perf_counter() - since
+        seconds += time.process_time() - since
     connection.close()
     return seconds
 
 
 def ours(path: Path, slots: list[list[ReadingBatch]], size: int) -> float:
-    """Seconds of Store.readings.write with the same readings."""
+    """Seconds of the processor for Store.readings.write with the same readings."""
     with Store.open(path, vault_key=None) as store:
         for group in groups(polled(-1), 1000):
             store.readings.write(group)
         seconds = 0.0
         for batches in slots:
             gc.collect()
-            since = time.perf_counter()
+            since = time.process_time()
             for group in groups(batches, size):
                 store.readings.write(group)
-            seconds += time.perf_counter() - since
+            seconds += time.process_time() - since
     return seconds
 
 
-def ingest(folder: Path, rows: int) -> None:
-    slots = [polled(slot) for slot in range(max(rows // (METERS * 4), 1))]
-    count = len(slots) * METERS * 4
-    for size in (1000, 10_000):
-        runs: dict[str, Callable[[Path], float]] = {
-            "raw_history": lambda path, size=size: raw(path, slots, size, latest=False),
-            "raw_history_and_latest": lambda path, size=size: raw(path, slots, size, latest=True),
-            "write": lambda path, size=size: ours(path, slots, size),
-        }
-        taken: dict[str, list[float]] = {name: [] for name in runs}
-        for repeat in range(3):
-            for name, run in runs.items():
-                path = folder / f"{name}-{repeat}.db"
-                taken[name].append(run(path))
-                for left in folder.iterdir():
-                    left.unlink()
-        rate = {name: round(count / statistics.median(seconds)) for name, seconds in taken.items()}
-        report(
-            bench="ingest",
-            rows=count,
-            group=size,
-            rows_per_second=rate,
-            share=round(rate["write"] / rate["raw_history_and_latest"], 3),
-            share_of_history_only=round(rate["write"] / rate["raw_history"], 3),
-        )
+def run(settings: Settings) -> list[Result]:
+    """Groups of a thousand readings, as the writer makes them, and the growth when it is asked for."""
+    with tempfile.TemporaryDirectory(prefix="headend-bench-") as temporary:
+        results = [ingest(Path(temporary), settings.repeats)]
+        if settings.growth_rows:
+            growth(Path(temporary), settings.growth_rows)
+    return results
+
+
+def ingest(folder: Path, repeats: int) -> Result:
+    slots = [polled(slot) for slot in range(SLOTS)]
+    count = SLOTS * METERS * 4
+    runs: dict[str, Callable[[Path], float]] = {
+        "raw": lambda path: raw(path, slots, GROUP, latest=True),
+        "write": lambda path: ours(path, slots, GROUP),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats):
+        for name, work in runs.items():
+            taken[name].append(work(folder / f"{name}-{repeat}.db"))
+            for left in folder.iterdir():
+                left.unlink()
+    rate = {name: count / statistics.median(seconds) for name, seconds in taken.items()}
+    return Result(
+        benchmark="storage",
+        what=f"Readings.write, history and latest, {count:,} readings by {GROUP:,}",
+        figure=rate["write"],
+        unit="readings/s",
+        against="raw executemany, same tables",
+        reference=rate["raw"],
+        target=0.6,
+    )
 
 
 def growth(folder: Path, rows: int) -> None:
@@ -240,6 +249,6 @@ def report(**fields: object) -> None:
 
 
 if __name__ == "__main__":
-    name, rows = (*sys.argv[1:], "ingest")[0], int(float((*sys.argv[2:], "1e6")[0]))
+    name, rows = sys.argv[1], int(float((*sys.argv[2:], "1e6")[0]))
     with tempfile.TemporaryDirectory(prefix="headend-bench-") as temporary:
-        {"ingest": ingest, "growth": growth, "backfill": backfill}[name](Path(temporary), rows)
+        {"growth": growth, "backfill": backfill}[name](Path(temporary), rows)

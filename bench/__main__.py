@@ -1,0 +1,140 @@
+"""Run the benchmarks and write their table: python -m bench [--quick] [--growth ROWS] [NAME ...]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.common import CLIENT_CORE, PEERS, ROOT, Result, Settings, pin
+
+NAMES = ("codec", "exchange", "acquisition", "polling", "modbus", "storage", "emulator", "cli", "web")
+FOLDER = ROOT / "bench" / "results"
+PACKAGES = ("uvloop", "fastcrc", "orjson", "sqlalchemy", "starlette", "fastapi", "uvicorn")
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def machine() -> dict[str, Any]:
+    """What one needs to know to read the figures."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "packages": {name: version(name) for name in PACKAGES},
+        "load_at_start": os.getloadavg()[0],
+    }
+
+
+def shown(value: float) -> str:
+    """A figure with as many digits as mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+
+
+def row(result: Result) -> tuple[str, ...]:
+    sign = "≤" if result.at_most else "≥"
+    value = "" if result.reference is None else shown(result.reference)
+    ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
+    target = "" if result.target is None else f"{sign} {shown(result.target)}"
+    verdict = {True: "pass", False: "**miss**", None: ""}[result.passed]
+    against = f"{result.against}: {value}" if result.against else ""
+    return (
+        result.benchmark,
+        result.what,
+        f"{shown(result.figure)} {result.unit}",
+        against,
+        ratio,
+        target,
+        verdict,
+        result.note,
+    )
+
+
+def table(results: list[Result]) -> str:
+    head = ("benchmark", "what", "figure", "against", "ratio", "target", "", "note")
+    lines = [head, ("---",) * len(head), *map(row, results)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def page(results: list[Result], about: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
+    loads = ", ".join(f"{name} {load:.1f}" for name, load in about["load_before"].items())
+    missed = sum(result.passed is False for result in results)
+    judged = sum(result.passed is not None for result in results)
+    return f"""# Benchmarks
+
+Written by `make bench`; how to read it: [benchmarks](../../docs/reference/benchmarks.md).
+
+- {about["date"]}, {about["seconds"]:.0f} s; {judged - missed} of {judged} targets met
+- {about["cpu"]}, {about["cores"]} cores, {about["kernel"]}
+- Python {about["python"]}, SQLite {about["sqlite"]}, {packages}
+- load average at the start {about["load_at_start"]:.1f}; before each: {loads}
+
+{table(results)}"""
+
+
+def write(results: list[Result], about: dict[str, Any]) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    rows = [
+        {name: getattr(result, name) for name in (*Result.__dataclass_fields__, "ratio", "passed")}
+        for result in results
+    ]
+    name = f"{about['date'][:10]}-{platform.machine()}-{about['cores']}-cores.json"
+    text = json.dumps({"machine": about, "results": rows}, indent=1, ensure_ascii=False)
+    (FOLDER / name).write_text(text + "\n", encoding="utf-8")
+    (FOLDER / "latest.md").write_text(page(results, about), encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure; results in bench/results.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"only these: {', '.join(NAMES)}; nothing is written then"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="once each, for half the time: to see that all of them run"
+    )
+    parser.add_argument(
+        "--growth", type=int, default=0, metavar="ROWS", help="also let a database grow to so many rows"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}")
+    if not PEERS.exists():
+        parser.error("the other stacks are not installed: `make bench` installs them")
+    settings = Settings(growth_rows=given.growth)
+    if given.quick:
+        settings = Settings(repeats=1, seconds=0.75, growth_rows=given.growth)
+    pin(0, CLIENT_CORE)
+    about = machine() | {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": {}}
+    begun = time.monotonic()
+    results: list[Result] = []
+    for name in given.names or NAMES:
+        about["load_before"][name] = os.getloadavg()[0]
+        print(f"{time.monotonic() - begun:5.0f} s  {name}", file=sys.stderr, flush=True)
+        results += import_module(f"bench.{name}").run(settings)
+    about["seconds"] = time.monotonic() - begun
+    if not given.names:
+        write(results, about)
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
