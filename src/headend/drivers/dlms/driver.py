@@ -1,16 +1,21 @@
-"""The DLMS driver as everybody above the drivers sees it; see `headend.drivers.base.Driver`."""
+"""The DLMS driver as everybody above the drivers sees it; see `headend.drivers.base.Driver`.
+
+Both roles, and with them the cryptography, are loaded when a link is given: checking a meter file or explaining octets needs
+neither.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
-from headend.drivers.dlms import client, explaining, parameters, refs, server, sniffing
-from headend.drivers.dlms.security import Counters
+from headend.drivers.dlms import explaining, parameters, refs, sniffing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headend.drivers.dlms.client import DlmsSession
+    from headend.drivers.dlms.security import Counters
     from headend.model.meter import Meter
     from headend.model.objects import ObjectRef
     from headend.model.profile import MeterProfile
@@ -28,7 +33,17 @@ class DlmsDriver:
 
     def __init__(self, store: CounterStore | None = None) -> None:
         """`store` keeps invocation counters; without one they are asked from the meter once in each process."""
-        self.counters = Counters(store)
+        self._store = store
+        self._counters: Counters | None = None
+
+    @property
+    def counters(self) -> Counters:
+        """The invocation counters of all meters that this driver speaks with."""
+        if self._counters is None:
+            from headend.drivers.dlms.security import Counters  # noqa: PLC0415 - see above
+
+            self._counters = Counters(self._store)
+        return self._counters
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""
@@ -47,14 +62,18 @@ class DlmsDriver:
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
-    ) -> client.DlmsSession:
+    ) -> DlmsSession:
         """Open the framing, associate, and return the session."""
+        from headend.drivers.dlms import client  # noqa: PLC0415 - see above
+
         return await client.attach(
             link, meter, profile, secrets, counters=self.counters, buffered=buffered, timeout=timeout
         )
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; the framing is told by the client."""
+        from headend.drivers.dlms import server  # noqa: PLC0415 - see above
+
         server.serve(link, model)
 
     def sniff(self, first: bytes) -> Sniff:
