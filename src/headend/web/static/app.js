@@ -1,7 +1,7 @@
 // The frame of the console: header, pages by the part of the address behind #, theme, sign-in, and what is wrong.
 
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
-import { changed, refreshStatus, store, useStore } from "./lib/store.js";
+import { refreshStatus, useStore } from "./lib/store.js";
 import { askToSignIn } from "./lib/access.js";
 import { useRoute } from "./lib/route.js";
 import { moment } from "./lib/format.js";
@@ -39,21 +39,22 @@ function useFocus(turn) {
 
 function Account() {
   const { me } = useStore();
-  const out = async () => {
-    await api.signOut().catch(() => {});
-    store.me = await api.whoAmI().catch(() => null);
-    changed();
-  };
+  const out = () => api.signOut().catch(() => {}).then(() => location.reload()); // nothing of what was shown remains
   if (me && me.kind !== "nobody") return html`<span class="quiet not-small" title=${`Signed in as ${me.name}`}>${me.name}, ${me.role}</span><button class="tool" onClick=${out}>Sign out</button>`;
   return html`<button class="tool" onClick=${() => askToSignIn().catch(() => {})}>Sign in</button>`;
 }
 
 function Trouble() {
   const { problem, connected, lostAt, loading } = useStore();
-  if (problem?.status === 401) return html`<div class="note" role="alert">This head-end shows nothing to strangers. <button class="tool" onClick=${() => askToSignIn().catch(() => {})}>Sign in</button></div>`;
   if (problem) return html`<p class="note bad" role="alert">${problem.message} Trying again …</p>`;
   if (!connected && lostAt && !loading) return html`<p class="note bad" role="alert">The head-end does not answer. What you see is of ${moment(lostAt)}. Trying again …</p>`;
   return null;
+}
+
+function Locked() {
+  useEffect(() => { document.title = "Headend"; }, []);
+  return html`<div class="empty" role="alert"><h1 tabindex="-1">Sign in to go on</h1><p>This head-end shows nothing to strangers.</p>
+    <button class="tool primary" onClick=${() => askToSignIn().catch(() => {})}>Sign in</button></div>`;
 }
 
 function Page({ route }) {
@@ -65,7 +66,7 @@ function Page({ route }) {
 }
 
 function App() {
-  const { connected, loading, signIn } = useStore();
+  const { connected, loading, signIn, problem } = useStore();
   const route = useRoute();
   const [theme, nextTheme] = useTheme();
   useFocus(route.turn);
@@ -83,11 +84,11 @@ function App() {
       <a class="brand" href="#/"><img src="/static/icon.svg" alt="" />Headend</a>
       <nav aria-label="Pages">${NAVIGATION.map(([name, to, pages]) => html`<a href=${to} aria-current=${pages.includes(route.page) ? "page" : null}>${name}</a>`)}</nav>
       <span class="space"></span>
-      <span class="pulse" role="status"><i class=${"dot " + (connected ? "live" : "lost")}></i>${connected ? "live" : loading ? "connecting" : "not connected"}</span>
+      <span class="pulse" role="status"><i class=${"dot " + (connected ? "live" : loading ? "" : "lost")}></i>${connected ? "live" : loading ? "connecting" : "not connected"}</span>
       <button class="tool" onClick=${nextTheme} title=${`Theme: ${theme}`} aria-label=${`Theme: ${theme}. Change to ${THEMES[theme][0]}`}><span aria-hidden="true">${THEMES[theme][1]}</span><span class="not-small"> ${theme}</span></button>
       <${Account} />
     </header>
-    <main tabindex="-1" id="main"><${Trouble} /><${Page} route=${route} key=${route.turn} /></main>
+    <main tabindex="-1" id="main">${problem?.status === 401 ? html`<${Locked} />` : html`<${Trouble} /><${Page} route=${route} key=${route.turn} />`}</main>
     ${signIn && html`<${SignIn} />`}`;
 }
 

@@ -132,7 +132,11 @@ export async function loadLatest(choice) {
 }
 
 export async function refreshStatus() {
-  try { store.status = await api.status(); } catch { store.status = null; }
+  if (store.problem) return;
+  try { store.status = await api.status(); } catch (error) {
+    store.status = null;
+    if (error.status === 401) store.problem = error; // the login ended
+  }
   changed();
 }
 

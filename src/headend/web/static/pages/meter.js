@@ -40,6 +40,7 @@ function useView(id, params) {
 function ReadNow({ id }) {
   const [words, setWords] = useState("");
   const read = async () => {
+    if (words === "Reading …") return;
     setWords("Reading …");
     try {
       const { values, missing } = await signedIn(() => api.read(id));
@@ -48,7 +49,7 @@ function ReadNow({ id }) {
       setWords(error.message);
     }
   };
-  return html`<span class="quiet" role="status">${words}</span><button class="tool" disabled=${words === "Reading …"} onClick=${read}>Read now</button>`;
+  return html`<span class="quiet" role="status">${words}</span><button class="tool" aria-disabled=${words === "Reading …"} onClick=${read}>Read now</button>`;
 }
 
 export function Meter({ id, params }) {

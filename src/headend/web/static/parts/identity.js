@@ -14,12 +14,13 @@ export function Identity({ meter, told }) {
   const [problem, setProblem] = useState("");
   const known = Object.entries(meter.identity || {}).filter(([, value]) => value);
   const ask = async () => {
+    if (busy) return;
     setBusy(true);
     setProblem("");
     try { await signedIn(() => api.identify(meter.id)); await told(); } catch (error) { setProblem(error.message); }
     setBusy(false);
   };
-  return html`<section class="card" aria-label="Identity"><header><h2>Identity</h2><span class="space"></span><button class="tool" disabled=${busy} onClick=${ask}>${busy ? "Asking …" : "Ask the meter"}</button></header>
+  return html`<section class="card" aria-label="Identity"><header><h2>Identity</h2><span class="space"></span><button class="tool" aria-disabled=${busy} onClick=${ask}>${busy ? "Asking …" : "Ask the meter"}</button></header>
     <div class="body">
       ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
       ${known.length ? html`<dl class="facts">${known.map(([name, value]) => html`<${Fact} name=${name.replaceAll("_", " ")}><span class="mono">${value}</span><//>`)}</dl>` : html`<p class="quiet">Nobody has asked the meter yet.</p>`}

@@ -31,6 +31,7 @@ export function Objects({ id }) {
   const [rows, setRows] = useState(null);
 
   const work = async (what, action) => {
+    if (busy || !what) return;
     setBusy(what);
     setProblem("");
     try { await signedIn(action); } catch (error) { setProblem(error.message); }
@@ -55,13 +56,13 @@ export function Objects({ id }) {
   const line = (one) => html`<tr key=${one.ref}><td class="mono ref">${one.ref.replace(/^\w+:/, "")}</td><td>${one.name || one.quantity || html`<span class="quiet">no name</span>`}</td>
     <td class="rights">${rights(one.attributes)}${rights(one.methods)}</td>
     <td class=${`num r value${values[one.ref]?.bad ? " fault" : ""}`}><div>${values[one.ref]?.text || ""}</div></td>
-    <td class="r">${one.history ? html`<button class="tool" onClick=${() => setRows(one)} aria-label=${`Rows of ${one.ref}`}>Rows</button>` : html`<button class="tool" disabled=${busy !== ""} aria-label=${`Read ${one.name || one.ref}`} onClick=${() => read([one.ref])}>${busy === one.ref ? "…" : "Read"}</button>`}</td></tr>`;
+    <td class="r">${one.history ? html`<button class="tool" onClick=${() => setRows(one)} aria-label=${`Rows of ${one.ref}`}>Rows</button>` : html`<button class="tool" aria-disabled=${busy !== ""} aria-label=${`Read ${one.name || one.ref}`} onClick=${() => read([one.ref])}>${busy === one.ref ? "…" : "Read"}</button>`}</td></tr>`;
   const readable = [...groups.values()].flat().filter((one) => !one.history);
   return html`<section class="card" aria-label="Objects">
     <header><h2>Objects in the meter</h2>${objects && html`<span class="quiet num">${objects.length}</span>`}<span class="space"></span>
-      ${objects && html`<button class="tool" disabled=${busy !== "" || !readable.length} onClick=${() => read(readable.map((one) => one.ref))}>Read ${plural(readable.length, "value")}</button>
+      ${objects && html`<button class="tool" aria-disabled=${busy !== "" || !readable.length} onClick=${() => read(readable.map((one) => one.ref))}>Read ${plural(readable.length, "value")}</button>
         <input type="search" class="small" placeholder="Filter objects" aria-label="Filter objects" value=${text} onInput=${(event) => setText(event.target.value)} />`}
-      <button class="tool" disabled=${busy !== ""} onClick=${load}>${busy === "list" ? "Reading …" : objects ? "Read the list anew" : "Read the object list"}</button></header>
+      <button class="tool" aria-disabled=${busy !== ""} onClick=${load}>${busy === "list" ? "Reading …" : objects ? "Read the list anew" : "Read the object list"}</button></header>
     ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
     ${rows && html`<${History} id=${id} entry=${rows} close=${() => setRows(null)} />`}
     ${[...groups].map(([name, list], at) => html`<details class="group" key=${name} open=${words.length > 0 || groups.size < 4 || list.length < 9}><summary>${name} <span class="quiet num">${list.length}</span></summary>

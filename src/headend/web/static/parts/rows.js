@@ -9,7 +9,8 @@ import { Sparkline } from "./sparkline.js";
 import { State } from "./state.js";
 import { api } from "../lib/api.js";
 
-const MORE = 8;
+const MORE = 8;    // rows drawn above and below those in view
+const AT_ONCE = 3; // requests
 const asked = new Set();
 
 export const modelOf = (meter) => {
@@ -61,25 +62,26 @@ function useWindow(ref, count, height) {
   return range;
 }
 
-/** Ask once for the last hour of power of the meters in view, when scrolling rests. */
+/** Ask once for the last hour of power of a meter. */
+async function askPast(meter) {
+  const key = POWER.find((name) => store.live.get(meter.id)?.has(name));
+  if (!key || asked.has(meter.id)) return;
+  asked.add(meter.id);
+  const end = Date.now();
+  try {
+    const past = await api.series(meter.id, { quantity: key, start: end - 3600e3, end, bucket: "60s" });
+    prepend(meter.id, past.measured_at.map((at, index) => [at, past.mean[index]]));
+  } catch {
+    asked.delete(meter.id);
+  }
+}
+
+/** Ask for the past of the meters in view when scrolling rests, a few at a time. */
 function usePast(visible) {
   useEffect(() => {
     let stop = false;
     const timer = setTimeout(async () => {
-      for (const meter of visible) {
-        const key = POWER.find((name) => store.live.get(meter.id)?.has(name));
-        if (!key || asked.has(meter.id)) continue;
-        if (stop) return;
-        asked.add(meter.id);
-        const end = Date.now();
-        try {
-          const past = await api.series(meter.id, { quantity: key, start: end - 3600e3, end, bucket: "60s" });
-          prepend(meter.id, past.measured_at.map((at, index) => [at, past.mean[index]]));
-        } catch {
-          asked.delete(meter.id);
-          return;
-        }
-      }
+      for (let first = 0; first < visible.length && !stop; first += AT_ONCE) await Promise.all(visible.slice(first, first + AT_ONCE).map(askPast));
     }, 200);
     return () => { stop = true; clearTimeout(timer); };
   }, [visible.map((meter) => meter.id).join()]);

@@ -14,8 +14,13 @@ export function SignIn() {
     dialog.current.showModal();
     return () => before?.focus();
   }, []);
-  const end = (settle) => { store.signIn = null; settle(); changed(); };
-  const close = () => store.signIn && end(() => store.signIn?.reject(new Error("Not signed in.")));
+  const end = (how, what) => {
+    const settle = store.signIn?.[how];
+    store.signIn = null;
+    settle?.(what);
+    changed();
+  };
+  const close = () => end("reject", new Error("Nobody signed in."));
   const submit = async (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
@@ -23,8 +28,7 @@ export function SignIn() {
     try {
       store.me = await api.signIn(form.get("user"), form.get("password"));
       if (store.problem) start();
-      const { resolve } = store.signIn;
-      end(resolve);
+      end("resolve");
     } catch (error) {
       setProblem(error.message);
       setBusy(false);
@@ -34,7 +38,7 @@ export function SignIn() {
     <form onSubmit=${submit}>
       <h2 id="signin">Sign in</h2>
       ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
-      <label>User<input name="user" autocomplete="username" required autofocus /></label>
+      <label>User<input name="user" autocomplete="username" required /></label>
       <label>Password<input name="password" type="password" autocomplete="current-password" required /></label>
       <p class="quiet">Talking to a meter needs the role operator. Users are made on the command line: <span class="mono">headend user add NAME --role operator</span></p>
       <div class="actions"><button type="button" class="tool" onClick=${close}>Cancel</button><button class="tool primary" disabled=${busy}>${busy ? "Signing in …" : "Sign in"}</button></div>

@@ -17,14 +17,15 @@ function runs(points) {
 }
 
 export function Sparkline({ points }) {
-  if (!points || points.length < 2) return html`<span class="spark" aria-hidden="true"></span>`;
-  const first = points[0][0];
+  const shown = points?.length ? runs(points).filter((run) => run.length > 1) : [];
+  if (!shown.length) return html`<span class="spark" aria-hidden="true"></span>`;
+  const first = shown[0][0][0];
   const span = points[points.length - 1][0] - first || 1;
   let low = Infinity, high = -Infinity;
-  for (const [, value] of points) { low = Math.min(low, value); high = Math.max(high, value); }
+  for (const [, value] of shown.flat()) { low = Math.min(low, value); high = Math.max(high, value); }
   const range = high - low || 1;
   const x = (at) => (((at - first) / span) * 100).toFixed(1);
-  const lines = runs(points).map((run) => ({ from: x(run[0][0]), to: x(run[run.length - 1][0]), line: run.map(([at, value]) => `${x(at)},${(22 - ((value - low) / range) * 20).toFixed(1)}`).join("L") }));
+  const lines = shown.map((run) => ({ from: x(run[0][0]), to: x(run[run.length - 1][0]), line: run.map(([at, value]) => `${x(at)},${(22 - ((value - low) / range) * 20).toFixed(1)}`).join("L") }));
   return html`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
     <path class="area" d=${lines.map(({ from, to, line }) => `M${from},24L${line}L${to},24Z`).join("")} /><path d=${lines.map(({ line }) => `M${line}`).join("")} />
   </svg>`;
