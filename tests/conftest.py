@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
@@ -38,3 +39,10 @@ def peers_python() -> str:
     if not python.exists():
         pytest.skip("no .venv-peers with the independent stacks: make test installs it")
     return str(python)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Generator[None]:
+    """What a test configured is gone with its captured streams."""
+    yield
+    structlog.reset_defaults()
