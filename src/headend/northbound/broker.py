@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
 from amqtt.contexts import BaseContext, BrokerConfig, ListenerConfig, ListenerType
@@ -30,6 +31,8 @@ DRAIN_SECONDS: Final = 5.0
 HELLO_SECONDS: Final = 10.0
 MAX_CLIENTS: Final = 1000
 _LISTENER: Final = "default"
+
+log = structlog.get_logger(__name__)
 
 
 class UserPlugin(BaseAuthPlugin):  # type: ignore[misc] # amqtt has no types
@@ -146,6 +149,8 @@ class EmbeddedBroker:
         hello = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._expect, writer, stream_writer)
         try:
             await self._broker.external_connected(reader, writer, _LISTENER)
+        except Exception as error:  # noqa: BLE001 - whatever amqtt makes of a client that has left
+            log.debug("client of the embedded broker left", reason=repr(error))
         finally:
             hello.cancel()
             self._clients.discard(stream_writer)
