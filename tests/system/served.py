@@ -46,6 +46,7 @@ class Process:
             env={**os.environ, **(env or {})},
         )
         self.lines: list[str] = []
+        self._passed: list[dict[str, Any]] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -57,16 +58,21 @@ class Process:
         self._new.put(None)
 
     def until(self, event: str) -> dict[str, Any]:
-        """The next line of the log that says this."""
+        """The oldest line of the log that says this and was not waited for yet, in whatever order things happen."""
+        for said in self._passed:
+            if said.get("event") == event:
+                self._passed.remove(said)
+                return said
         deadline = time.monotonic() + WITHIN
         while True:
             line = self._new.get(timeout=max(0.0, deadline - time.monotonic()))
             assert line is not None, f"it ended: {''.join(self.lines)}"
             self.lines.append(line)
             if line.startswith("{"):
-                said: dict[str, Any] = json.loads(line)
+                said = json.loads(line)
                 if said.get("event") == event:
                     return said
+                self._passed.append(said)
 
     def stop(self, number: int = signal.SIGTERM, within: float = 30.0) -> int:
         """Send a signal; the exit code."""

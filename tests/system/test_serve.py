@@ -299,13 +299,15 @@ def follower(port: int) -> Iterator[Messages]:
     """All messages under headend/ at a broker, by a client that is not ours."""
     messages: Messages = queue.Queue()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-    client.on_connect = lambda *_: client.subscribe("headend/#", qos=1)
+    client.on_connect = lambda connected, *_: connected.subscribe("headend/#", qos=1)
     client.on_message = lambda _client, _data, message: messages.put(message)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    yield messages
-    client.disconnect()
-    client.loop_stop()
+    try:
+        yield messages
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 def next_message(messages: Messages) -> paho.MQTTMessage:
@@ -330,8 +332,10 @@ def mosquitto(folder: Path, port: int) -> Iterator[None]:
                 time.sleep(0.02)
             else:
                 break
-        yield
-        broker.terminate()
+        try:
+            yield
+        finally:
+            broker.terminate()
 
 
 def certificate_files(folder: Path) -> tuple[Path, Path]:

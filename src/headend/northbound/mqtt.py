@@ -101,11 +101,17 @@ class MqttSink:
     async def run(self) -> None:
         """Connect, publish, come back after a lost connection. Says on the log once that the broker went, and came."""
         failures = 0
+
+        async def connection() -> None:
+            nonlocal failures
+            async with self._client() as client:
+                failures = 0
+                await self._converse(client)
+
         while True:
             try:
-                async with self._client() as client:
-                    failures = 0
-                    await self._converse(client)
+                # A task of its own: a task group that fails leaves the task it is in marked as cancelled on Python 3.11.
+                await asyncio.create_task(connection(), name="mqtt-connection")
             except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
                 reason = _first(group)
                 if failures == 0:

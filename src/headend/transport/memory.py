@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
+from collections import deque
 from dataclasses import dataclass
 
 from headend.errors import LinkClosed
@@ -31,8 +31,8 @@ class MemoryLink:
     """One half of a memory link; made by `memory_pair`."""
 
     __slots__ = (
-        "_early", "_last", "_line", "_loop", "_other", "_random", "_reason", "_receiver", "is_open",
-        "local", "octets_in", "octets_out", "peer", "tap",
+        "_early", "_line", "_loop", "_other", "_random", "_reason", "_receiver", "_under_way",
+        "is_open", "local", "octets_in", "octets_out", "peer", "tap",
     )  # fmt: skip
 
     _other: MemoryLink
@@ -47,7 +47,7 @@ class MemoryLink:
         self._line = line
         self._random = random.Random(seed)  # noqa: S311 - tests want the same troubles again
         self._loop = asyncio.get_running_loop()
-        self._last = 0.0
+        self._under_way: deque[bytes | None] = deque()
         self._early = b""
         self._receiver: Receiver | None = None
         self._reason: LinkClosed | None = None
@@ -86,13 +86,16 @@ class MemoryLink:
 
     def _carry(self, data: bytes | None) -> None:
         """Hand octets, or the end of the line (None), to the far half, after everything that is under way already."""
+        self._under_way.append(data)
         line = self._line
         if line.latency or line.jitter:
-            at = self._loop.time() + line.latency + line.jitter * self._random.random()
-            self._last = max(at, math.nextafter(self._last, math.inf))  # timers of one moment have no order
-            self._loop.call_at(self._last, self._other.arrive, data)
+            self._loop.call_later(line.latency + line.jitter * self._random.random(), self._deliver)
         else:
-            self._loop.call_soon(self._other.arrive, data)
+            self._loop.call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        """One delivery is due: the oldest, since timers that lie close together fire in no order."""
+        self._other.arrive(self._under_way.popleft())
 
     def arrive(self, data: bytes | None) -> None:
         """Octets, or the end of the line, reach this half."""
