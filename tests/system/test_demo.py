@@ -132,7 +132,7 @@ def test_a_port_that_is_taken_is_replaced_and_a_folder_that_cannot_be_is_named(t
     (tmp_path / "file").write_text("")
     with Process("demo", "--meters", "3", "--port", str(free_port()), "--data", str(tmp_path / "file")) as demo:
         assert demo.child.wait(60) == 2
-        assert "try: name another folder with --data" in demo.said
+        assert "try: name another one with --data" in demo.said
 
 
 @contextmanager

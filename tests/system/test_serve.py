@@ -152,6 +152,17 @@ def test_two_servers_on_one_port(tmp_path: Path) -> None:
         assert head_end.get("api/v1/health") == {"status": "ok"}
 
 
+def test_two_servers_on_one_data_folder(tmp_path: Path) -> None:
+    with HeadEnd(tmp_path) as head_end:
+        with Process("serve", "--config", str(tmp_path / "headend.toml")) as second:
+            assert second.child.wait(30) == 2
+            assert f"another head-end works on {tmp_path / 'data'}" in second.said
+        assert head_end.get("api/v1/health") == {"status": "ok"}
+        head_end.stop(signal.SIGKILL)
+    with HeadEnd(tmp_path) as head_end:
+        assert head_end.stop() == 0
+
+
 def test_beyond_loopback_a_broker_needs_users(tmp_path: Path) -> None:
     config = configured(tmp_path, '[mqtt]\nembedded_host = "0.0.0.0"\n')
     with Process("serve", "--config", str(config)) as refused:

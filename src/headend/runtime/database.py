@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +23,29 @@ def open_store(settings: Settings) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     key_file = Path(settings.storage.vault_key).expanduser() if settings.storage.vault_key else folder / "vault.key"
     return Store.open(settings.storage.url or folder / "headend.db", vault_key=vault_key(key_file))
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the data folder for one head-end, as long as the block and the process last.
+
+    Raises ConfigError when another head-end works there: both would read, and write, everything twice.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "headend.lock").open("a", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the data folder {folder}: {error.strerror}", hint="name another one with --data"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another head-end works on {folder}", hint="stop it, or name another folder with --data"
+            ) from None
+        yield
 
 
 def vault_key(path: Path) -> bytes:

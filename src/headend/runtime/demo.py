@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headend.errors import ConfigError, LinkClosed
+from headend.errors import LinkClosed
 from headend.model.meter import Secret
 from headend.model.url import parse_url
-from headend.runtime.database import known, open_store
+from headend.runtime.database import known, open_store, sole_owner
 from headend.runtime.settings import Settings
 
 SECRET_VARIABLE: Final = "HEADEND_DEMO_SECRET"  # noqa: S105 - the name of a variable
@@ -87,14 +87,11 @@ class VirtualFleet:
 async def fleet(settings: Settings, meters: int) -> AsyncIterator[VirtualFleet]:
     """Run the fleet in a child process and enter its meters into the database.
 
-    Raises ConfigError when the data folder cannot be written, LinkClosed when the child does not come up.
+    Raises ConfigError when the data folder cannot be had, LinkClosed when the child does not come up.
     """
     path = settings.data_folder / "fleet.toml"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with sole_owner(settings.data_folder):
         path.write_text(fleet_text(meters), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another folder with --data") from error
     secret = secrets.token_hex(4)
     child = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -27,7 +27,7 @@ from headend.model.profile import MeterProfile
 from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Topics
-from headend.runtime.database import open_store
+from headend.runtime.database import open_store, sole_owner
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import MqttSettings, Settings
@@ -93,14 +93,15 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
 
     Raises the errors of its parts: ConfigError, StorageError; an error of a part that dies later ends the block.
     """
-    store = await asyncio.to_thread(open_store, settings)
-    try:
-        async with _parts(settings, store) as head_end:
-            yield head_end
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-    finally:
-        await asyncio.to_thread(store.close)
+    with sole_owner(settings.data_folder):
+        store = await asyncio.to_thread(open_store, settings)
+        try:
+            async with _parts(settings, store) as head_end:
+                yield head_end
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            await asyncio.to_thread(store.close)
 
 
 def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:
