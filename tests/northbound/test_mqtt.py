@@ -35,22 +35,22 @@ class Watcher:
         self.messages: asyncio.Queue[paho.MQTTMessage] = asyncio.Queue()
         self.ready = asyncio.Event()
         self.refused = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        loop, refused = asyncio.get_running_loop(), self.refused.set
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
         if user:
             self.client.username_pw_set(*user)
 
         def on_connect(client: paho.Client, _data: object, _flags: object, reason: object, _props: object) -> None:
             if getattr(reason, "is_failure", False):
-                loop.call_soon_threadsafe(self.refused.set)
+                loop.call_soon_threadsafe(refused)
             else:
                 client.subscribe("headend/#", qos=1)
 
         self.client.on_connect = on_connect
-        self.client.on_subscribe = lambda *_: loop.call_soon_threadsafe(self.ready.set)
-        self.client.on_message = lambda _client, _data, message: loop.call_soon_threadsafe(
-            self.messages.put_nowait, message
-        )
+        # Nothing that the client holds leads back to the client: it closes its sockets when the last reference goes.
+        put, ready = self.messages.put_nowait, self.ready.set
+        self.client.on_subscribe = lambda *_: loop.call_soon_threadsafe(ready)
+        self.client.on_message = lambda _client, _data, message: loop.call_soon_threadsafe(put, message)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
@@ -134,6 +134,18 @@ async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     sink.close()
+
+
+async def test_a_stop_at_any_moment_of_connecting_ends_it(kind: tuple[str, str], port: int) -> None:
+    for step in range(40):
+        target = Broker(host="127.0.0.1", port=port, version=kind[1])
+        sink = MqttSink(target, TOPICS, Bus(), answer, lambda: 5, version="1")
+        task = asyncio.create_task(sink.run())
+        await asyncio.wait({task}, timeout=step * 0.0005)
+        task.cancel()
+        _, still = await asyncio.wait({task}, timeout=10)
+        assert not still
+        assert task.cancelled()
 
 
 def batch(value: float) -> ReadingBatch:

@@ -12,6 +12,7 @@ import logging
 import random
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ QUEUE_EVENTS: Final = 5_000
 REQUESTS_AT_ONCE: Final = 100
 MAX_METER_ID: Final = 64
 BACKOFF: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+GOODBYE: Final = 3.0
+"""seconds that a broker may take at the end"""
 
 Answer = Callable[[Request], Awaitable[object]]
 """Does what a request asks; returns what goes into `result`, raises errors of the tree."""
@@ -78,6 +81,10 @@ class _Message:
     properties: Properties | None = None
 
 
+class _EndError(Exception):
+    """The sink is to end: leaves the task group of a connection."""
+
+
 class MqttSink:
     """Publishes what passes over the bus, until cancelled."""
 
@@ -95,32 +102,43 @@ class MqttSink:
         self._unsent_events: list[_Message] = []
         self._statuses: dict[str, _Message] = {}
         """the last status of each meter: a broker that comes back may have forgotten what it retained"""
+        self._ending = asyncio.Event()
         self.connected = asyncio.Event()
         """set while the broker is there"""
 
     async def run(self) -> None:
-        """Connect, publish, come back after a lost connection. Says on the log once that the broker went, and came."""
-        failures = 0
+        """Connect, publish, come back after a lost connection, until cancelled; then say goodbye to the broker.
 
-        async def connection() -> None:
-            nonlocal failures
-            async with self._client() as client:
-                failures = 0
-                await self._converse(client)
-
-        while True:
+        Says on the log once that the broker went, and came.
+        """
+        # The client library can lose a cancellation that meets it while it connects: the stop is an event of ours.
+        connections = asyncio.create_task(self._connections(), name="mqtt-connections")
+        try:
+            await asyncio.shield(connections)
+        except asyncio.CancelledError:
+            self._ending.set()
             try:
-                # A task of its own: a task group that fails leaves the task it is in marked as cancelled on Python 3.11.
-                await asyncio.create_task(connection(), name="mqtt-connection")
+                await asyncio.wait([connections], timeout=GOODBYE)
+            finally:
+                connections.cancel()
+            raise
+
+    async def _connections(self) -> None:
+        failures = 0
+        while not self._ending.is_set():
+            try:
+                async with self._client() as client:
+                    failures = 0
+                    await self._converse(client)
             except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
                 reason = _first(group)
                 if failures == 0:
                     log.warning("broker away", host=self._broker.host, port=self._broker.port, reason=str(reason))
                 failures += 1
             self.connected.clear()
-            _if_cancelled()
-            pause = BACKOFF[min(failures, len(BACKOFF)) - 1]
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads reconnects, guards nothing
+            pause = BACKOFF[min(failures, len(BACKOFF)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads reconnects
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause)
 
     def close(self) -> None:
         """Follow the bus no longer."""
@@ -156,29 +174,33 @@ class MqttSink:
                 group.create_task(self._pump_batches(client), name="mqtt-readings")
                 group.create_task(self._pump_events(client), name="mqtt-events")
                 group.create_task(self._take_requests(client), name="mqtt-requests")
-        except asyncio.CancelledError:
-            goodbye = status_payload(self._clock(), online=False)
-            await asyncio.wait_for(client.publish(self._topics.gateway_status, goodbye, qos=1, retain=True), 2)
-            raise
+                group.create_task(self._until_the_end(), name="mqtt-end")
+        except* _EndError:
+            pass
+        goodbye = status_payload(self._clock(), online=False)
+        await client.publish(self._topics.gateway_status, goodbye, qos=1, retain=True)
+
+    async def _until_the_end(self) -> None:
+        await self._ending.wait()
+        raise _EndError
 
     async def _pump_batches(self, client: aiomqtt.Client) -> None:
-        while True:
-            if not self._unsent:
-                batches = await self._batches.take(WINDOW, 0.02)
-                self._unsent = [
-                    _Message(self._topics.meter(batch.meter_id, "telemetry"), telemetry_payload(batch))
-                    for batch in batches
-                    if len(batch)
-                ]
+        await self._publish(client, self._unsent)
+        self._unsent = []
+        while batches := await self._batches.take(WINDOW, 0.02):
+            self._unsent = [
+                _Message(self._topics.meter(batch.meter_id, "telemetry"), telemetry_payload(batch))
+                for batch in batches
+                if len(batch)
+            ]
             await self._publish(client, self._unsent)
             self._unsent = []
 
     async def _pump_events(self, client: aiomqtt.Client) -> None:
-        while True:
-            if not self._unsent_events:
-                self._unsent_events = [
-                    message for event in await self._events.take(WINDOW, 0.02) for message in self._of_event(event)
-                ]
+        await self._publish(client, self._unsent_events)
+        self._unsent_events = []
+        while events := await self._events.take(WINDOW, 0.02):
+            self._unsent_events = [message for event in events for message in self._of_event(event)]
             await self._publish(client, self._unsent_events)
             self._unsent_events = []
 
@@ -239,13 +261,6 @@ class MqttSink:
         usual = self._topics.meter(meter_id, "command/response")
         topic, properties = _where_to(getattr(message, "properties", None), usual, self._topics.prefix)
         await self._publish(client, [_Message(topic, body, properties=properties)])
-
-
-def _if_cancelled() -> None:
-    """Raise what a goodbye to a broker that is away put in the place of the cancellation."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _where_to(asked: Properties | None, usual: str, prefix: str) -> tuple[str, Properties | None]:
