@@ -15,7 +15,7 @@ from headend.errors import StorageError
 from headend.model.event import Event
 from headend.model.reading import ReadingBatch, Source
 from headend.services.bus import Bus
-from headend.services.writer import BATCH_READINGS, Writer
+from headend.services.writer import BATCH_READINGS, MOST_READINGS, Writer
 from headend.storage.store import Store
 
 from .support import Site, World, clock, meter, virtual
@@ -79,19 +79,23 @@ async def writing(bus: Bus, table: Table, **options: Any) -> AsyncIterator[Write
 async def _write_many(path: Path) -> None:
     bus, table = Bus(), Table(path)
     async with writing(bus, table) as writer:
-        for number in range(1000):
+        for number in range(BATCH_READINGS // 4):
             bus.publish(batch(number))
+        await asyncio.sleep(0.01)
+        assert table.sizes == [BATCH_READINGS], "so many are not waited with"
+        for number in range(3000):
+            bus.publish(batch(number + 1000))
         await asyncio.sleep(1)
-        assert table.count() == writer.acknowledged == 4000
-        assert table.sizes == [BATCH_READINGS] * 4
-        bus.publish(batch(1000))
+        assert table.sizes == [BATCH_READINGS, MOST_READINGS, 12_000 - MOST_READINGS], "a backlog is written in bulk"
+        assert table.count() == writer.acknowledged == 13_000
+        bus.publish(batch(5000))
         await asyncio.sleep(0.1)
-        assert table.count() == 4000, "a few readings wait for more of them"
+        assert table.count() == 13_000, "a few readings wait for more of them"
         await asyncio.sleep(0.2)
-        assert table.count() == 4004
-        bus.publish(batch(1001))
-    assert writer.acknowledged == 4008
-    assert sum(table.sizes) == 4008
+        assert table.count() == 13_004
+        bus.publish(batch(5001))
+    assert writer.acknowledged == 13_008
+    assert sum(table.sizes) == 13_008
     assert len(table.threads) == 1
     assert table.threads != {threading.get_ident()}
 

@@ -67,22 +67,27 @@ class Subscription(Generic[T]):
         if self.size >= self._wanted:
             self._wake()
 
-    async def take(self, limit: int, linger: float) -> list[T]:
-        """Take items up to the weight `limit` (one item at least); empty only when the subscription is closed and done.
+    async def take(self, enough: int, linger: float, most: int = 0) -> list[T]:
+        """Take items up to the weight `most` (at least `enough`, and one item); empty only when closed and done.
 
-        Waits for the first item, then at most `linger` seconds for the weight to reach the limit.
+        Waits for the first item, then at most `linger` seconds for `enough` weight.
         """
         if not self._items:
             await self._wait(1, None)
-        if self.size < limit:
-            await self._wait(limit, linger)
+        if self.size < enough:
+            await self._wait(enough, linger)
+        items, weigh, most = self._items, self._weigh, max(enough, most)
         taken: list[T] = []
         weight = 0
-        while self._items:
-            weight += self._weigh(self._items[0])
-            if taken and weight > limit:
+        while items:
+            more = weigh(items[0])
+            if taken and weight + more > most:
                 break
-            taken.append(self._pop())
+            weight += more
+            taken.append(items.popleft())
+        self.size -= weight
+        if self.overflow is BLOCK:
+            self._bus.relieve()
         return taken
 
     def __aiter__(self) -> Subscription[T]:

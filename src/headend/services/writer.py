@@ -22,6 +22,9 @@ from headend.services.bus import BLOCK, Bus
 from headend.services.roster import Clock
 
 BATCH_READINGS: Final = 1000
+"""worth a transaction: what comes meanwhile is waited for"""
+MOST_READINGS: Final = 10_000
+"""in one transaction, where so many wait: an hour's backlog is not written in small change"""
 LINGER_SECONDS: Final = 0.2
 RETRY_SECONDS: Final = 1.0
 RETRY_CAP_SECONDS: Final = 30.0
@@ -67,7 +70,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as thread:
-            while batches := await self._queue.take(BATCH_READINGS, LINGER_SECONDS):
+            while batches := await self._queue.take(BATCH_READINGS, LINGER_SECONDS, MOST_READINGS):
                 self._in_hand = sum(map(_weigh, batches))
                 await self._store(loop, thread, batches)
                 self._in_hand = 0
