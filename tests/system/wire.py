@@ -68,6 +68,9 @@ class Wire:
         await asyncio.sleep(0)  # transports close in the next turn of the loop
 
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # who was accepted just before the end
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._pass(reader, writer), name="wire")
         self._tasks.add(task)
         task.add_done_callback(lambda _task: writer.transport.abort())
