@@ -119,6 +119,9 @@ class MeterModel(Protocol):
     def secrets(self) -> Secrets:
         """Its secrets by parameter; must not be shown."""
 
+    keyring: object
+    """What the driver's meter role keeps of the meter's security beyond a link; None until it keeps something."""
+
     def now(self) -> int:
         """The meter's own clock."""
 

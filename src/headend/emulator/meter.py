@@ -114,8 +114,8 @@ class VirtualMeter:
     """
 
     __slots__ = (
-        "_curve", "_offset", "_set_at", "_written", "gaps", "instant", "kind", "number", "params", "secrets", "seed",
-        "voltages",
+        "_curve", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "number", "params", "secrets",
+        "seed", "voltages",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +131,7 @@ class VirtualMeter:
         self.number = number
         self.params = params
         self.secrets = secrets
+        self.keyring: object = None  # the driver's: changed keys, counters
         self.seed = mix(seed, number)
         self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
         self._offset = 0

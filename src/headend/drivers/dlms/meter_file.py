@@ -8,14 +8,13 @@ from typing import Final
 from headend.drivers.dlms import meter_objects
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
 from headend.drivers.dlms.meter_profiles import LoadBuffer
+from headend.drivers.dlms.meter_setup import invocation_counter
 from headend.drivers.dlms.meter_types import wire_type
 from headend.drivers.dlms.parameters import Parameters, read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
-from headend.errors import CapabilityError
 from headend.model.profile import MeterProfile
 from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor
 from headend.protocols.dlms.axdr import array, encode_data
-from headend.protocols.dlms.security.authentication import HLS
 from headend.standards.obis import Obis
 
 NO_SELECTION: Final = b"\x00"
@@ -30,8 +29,8 @@ class MeterFile:
     request is answered by one look-up. Load-profile buffers are not in it: they are sent row by row.
     """
 
-    def __init__(self, profile: MeterProfile) -> None:
-        """Raises ConfigError for parameters that are wrong, or an object of unknown type."""
+    def __init__(self, profile: MeterProfile, *, secured: bool = False) -> None:
+        """`secured`: its meters have keys. Raises ConfigError for parameters that are wrong, or an object of unknown type."""
         self._profile = profile
         self._parameters: dict[frozenset[tuple[str, str]], Parameters] = {}
         self._zone = read_params("wrapper", {**profile.link, **profile.association}).zone
@@ -39,6 +38,8 @@ class MeterFile:
         self.buffers: dict[bytes, LoadBuffer] = {}
         self._add_file()
         self._add_implicit()
+        if secured:
+            self._put(invocation_counter(0))
         self.names = frozenset(name for _, name in self.objects)
         self.reads: dict[bytes, Read] = {
             AttributeDescriptor(class_id, name, attribute_id).encode() + NO_SELECTION: read
@@ -113,8 +114,6 @@ class MeterFile:
             profile = self._profile
             merged = {**profile.link, **profile.association, **dict(params)}
             found = read_params("wrapper", merged)
-            if found.mechanism in HLS:
-                raise CapabilityError(f"a virtual meter with authentication {merged['auth']!r} is not supported")
             self._parameters[params] = found
         return found
 
@@ -124,6 +123,6 @@ def _whole(buffer: LoadBuffer) -> Read:
 
 
 @lru_cache(maxsize=512)
-def meter_file(profile: MeterProfile) -> MeterFile:
-    """The compiled form of a meter file, made once."""
-    return MeterFile(profile)
+def meter_file(profile: MeterProfile, *, secured: bool = False) -> MeterFile:
+    """The compiled form of a meter file, for meters with keys or without, made once."""
+    return MeterFile(profile, secured=secured)

@@ -5,17 +5,16 @@ They depend on the meter file alone, so one set serves all its meters; what diff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter_types import WireType, clock_writer
 from headend.model.objects import ObjectEntry
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import from_millis
-from headend.protocols.dlms.acse import ApplicationContext
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.axdr import (
     Data,
@@ -38,6 +37,9 @@ from headend.protocols.dlms.clock import ClockStatus, CosemDate, CosemDateTime, 
 from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance
 from headend.standards.obis import Obis
 from headend.standards.units import units
+
+if TYPE_CHECKING:
+    from headend.drivers.dlms.meter_security import Setup
 
 DATA, REGISTER, EXTENDED_REGISTER, DEMAND_REGISTER, LOAD_PROFILE, CLOCK, ASSOCIATION, SAP_ASSIGNMENT, RELAY = (
     1, 3, 4, 5, 7, 8, 15, 17, 70
@@ -74,6 +76,7 @@ class Association:
     client_sap: int
     server_sap: int
     mechanism: int
+    application_context: int
     may_change: bool
     """may write attributes and invoke methods"""
     conformance: Conformance
@@ -81,6 +84,8 @@ class Association:
     """several attributes may be read at once"""
     max_send_pdu: int
     max_receive_pdu: int
+    setups: Sequence[Setup] = ()
+    """the security of the meter with its clients"""
 
 
 Read: TypeAlias = Callable[[Association], bytes]
@@ -295,7 +300,7 @@ def association(object_list: Read) -> CosemObject:
     made.reads |= {
         2: object_list,
         3: lambda asked: encode_data(structure(int8(asked.client_sap & 0x7F), uint16(asked.server_sap))),
-        4: static(octet_string(_CONTEXT_NAME + bytes((ApplicationContext.LN,)))),
+        4: lambda asked: encode_data(octet_string(_CONTEXT_NAME + bytes((asked.application_context,)))),
         5: lambda asked: encode_data(_context_info(asked)),
         6: lambda asked: encode_data(octet_string(_MECHANISM_NAME + bytes((asked.mechanism,)))),
         8: static(enum(_ASSOCIATED)),

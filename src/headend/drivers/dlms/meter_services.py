@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final
@@ -10,13 +9,13 @@ from typing import Final
 from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter_file import MeterFile
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
+from headend.drivers.dlms.meter_security import Client, Setup, client_of, refuse_client
 from headend.drivers.dlms.parameters import Parameters
 from headend.errors import AccessDenied, DecodeError, HeadendError
 from headend.protocols.dlms.acse import (
     ApplicationContext,
     AssociationResult,
     Diagnostic,
-    Mechanism,
 )
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import (
@@ -34,6 +33,12 @@ from headend.protocols.dlms.blocks import MIN_PDU
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance, InitiateResponse
+from headend.protocols.dlms.security.ciphering import (
+    GENERAL_DEDICATED,
+    GENERAL_GLOBAL,
+    PLAIN_OF_DEDICATED,
+    PLAIN_OF_GLOBAL,
+)
 from headend.standards.cosem import find_class
 
 PUBLIC_CLIENT: Final = 16
@@ -52,6 +57,7 @@ OFFERED: Final = (
 NOT_ASSOCIATED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE)
 UNKNOWN_SERVICE: Final = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED)
 _MALFORMED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OTHER_REASON)
+_CIPHERED: Final = frozenset({*PLAIN_OF_GLOBAL, *PLAIN_OF_DEDICATED, GENERAL_GLOBAL, GENERAL_DEDICATED})
 _INITIATE: Final = 1
 _INITIATE_ERROR: Final = 6
 _VERSION_TOO_LOW: Final = 1
@@ -63,18 +69,22 @@ _PDU_SIZE_TOO_SHORT: Final = 3
 
 
 def associate(
-    request: AssociationRequest, client_sap: int, model: MeterModel, parameters: Parameters
+    request: AssociationRequest, client_sap: int, model: MeterModel, parameters: Parameters, setup: Setup | None
 ) -> tuple[AssociationResponse, bool]:
     """The answer to an AARQ, and whether the client may also write and invoke."""
-    mechanism = request.mechanism or Mechanism.NONE
     configured = client_sap == parameters.addressing.client
-    diagnostic = _refuse_client(request, mechanism, client_sap, model, parameters)
-    if request.application_context != ApplicationContext.LN:
+    if configured or client_sap == PUBLIC_CLIENT:
+        client = client_of(parameters) if configured else Client(PUBLIC_CLIENT)
+        diagnostic = refuse_client(request, client, setup, model)
+    else:
+        diagnostic = Diagnostic.NO_REASON_GIVEN
+    if request.application_context not in (ApplicationContext.LN, ApplicationContext.LN_CIPHERED):
         diagnostic = Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
     if diagnostic is not None:
         return _rejected(diagnostic), False
     initiate = request.initiate
-    conformance = initiate.conformance & OFFERED
+    ciphered = request.application_context == ApplicationContext.LN_CIPHERED
+    conformance = initiate.conformance & (OFFERED | Conformance.GENERAL_PROTECTION if ciphered else OFFERED)
     if initiate.dlms_version < DLMS_VERSION:
         return _rejected(Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW), False
     if Conformance.GET not in conformance:
@@ -83,25 +93,6 @@ def associate(
         return _rejected(Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT), False
     granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu)
     return AssociationResponse(initiate=granted), configured
-
-
-def _refuse_client(
-    request: AssociationRequest, mechanism: int, client_sap: int, model: MeterModel, parameters: Parameters
-) -> Diagnostic | None:
-    """Why a client may not associate, None when it may."""
-    if client_sap != parameters.addressing.client:
-        if client_sap != PUBLIC_CLIENT:
-            return Diagnostic.NO_REASON_GIVEN
-        return None if mechanism == Mechanism.NONE else Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
-    if mechanism != parameters.mechanism:
-        if mechanism == Mechanism.NONE:
-            return Diagnostic.AUTHENTICATION_REQUIRED
-        return Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
-    if mechanism == Mechanism.LLS:
-        secret = model.secrets.get("secret")
-        if secret is None or not hmac.compare_digest(secret.reveal(), request.authentication_value):
-            return Diagnostic.AUTHENTICATION_FAILURE
-    return None
 
 
 def _rejected(diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:
@@ -113,7 +104,7 @@ def _rejected(diagnostic: Diagnostic, initiate_error: int | None = None) -> Asso
 
 def refusal_of(apdu: bytes, *, associated: bool) -> ExceptionResponse:
     """What a meter says to an APDU that it cannot take now, or not at all."""
-    if apdu[0] not in DECODERS:
+    if apdu[0] not in DECODERS and (associated or apdu[0] not in _CIPHERED):
         return UNKNOWN_SERVICE
     return _MALFORMED if associated else NOT_ASSOCIATED
 

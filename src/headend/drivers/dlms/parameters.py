@@ -25,6 +25,7 @@ FRAMINGS: Final = ("wrapper", "hdlc")
 MECHANISMS: Final = {
     "none": Mechanism.NONE,
     "lls": Mechanism.LLS,
+    "hls": Mechanism.HLS,
     "md5": Mechanism.HLS_MD5,
     "sha1": Mechanism.HLS_SHA1,
     "gmac": Mechanism.HLS_GMAC,
@@ -108,6 +109,8 @@ class SecurityParameters:
     client_title: bytes
     meter_key: bytes
     counter: CosemRef | None
+    client_key: bytes = b""
+    hls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,9 @@ def check_params(params: Mapping[str, Value]) -> None:
 
     `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln); `max_pdu` is the
     longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
-    `policy`, `ciphering`, `client_title` (hex), `meter_key` (public key, hex) and `counter` (an attribute, or none) are
-    the security's. `device`, and the number of its `network`, are the address of a meter behind a gateway.
+    `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
+    mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
+    `network`, are the address of a meter behind a gateway.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -180,6 +184,8 @@ def _security(params: Mapping[str, Value]) -> SecurityParameters:
         client_title=_title(str(params.get("client_title", _CLIENT_TITLE))),
         meter_key=_hexadecimal("meter_key", str(params.get("meter_key", ""))),
         counter=_counter(str(params.get("counter", _COUNTER))),
+        client_key=_hexadecimal("client_key", str(params.get("client_key", ""))),
+        hls=str(params.get("hls", "")),
     )
 
 
@@ -234,5 +240,7 @@ _TEXTS: Final[dict[str, Callable[[str], object]]] = {
     "device": _device,
     "client_title": _title,
     "meter_key": lambda text: _hexadecimal("meter_key", text),
+    "client_key": lambda text: _hexadecimal("client_key", text),
+    "hls": str,
     "counter": _counter,
 }

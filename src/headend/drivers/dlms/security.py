@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.access import Access
 from headend.drivers.dlms.conversation import Conversation
+from headend.drivers.dlms.manufacturer import hls_function
 from headend.errors import ConfigError, DecodeError, KeyMissing, LinkClosed, LinkTimeout
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism, Rlrq
@@ -18,6 +19,7 @@ from headend.protocols.dlms.security.authentication import (
     EcdsaAuthentication,
     GmacAuthentication,
     HashAuthentication,
+    OwnAuthentication,
 )
 from headend.protocols.dlms.security.counters import CounterStore, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
@@ -119,6 +121,8 @@ def _authentication(
     if mechanism is Mechanism.HLS_GMAC and key is not None:
         return GmacAuthentication(suite, key, sent)
     secret = _reveal(secrets, "secret")
+    if mechanism is Mechanism.HLS:
+        return OwnAuthentication(secret, hls_function(parameters.security.hls))
     if mechanism is not Mechanism.HLS_ECDSA:
         return HashAuthentication(mechanism, secret)
     if not parameters.security.meter_key:

@@ -10,22 +10,17 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from headend.drivers.dlms.meter_conversation import MeterConversation
 from headend.drivers.dlms.meter_file import MeterFile, meter_file
-from headend.drivers.dlms.meter_objects import Association
-from headend.drivers.dlms.meter_services import NOT_ASSOCIATED, associate, refusal_of, respond
+from headend.drivers.dlms.meter_security import client_of, setup_of
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkReleased, Role
-from headend.protocols.dlms.acse import Aarq, Mechanism, Rlre, Rlrq
-from headend.protocols.dlms.apdu.table import Request
-from headend.protocols.dlms.connection import DlmsConnection
-from headend.protocols.dlms.events import AssociationRequest
-from headend.protocols.dlms.initiate import Conformance
-from headend.protocols.dlms.state import State
 from headend.protocols.hdlc import HdlcConnection
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION, WrapperFraming, wrap
 
 if TYPE_CHECKING:
     from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.meter_objects import Association
     from headend.drivers.dlms.parameters import Parameters
     from headend.transport.link import Link
 
@@ -42,9 +37,12 @@ _SHORT: Final = 0x80
 
 
 def serve(link: Link, model: MeterModel) -> None:
-    """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong."""
+    """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong, KeyMissing."""
     file = meter_file(model.profile)
-    link.set_receiver(MeterLink(link, model, file, file.parameters(frozenset(model.params.items()))))
+    parameters = file.parameters(frozenset(model.params.items()))
+    if setup_of(model, client_of(parameters)) is not None:  # says now what is missing or wrong
+        file = meter_file(model.profile, secured=True)
+    link.set_receiver(MeterLink(link, model, file, parameters))
 
 
 @lru_cache(maxsize=256)
@@ -63,8 +61,8 @@ class MeterLink:
     """The owner of a link in the meter role."""
 
     __slots__ = (
-        "_association", "_connection", "_file", "_framing", "_hdlc", "_head", "_link", "_list_head", "_model", "_parameters",
-        "_reads", "_replies",
+        "_association", "_conversations", "_current", "_file", "_framing", "_hdlc", "_head", "_link", "_list_head", "_model",
+        "_parameters", "_reads", "_replies",
     )  # fmt: skip
 
     def __init__(self, link: Link, model: MeterModel, file: MeterFile, parameters: Parameters) -> None:
@@ -74,7 +72,8 @@ class MeterLink:
         self._reads = file.reads
         self._parameters = parameters
         self._framing: WrapperFraming | HdlcConnection | None = None
-        self._connection: DlmsConnection | None = None
+        self._conversations: dict[int, MeterConversation] = {}  # by client
+        self._current: MeterConversation | None = None  # that of the last APDU
         self._association: Association | None = None
         self._head = self._list_head = _NEVER  # of the wrapper frames that may be answered the fast way
         self._hdlc: HdlcConnection | None = None  # while its frames may
@@ -110,8 +109,8 @@ class MeterLink:
 
     def link_lost(self, error: LinkError) -> None:  # noqa: ARG002 - shape of Receiver
         """The link is gone, and the association with it."""
-        self._association = None
-        self._framing = self._hdlc = self._connection = None
+        self._framing = self._hdlc = self._current = self._association = None
+        self._conversations.clear()
 
     # --- the fast way ---
 
@@ -170,18 +169,17 @@ class MeterLink:
         else:
             framing = addressing.make_hdlc_server()
         self._framing = framing
-        self._connection = DlmsConnection(Role.SERVER, framing)
         return framing
 
     def _flush(self) -> None:
         """Send what waits, and see whether the fast way is open."""
-        framing, connection, association = self._framing, self._connection, self._association
-        if framing is None or connection is None:
+        framing, current, association = self._framing, self._current, self._association
+        if framing is None:
             return
         octets = framing.data_to_send()
         self._head = self._list_head = _NEVER
         self._hdlc = None
-        if association is not None and connection.state is State.ASSOCIATED:
+        if association is not None and current is not None and current.is_open and current.is_plain:
             if isinstance(framing, HdlcConnection):
                 self._hdlc = framing
             elif framing.is_idle:
@@ -201,49 +199,29 @@ class MeterLink:
             self._link.abort()
 
     def _handle(self, received: FramingEvent) -> None:
-        connection = self._connection
-        if connection is None:
+        framing = self._framing
+        if framing is None:
             return
         if isinstance(received, LinkReleased):
-            connection.take(received)
-            self._association = None
+            for ended in self._conversations.values():
+                ended.release(received)
+            self._conversations.clear()
+            self._current = self._association = None
         if not isinstance(received, ApduReceived) or received.unsolicited:
             return
-        hdlc = isinstance(self._framing, HdlcConnection)
+        hdlc = isinstance(framing, HdlcConnection)
         client_sap = received.source >> 14 if hdlc else received.source
-        apdu, association = received.apdu, self._association
-        if association is not None and association.client_sap != client_sap and apdu[0] != Aarq.TAG:
-            connection.send(NOT_ASSOCIATED)
-            return
+        conversation = self._conversations.get(client_sap)
+        if conversation is None:
+            conversation = MeterConversation(framing, client_sap, self._model, self._file, self._parameters)
         try:
-            event = connection.take(received)
-        except RemoteProtocolError:
-            connection.send(refusal_of(apdu, associated=association is not None))
-            return
-        if isinstance(event, AssociationRequest):
-            self._associate(connection, event, client_sap)
-        elif isinstance(event, Rlrq):
-            self._association = None
-            connection.send(Rlre())
-        elif isinstance(event, Request) and association is not None:
-            respond(connection, self._file, association, event)
-
-    def _associate(self, connection: DlmsConnection, request: AssociationRequest, client_sap: int) -> None:
-        response, may_change = associate(request, client_sap, self._model, self._parameters)
-        self._association = None
-        connection.send(response)
-        if response.accepted:
-            self._association = Association(
-                model=self._model,
-                client_sap=client_sap,
-                server_sap=self._parameters.addressing.server,
-                mechanism=request.mechanism or Mechanism.NONE,
-                may_change=may_change,
-                conformance=connection.conformance,
-                with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
-                max_send_pdu=connection.max_send_pdu,
-                max_receive_pdu=self._parameters.max_pdu,
-            )
+            conversation.take(received)
+        finally:
+            if conversation.is_over:
+                self._conversations.pop(client_sap, None)
+            else:
+                self._conversations[client_sap] = conversation
+            self._current, self._association = conversation, conversation.association
 
     def _take_request(self, apdu: bytes) -> None:
         """An APDU that was taken from its frame the fast way."""

@@ -100,6 +100,7 @@ class FixedMeter:
         self.identity = MeterIdentity(logical_device_name="ACM0000012345678")
         self.params = params
         self.secrets: Mapping[str, Any] = {"secret": Secret(SECRET)}
+        self.keyring: object = None
         self.values = list(VALUES)
         self.clock = NOW
         self.closed = True

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headend.errors import CapabilityError, ConfigError
+from headend.errors import ConfigError, KeyMissing
 
 ENERGY = "c001c100030100010800ff0200"
 VALUE = "c401c1000600bc5ea8"
@@ -136,7 +136,7 @@ async def test_an_own_address(make_meter: Any, connect: Any, aarq_lls: str) -> N
     assert await head_end.ask(ENERGY) == VALUE
 
 
-@pytest.mark.parametrize(("params", "error"), [({"auth": "gmac"}, CapabilityError), ({"client": "x"}, ConfigError)])
+@pytest.mark.parametrize(("params", "error"), [({"auth": "gmac"}, KeyMissing), ({"client": "x"}, ConfigError)])
 async def test_parameters_that_the_meter_role_cannot_play(
     make_meter: Any, connect: Any, params: dict[str, str], error: type[Exception]
 ) -> None:

@@ -44,7 +44,8 @@ SHORTEST_CHALLENGE: Final = 8
 LONGEST_CHALLENGE: Final = 64
 HLS: Final = frozenset(Mechanism) - {Mechanism.NONE, Mechanism.LLS}
 
-_TITLED: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_SHA256, Mechanism.HLS_ECDSA})
+TITLED: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_SHA256, Mechanism.HLS_ECDSA})
+"""Mechanisms that need the system titles of both sides."""
 
 
 class Said(NamedTuple):
@@ -62,7 +63,7 @@ class Said(NamedTuple):
                 raise AuthenticationFailed(f"a challenge of {len(challenge)} octets instead of 8 to 64")
         if self.client_challenge == self.server_challenge:
             raise AuthenticationFailed("both challenges are the same: somebody is mirroring")
-        if mechanism in _TITLED and not len(self.client_title) == len(self.server_title) == 8:
+        if mechanism in TITLED and not len(self.client_title) == len(self.server_title) == 8:
             raise AuthenticationFailed("this authentication needs the system titles of both sides")
 
     def of(self, prover: Role) -> tuple[bytes, bytes, bytes, bytes]:

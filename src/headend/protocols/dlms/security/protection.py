@@ -1,8 +1,8 @@
 """The ciphering of one association, for both roles: the `Protection` that a `DlmsConnection` is given.
 
 Initiate APDUs go under the global key. What follows goes under the dedicated key when the client has sent one, and by the
-general APDUs when both sides do general protection. A meter answers as it was asked. Refusals (exception-response,
-confirmed-service-error) are sent and taken plain, because the other side may have no key that fits.
+general APDUs when both sides do general protection. A meter answers as it was asked, and not less protected. Refusals
+(exception-response, confirmed-service-error) are sent and taken plain, because the other side may have no key that fits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headend.protocols.dlms.security.ciphering import (
     encode_general,
     encode_service,
 )
-from headend.protocols.dlms.security.control import BROADCAST
+from headend.protocols.dlms.security.control import AUTHENTICATED, BROADCAST, PROTECTION
 from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.policy import check_protection
 
@@ -52,7 +52,19 @@ class _Stream:
 class Ciphering:
     """See `headend.protocols.dlms.events.Protection`. Shows no key."""
 
-    __slots__ = ("_control", "_dedicated", "_general", "_global", "_needed", "_peer", "_role", "_title", "_use")
+    __slots__ = (
+        "_control",
+        "_dedicated",
+        "_general",
+        "_global",
+        "_needed",
+        "_own",
+        "_peer",
+        "_role",
+        "_suite",
+        "_title",
+        "_use",
+    )
 
     overhead = 30
     """tag, system title with length, length of three octets, control, counter, authentication tag"""
@@ -71,8 +83,9 @@ class Ciphering:
         """`key` is the global unicast key; its counters outlive the association."""
         client = role is Role.CLIENT
         self._role = role
-        own, self._needed = policy if client else (policy.response, policy.request)
-        self._control = own | suite.number if own else 0
+        self._own, self._needed = policy if client else (policy.response, policy.request)
+        self._suite = suite.number
+        self._control = self._own | suite.number if self._own else 0
         self._title = system_title
         self._peer = b""
         self._global = self._use = _Stream(key, sent, received)
@@ -122,6 +135,7 @@ class Ciphering:
         else:
             if tag not in _REFUSALS:
                 check_protection(self._needed, 0)
+            self._answer_as(0)
             return apdu
         if len(title) != 8:
             raise DecipherFailed("a ciphered APDU from a side that has not told its system title")
@@ -132,11 +146,20 @@ class Ciphering:
             check_protection(self._needed, control)
         if not plaintext or (plain_tag is not None and plaintext[0] != plain_tag):
             expected = "an APDU" if plain_tag is None else f"{plain_tag:02x}"
+            if not control & AUTHENTICATED:
+                raise DecipherFailed("an encrypted APDU does not hold an APDU", hint="check ek and the security suite")
             raise DecodeError("deciphered APDU", offset=0, expected=expected, got=plaintext[:1].hex() or "nothing")
         use.received.accept(counter)
         if self._role is Role.SERVER:
             self._use, self._general = use, general
+            self._answer_as(control)
         return plaintext
+
+    def _answer_as(self, control: int) -> None:
+        """Server: an answer is protected as the policy wants it, and by what its request has beyond the policy."""
+        if self._role is Role.SERVER:
+            own = self._own | control & PROTECTION & ~self._needed
+            self._control = own | self._suite if own else 0
 
     def _require_dedicated(self) -> _Stream:
         if self._dedicated is None:

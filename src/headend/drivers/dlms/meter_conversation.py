@@ -1,0 +1,211 @@
+"""One client and one logical device of a virtual meter, from the AARQ to the end of the association."""
+
+from __future__ import annotations
+
+import secrets as randomness
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headend.drivers.dlms.meter_objects import Association
+from headend.drivers.dlms.meter_security import CIPHERED, Setup, client_of, setup_of
+from headend.drivers.dlms.meter_services import (
+    NOT_ASSOCIATED,
+    associate,
+    refusal_of,
+    respond,
+)
+from headend.errors import RemoteProtocolError, ReplayDetected, SecurityError
+from headend.protocols.base import ApduReceived, LinkReleased, Role
+from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
+from headend.protocols.dlms.apdu.action import ActionRequestNormal
+from headend.protocols.dlms.apdu.descriptor import ActionResult
+from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
+from headend.protocols.dlms.apdu.table import Request, decode_apdu
+from headend.protocols.dlms.connection import DlmsConnection
+from headend.protocols.dlms.events import AssociationRequest
+from headend.protocols.dlms.initiate import Conformance
+from headend.protocols.dlms.security.authentication import (
+    REPLY_TO_HLS,
+    Authentication,
+    GmacAuthentication,
+    Said,
+    answer_pass_3,
+)
+from headend.protocols.dlms.state import State
+
+if TYPE_CHECKING:
+    from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.meter_file import MeterFile
+    from headend.drivers.dlms.parameters import Parameters
+    from headend.protocols.base import Framing
+
+_CHALLENGE: Final = 16
+_DECIPHERING: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.DECIPHERING_ERROR)
+
+
+class _Pending(NamedTuple):
+    """An association that stands as soon as the client has proved itself."""
+
+    authentication: Authentication
+    said: Said
+    association: Association
+
+
+class MeterConversation:
+    """The association of one client, or none; `is_plain` when it is not ciphered."""
+
+    __slots__ = (
+        "_client_sap",
+        "_file",
+        "_framing",
+        "_model",
+        "_parameters",
+        "_pending",
+        "_setup",
+        "_setups",
+        "association",
+        "connection",
+        "is_plain",
+    )
+
+    def __init__(
+        self, framing: Framing, client_sap: int, model: MeterModel, file: MeterFile, parameters: Parameters
+    ) -> None:
+        self.association: Association | None = None
+        self.connection = DlmsConnection(Role.SERVER, framing)
+        self.is_plain = True
+        self._client_sap = client_sap
+        self._file = file
+        self._framing = framing
+        self._model = model
+        self._parameters = parameters
+        self._pending: _Pending | None = None
+        self._setup: Setup | None = None
+        self._setups: tuple[Setup, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """True when there is nothing to remember."""
+        return self.association is None and self._pending is None
+
+    @property
+    def is_open(self) -> bool:
+        """True while a request may come, and no long answer is under way."""
+        return self.association is not None and self.connection.state is State.ASSOCIATED
+
+    def release(self, received: LinkReleased) -> None:
+        """The link below has ended."""
+        self.connection.take(received)
+        self._end()
+
+    def take(self, received: ApduReceived) -> None:
+        """Answer one APDU; raises HeadendError when the model fails in the middle of an answer."""
+        connection = self.connection
+        try:
+            if received.apdu[0] == Aarq.TAG:
+                connection = self._begin(received.apdu)
+            event = connection.take(received)
+        except ReplayDetected:
+            connection.send(self._counter_error())
+        except SecurityError:
+            connection.send(_DECIPHERING)
+        except RemoteProtocolError:
+            connection.send(refusal_of(received.apdu, associated=not self.is_over))
+        else:
+            self._answer(event)
+
+    def _answer(self, event: object) -> None:
+        connection = self.connection
+        if isinstance(event, AssociationRequest):
+            self._associate(event)
+        elif isinstance(event, Rlrq):
+            self._end()
+            connection.send(Rlre())
+        elif isinstance(event, Request):
+            if self.association is not None:
+                respond(connection, self._file, self.association, event)
+            elif isinstance(event, ActionRequestNormal) and event.method == REPLY_TO_HLS and self._pending is not None:
+                self._prove(self._pending, event)
+            else:
+                connection.send(NOT_ASSOCIATED)
+
+    def _end(self) -> None:
+        self.association = self._pending = None
+
+    def _counter_error(self) -> ExceptionResponse:
+        """What a client must know to go on; it has authenticated its message, old as this may be."""
+        keys = self._setup.keys if self._setup is not None else None
+        expected = None if keys is None else min(keys.received.last + 1, 0xFFFFFFFF)
+        return ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.INVOCATION_COUNTER_ERROR, expected)
+
+    # --- association ---
+
+    def _begin(self, apdu: bytes) -> DlmsConnection:
+        """A connection for a new association, ciphering if it asks for that and the meter has keys."""
+        self._end()
+        aarq = decode_apdu(apdu)
+        main = setup_of(self._model, client_of(self._parameters))
+        self._setups = () if main is None else (main,)
+        self._setup = main if self._client_sap == self._parameters.addressing.client else None
+        protection = None
+        if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
+            protection = self._setup.make_ciphering()
+        self.is_plain = protection is None
+        self.connection = DlmsConnection(Role.SERVER, self._framing, protection=protection)
+        return self.connection
+
+    def _associate(self, request: AssociationRequest) -> None:
+        connection, setup, parameters = self.connection, self._setup, self._parameters
+        response, may_change = associate(request, self._client_sap, self._model, parameters, setup)
+        authentication = setup.make_authentication() if setup is not None and response.accepted else None
+        if setup is not None and response.accepted:
+            response = replace(response, system_title=setup.title, application_context=request.application_context)
+        if authentication is not None:
+            challenge = randomness.token_bytes(_CHALLENGE)
+            response = replace(
+                response,
+                diagnostic=Diagnostic.AUTHENTICATION_REQUIRED,
+                mechanism=request.mechanism,
+                authentication_value=challenge,
+            )
+        connection.send(response)
+        if not response.accepted:
+            return
+        association = Association(
+            model=self._model,
+            client_sap=self._client_sap,
+            server_sap=parameters.addressing.server,
+            mechanism=request.mechanism or Mechanism.NONE,
+            application_context=request.application_context,
+            may_change=may_change,
+            conformance=connection.conformance,
+            with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
+            max_send_pdu=connection.max_send_pdu,
+            max_receive_pdu=parameters.max_pdu,
+            setups=self._setups,
+        )
+        if setup is not None:
+            setup.client_title = request.system_title
+        if authentication is None:
+            self.association = association
+        else:
+            said = Said(
+                request.system_title, response.system_title, request.authentication_value, response.authentication_value
+            )
+            self._pending = _Pending(authentication, said, association)
+
+    def _prove(self, pending: _Pending, request: ActionRequestNormal) -> None:
+        """Passes 3 and 4; the challenge holds for one proof."""
+        self._pending = None
+        answer = answer_pass_3(pending.authentication, pending.said, request)
+        if answer.result == ActionResult.SUCCESS:
+            self.association = pending.association
+            keys = self._setup.keys if self._setup is not None else None
+            if keys is not None and isinstance(pending.authentication, GmacAuthentication):
+                keys.received.last = max(keys.received.last, _counter_of(request))
+        self.connection.send(answer)
+
+
+def _counter_of(request: ActionRequestNormal) -> int:
+    """The invocation counter in a proof by GMAC, an octet string that was found good."""
+    return int.from_bytes((request.parameters or b"")[3:7], "big")

@@ -1,0 +1,234 @@
+"""The security of a virtual meter: keys and counters, which outlive associations, and what one association makes of them."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headend.drivers.dlms.manufacturer import hls_function
+from headend.errors import ConfigError, DecodeError, KeyMissing
+from headend.protocols.base import Role
+from headend.protocols.dlms.acse import ApplicationContext, Diagnostic, Mechanism
+from headend.protocols.dlms.security.authentication import (
+    HLS,
+    LONGEST_CHALLENGE,
+    SHORTEST_CHALLENGE,
+    TITLED,
+    Authentication,
+    EcdsaAuthentication,
+    GmacAuthentication,
+    HashAuthentication,
+    OwnAuthentication,
+)
+from headend.protocols.dlms.security.counters import LAST, MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.gcm import GcmKey
+from headend.protocols.dlms.security.keys import private_key, public_key
+from headend.protocols.dlms.security.policy import policy_of
+from headend.protocols.dlms.security.protection import Ciphering
+from headend.protocols.dlms.security.suite import SUITES, Suite, check_key
+
+if TYPE_CHECKING:
+    from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.parameters import Parameters
+    from headend.model.meter import Secret
+    from headend.protocols.dlms.events import AssociationRequest
+
+CIPHERED: Final = frozenset({ApplicationContext.LN_CIPHERED, ApplicationContext.SN_CIPHERED})
+_EVERYTHING: Final = 3
+"""Policy where keys are given and nothing else is said: authenticated and encrypted, as for a head-end."""
+_MILLENNIUM: Final = 1_577_836_800_000
+_STEP: Final = 250
+"""A meter's counter begins at the quarters of a second since 2020, so that it grows over a restart of the process."""
+_TITLE_LENGTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client that may associate with a virtual meter, and how. `suffix` is what the names of its secrets end in."""
+
+    sap: int
+    mechanism: Mechanism = Mechanism.NONE
+    suite: int = 0
+    policy: int | None = None
+    suffix: str = ""
+    client_key: bytes = b""
+    hls: str = ""
+
+    def secret(self, model: MeterModel, name: str) -> Secret | None:
+        """One of its secrets."""
+        return model.secrets.get(name + self.suffix)
+
+    def is_secured(self, model: MeterModel) -> bool:
+        """True when it has keys, or proves itself by high level security."""
+        return self.mechanism in HLS or self.secret(model, "ek") is not None
+
+
+def client_of(parameters: Parameters) -> Client:
+    """The client that the parameters of a meter are about."""
+    security = parameters.security
+    return Client(
+        parameters.addressing.client,
+        parameters.mechanism,
+        security.suite,
+        security.policy,
+        client_key=security.client_key,
+        hls=security.hls,
+    )
+
+
+class Keys(NamedTuple):
+    """The keys of a client in the meter, and both counters under them."""
+
+    gcm: GcmKey
+    sent: OwnCounter
+    received: ReceivedCounter
+
+
+class Setup:
+    """What a meter keeps of the security with one client. What is changed here holds from the next association on.
+
+    Shows no key.
+    """
+
+    __slots__ = ("_client", "_keys", "_model", "client_title", "policy", "secrets", "suite", "title")
+
+    def __init__(self, model: MeterModel, client: Client) -> None:
+        """Raises KeyMissing, or ConfigError for a key or a policy that cannot be."""
+        self._client = client
+        self._model = model
+        self.title = title_of(model)
+        self.client_title = b""
+        self.suite: Suite = SUITES[client.suite]
+        names = ("secret", "ek", "ak", "mk", "meter_secret")
+        found = {name: client.secret(model, name) for name in names}
+        self.secrets: dict[str, Secret] = {name: secret for name, secret in found.items() if secret is not None}
+        has_key = "ek" in self.secrets
+        self.policy: int = client.policy if client.policy is not None else _EVERYTHING if has_key else 0
+        policy_of(self.policy)
+        self._keys: Keys | None = None
+        if has_key or self.policy or client.mechanism is Mechanism.HLS_GMAC:
+            self._keys = self.make_keys()
+
+    def make_keys(self) -> Keys:
+        """The global keys, counting anew; raises KeyMissing or ConfigError."""
+        ek, ak = (check_key(self.suite, self.reveal(name), name) for name in ("ek", "ak"))
+        sent = OwnCounter(MemoryCounters(), "")
+        sent.raise_to(min(max(self._model.now() - _MILLENNIUM, 0) // _STEP, LAST // 2))
+        return Keys(GcmKey(ek, ak), sent, ReceivedCounter())
+
+    @property
+    def keys(self) -> Keys | None:
+        """The global keys, None when the client has none."""
+        return self._keys
+
+    def change(self, changed: dict[str, Secret]) -> None:
+        """Take over other keys, which count anew; raises ConfigError for one of a wrong length, and changes nothing then."""
+        before = self.secrets
+        self.secrets = before | changed
+        try:
+            if {"ek", "ak"} & changed.keys():
+                self._keys = self.make_keys()
+        except ConfigError:
+            self.secrets = before
+            raise
+
+    def reveal(self, name: str) -> bytes:
+        """A secret; raises KeyMissing."""
+        try:
+            return self.secrets[name].reveal()
+        except KeyError:
+            full = name + self._client.suffix
+            raise KeyMissing(f"this virtual meter needs {full!r}", hint=f"give it as secret {full}") from None
+
+    def make_ciphering(self) -> Ciphering | None:
+        """The ciphering of one association; None without keys."""
+        if self._keys is None:
+            return None
+        policy = policy_of(self.policy)
+        gcm, sent, received = self._keys
+        return Ciphering(
+            Role.SERVER, self.suite, policy, key=gcm, system_title=self.title, sent=sent, received=received
+        )
+
+    def make_authentication(self) -> Authentication | None:
+        """How both sides prove themselves; None without high level security. Raises KeyMissing or ConfigError."""
+        client, mechanism = self._client, self._client.mechanism
+        if mechanism not in HLS:
+            return None
+        if mechanism is Mechanism.HLS_GMAC:
+            keys = self._keys or self.make_keys()
+            return GmacAuthentication(self.suite, keys.gcm, keys.sent)
+        if mechanism is Mechanism.HLS:
+            return OwnAuthentication(self.reveal("secret"), hls_function(client.hls))
+        if mechanism is not Mechanism.HLS_ECDSA:
+            return HashAuthentication(mechanism, self.reveal("secret"))
+        own = private_key(self.suite, self.reveal("meter_secret"))
+        if not client.client_key:
+            return EcdsaAuthentication(self.suite, own, private_key(self.suite, self.reveal("secret")).public_key())
+        try:
+            return EcdsaAuthentication(self.suite, own, public_key(self.suite, client.client_key))
+        except DecodeError as error:
+            raise ConfigError(f"parameter 'client_key' of DLMS: {error}") from None
+
+
+def setup_of(model: MeterModel, client: Client) -> Setup | None:
+    """The security of a meter with a client, made when first asked for; None where there is none."""
+    if not client.is_secured(model):
+        return None
+    keyring = model.keyring
+    if not isinstance(keyring, dict):
+        keyring = model.keyring = {}
+    found: Setup | None = keyring.get(client.sap)
+    if found is None:
+        found = Setup(model, client)
+        found.make_authentication()  # what is missing or wrong is said now
+        keyring[client.sap] = found
+    return found
+
+
+def title_of(model: MeterModel) -> bytes:
+    """The system title: the one of its identity, or made of its name."""
+    identity = model.identity
+    try:
+        title = bytes.fromhex(identity.system_title)
+    except ValueError:
+        title = b""
+    if len(title) == _TITLE_LENGTH:
+        return title
+    return identity.logical_device_name.encode("latin-1", "replace")[:3].ljust(3, b"X") + bytes(4) + b"\x01"
+
+
+def refuse_client(
+    request: AssociationRequest, client: Client, setup: Setup | None, model: MeterModel
+) -> Diagnostic | None:
+    """Why a client may not associate, None when it may; high level security goes on from there."""
+    mechanism = request.mechanism or Mechanism.NONE
+    if mechanism != client.mechanism:
+        if mechanism == Mechanism.NONE:
+            return Diagnostic.AUTHENTICATION_REQUIRED
+        return Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
+    if mechanism == Mechanism.LLS:
+        secret = client.secret(model, "secret") if setup is None else setup.secrets.get("secret")
+        if secret is None or not hmac.compare_digest(secret.reveal(), request.authentication_value):
+            return Diagnostic.AUTHENTICATION_FAILURE
+    elif mechanism in HLS:
+        if not SHORTEST_CHALLENGE <= len(request.authentication_value) <= LONGEST_CHALLENGE:
+            return Diagnostic.AUTHENTICATION_FAILURE
+        if mechanism in TITLED and len(request.system_title) != _TITLE_LENGTH:
+            return Diagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED
+    return _refuse_ciphering(request, setup)
+
+
+def _refuse_ciphering(request: AssociationRequest, setup: Setup | None) -> Diagnostic | None:
+    """Ciphering needs keys, a security policy needs ciphering, and a dedicated key has the length of the suite."""
+    ciphered = request.application_context in CIPHERED
+    keys = setup is not None and setup.keys is not None
+    if ciphered and not keys:
+        return Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
+    if setup is not None and setup.policy and not ciphered:
+        return Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
+    dedicated = request.initiate.dedicated_key
+    if setup is not None and ciphered and len(dedicated) not in (0, setup.suite.key_length):
+        return Diagnostic.NO_REASON_GIVEN
+    return None
