@@ -1,6 +1,6 @@
-"""A DLMS head-end played by dlms-cosem, in a process of its own: `dlmscosem_client.py PORT wrapper|hdlc [PASSWORD] < PLAN.json`.
+"""A DLMS head-end played by dlms-cosem, in a process of its own: `dlmscosem_client.py < PLAN.json`.
 
-Plan and output are those of gurux_client.py; what this stack cannot do at all gives {"step": NAME, "unsupported": true}.
+Plan and output are those of gurux_client.py; what this stack cannot do at all gives "unsupported": true.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from dlms_cosem.cosem.selective_access import RangeDescriptor
 from dlms_cosem.enumerations import CosemInterface
 from dlms_cosem.io import BlockingTcpIO, HdlcTransport, TcpTransport
 from dlms_cosem.parsers import AssociationObjectListParser, ProfileGenericBufferParser
-from dlms_cosem.security import LowLevelSecurityAuthentication, NoSecurityAuthentication
+from dlms_cosem.security import (
+    HighLevelSecurityGmacAuthentication,
+    LowLevelSecurityAuthentication,
+    NoSecurityAuthentication,
+)
 from dlms_cosem.time import datetime_from_bytes
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # it logs every APDU
@@ -45,15 +49,29 @@ RELAY = (0, 0, 96, 3, 10, 255)
 class HeadEnd:
     """One association."""
 
-    def __init__(self, port: int, framing: str, password: str, max_pdu: int) -> None:
-        line = BlockingTcpIO(host="127.0.0.1", port=port, timeout=5)
-        transport = HdlcTransport if framing == "hdlc" else TcpTransport
-        authentication = LowLevelSecurityAuthentication(password.encode()) if password else NoSecurityAuthentication()
+    def __init__(self, meeting: dict[str, Any]) -> None:
+        line = BlockingTcpIO(host="127.0.0.1", port=meeting["port"], timeout=5)
+        transport = HdlcTransport if meeting["framing"] == "hdlc" else TcpTransport
+        password, keys = meeting.get("password", ""), {}
+        if "ek" in meeting:
+            keys = {
+                "encryption_key": bytes.fromhex(meeting["ek"]),
+                "authentication_key": bytes.fromhex(meeting["ak"]),
+                "security_suite": meeting["suite"],
+                "client_system_title": b"DLC\x00\x00\x00\x00\x01",
+                "client_initial_invocation_counter": 1,
+            }
+        authentication = {
+            "none": NoSecurityAuthentication,
+            "lls": lambda: LowLevelSecurityAuthentication(password.encode()),
+            "gmac": HighLevelSecurityGmacAuthentication,
+        }[meeting["auth"]]()
         self.client = DlmsClient(
             transport=transport(client_logical_address=CLIENT, server_logical_address=SERVER, io=line),
             authentication=authentication,
             connection_settings=DlmsConnectionSettings(),
-            max_pdu_size=max_pdu,
+            max_pdu_size=meeting["max_pdu"],
+            **keys,
         )
 
     def read(self, what: cosem.CosemAttribute) -> Any:
@@ -111,34 +129,38 @@ def say(said: dict[str, Any]) -> None:
     print(json.dumps(said, default=str), flush=True)  # noqa: T201 - the answer to who started us
 
 
-def step(name: str, act: Callable[[], Any]) -> None:
+def step(number: int, name: str, act: Callable[[], Any]) -> None:
     try:
-        say({"step": name, "value": act()})
+        say({"meeting": number, "step": name, "value": act()})
     except Exception as error:  # noqa: BLE001 - whatever the stack raises is the result
-        say({"step": name, "error": f"{type(error).__name__}: {error}"})
+        say({"meeting": number, "step": name, "error": f"{type(error).__name__}: {error}"})
+
+
+def meet(number: int, meeting: dict[str, Any], plan: dict[str, Any]) -> None:
+    peer = HeadEnd(meeting)
+    step(number, "connect", peer.connect)
+    step(number, "view", peer.view)
+    step(number, "scaler_unit", lambda: peer.read(attribute(CosemInterface.REGISTER, (1, 0, 32, 7, 0, 255), 3)))
+    step(number, "value", lambda: peer.read(ENERGY))
+    step(number, "name", lambda: bytes(peer.read(attribute(CosemInterface.DATA, (0, 0, 42, 0, 0, 255)))).decode())
+    step(number, "clock", lambda: datetime_from_bytes(bytes(peer.read(CLOCK)))[0].astimezone(dt.UTC).isoformat())
+    step(number, "with_list", peer.with_list)
+    step(number, "columns", peer.columns)
+    step(number, "entries_in_use", lambda: peer.read(attribute(CosemInterface.PROFILE_GENERIC, LOADS, 7)))
+    step(number, "rows", peer.rows)
+    say({"meeting": number, "step": "rows_by_entry", "unsupported": True})
+    step(number, "rows_by_range", lambda: peer.by_range(plan["start"], plan["end"]))
+    step(number, "write", peer.write)
+    step(number, "disconnect", lambda: peer.switch(closed=False))
+    step(number, "reconnect", lambda: peer.switch(closed=True))
+    step(number, "unknown", lambda: peer.read(attribute(CosemInterface.DATA, (9, 9, 9, 9, 9, 255))))
+    step(number, "release", peer.release)
 
 
 def main() -> None:
-    port, framing, *password = sys.argv[1:]
     plan = json.load(sys.stdin)
-    peer = HeadEnd(int(port), framing, password[0] if password else "", plan["max_pdu"])
-    step("connect", peer.connect)
-    step("view", peer.view)
-    step("scaler_unit", lambda: peer.read(attribute(CosemInterface.REGISTER, (1, 0, 32, 7, 0, 255), 3)))
-    step("value", lambda: peer.read(ENERGY))
-    step("name", lambda: bytes(peer.read(attribute(CosemInterface.DATA, (0, 0, 42, 0, 0, 255)))).decode())
-    step("clock", lambda: datetime_from_bytes(bytes(peer.read(CLOCK)))[0].astimezone(dt.UTC).isoformat())
-    step("with_list", peer.with_list)
-    step("columns", peer.columns)
-    step("entries_in_use", lambda: peer.read(attribute(CosemInterface.PROFILE_GENERIC, LOADS, 7)))
-    step("rows", peer.rows)
-    say({"step": "rows_by_entry", "unsupported": True})
-    step("rows_by_range", lambda: peer.by_range(plan["start"], plan["end"]))
-    step("write", peer.write)
-    step("disconnect", lambda: peer.switch(closed=False))
-    step("reconnect", lambda: peer.switch(closed=True))
-    step("unknown", lambda: peer.read(attribute(CosemInterface.DATA, (9, 9, 9, 9, 9, 255))))
-    step("release", peer.release)
+    for number, meeting in enumerate(plan["meetings"]):
+        meet(number, meeting, plan)
 
 
 main()

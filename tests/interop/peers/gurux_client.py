@@ -1,7 +1,9 @@
-"""A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py PORT wrapper|hdlc [PASSWORD] < PLAN.json`.
+"""A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py < PLAN.json`.
 
-The plan is {"start": ISO time, "end": ISO time, "max_pdu": OCTETS}: a range of the load profile, and what we take. Prints
-one line of JSON for each step: {"step": NAME, "value": …}, or {"step": NAME, "error": TEXT} where the stack raised.
+The plan is {"start": ISO time, "end": ISO time, "meetings": [{"port": …, "framing": "wrapper" or "hdlc", "auth": …,
+"password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ek": HEX, "ak": HEX}]}: a range of the load profile, and with whom
+to talk, and how. Prints one line of JSON for each step of each meeting: {"meeting": NUMBER, "step": NAME, "value": …}, or
+with "error": TEXT where the stack raised.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gurux_dlms import GXByteBuffer, GXDateTime, GXDLMSClient, GXReplyData
-from gurux_dlms.enums import Authentication, DataType, InterfaceType
+from gurux_dlms import GXByteBuffer, GXDateTime, GXReplyData
+from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, Security
 from gurux_dlms.objects import (
     GXDLMSClock,
     GXDLMSData,
@@ -24,8 +26,19 @@ from gurux_dlms.objects import (
     GXDLMSProfileGeneric,
     GXDLMSRegister,
 )
+from gurux_dlms.objects.enums import SecuritySuite
+from gurux_dlms.secure import GXDLMSSecureClient
 
 LOGICAL_NAMES = True
+LEVELS = {
+    "none": Authentication.NONE,
+    "lls": Authentication.LOW,
+    "md5": Authentication.HIGH_MD5,
+    "sha1": Authentication.HIGH_SHA1,
+    "sha256": Authentication.HIGH_SHA256,
+    "gmac": Authentication.HIGH_GMAC,
+}
+TITLE = b"GRX\x00\x00\x00\x00\x01"
 CLIENT, SERVER = 16, 1
 ENERGY, VOLTAGE, TEXT, CLOCK, RELAY, LOADS = (
     "1.0.1.8.0.255",
@@ -40,14 +53,31 @@ ENERGY, VOLTAGE, TEXT, CLOCK, RELAY, LOADS = (
 class HeadEnd:
     """One association, over a socket that blocks."""
 
-    def __init__(self, port: int, framing: str, password: str, max_pdu: int) -> None:
-        self.hdlc = framing == "hdlc"
+    def __init__(self, meeting: dict[str, Any]) -> None:
+        self.hdlc = meeting["framing"] == "hdlc"
         kind = InterfaceType.HDLC if self.hdlc else InterfaceType.WRAPPER
-        level = Authentication.LOW if password else Authentication.NONE
-        self.client = GXDLMSClient(LOGICAL_NAMES, CLIENT, SERVER, level, password or None, kind)
-        self.client.maxReceivePDUSize = max_pdu
-        self.socket = socket.create_connection(("127.0.0.1", port), 5)
+        self.high = meeting["auth"] not in ("none", "lls")
+        level = LEVELS[meeting["auth"]]
+        self.client = GXDLMSSecureClient(LOGICAL_NAMES, CLIENT, SERVER, level, meeting.get("password") or None, kind)
+        self.client.maxReceivePDUSize = meeting["max_pdu"]
+        self.client.ciphering.systemTitle = bytearray(TITLE)
+        if "ek" in meeting:
+            self.cipher(meeting)
+        self.socket = socket.create_connection(("127.0.0.1", meeting["port"]), 5)
         self.loads = GXDLMSProfileGeneric(LOADS)
+
+    def cipher(self, meeting: dict[str, Any]) -> None:
+        ciphering, kind = self.client.ciphering, meeting["ciphering"]
+        ciphering.blockCipherKey = bytearray.fromhex(meeting["ek"])
+        ciphering.authenticationKey = bytearray.fromhex(meeting["ak"])
+        ciphering.securitySuite = SecuritySuite(meeting["suite"])
+        ciphering.invocationCounter = 1
+        if kind != "none":
+            ciphering.security = Security.AUTHENTICATION_ENCRYPTION
+        if not kind.startswith("general"):
+            self.client.proposedConformance &= ~Conformance.GENERAL_PROTECTION
+        if kind.endswith("dedicated"):
+            ciphering.dedicatedKey = bytearray(range(0x30, 0x30 + len(ciphering.blockCipherKey)))
 
     def exchange(self, frame: Any, reply: GXReplyData) -> None:
         self.socket.sendall(bytes(frame))
@@ -83,6 +113,9 @@ class HeadEnd:
         if self.hdlc:
             self.client.parseUAResponse(self.ask(self.client.snrmRequest()).data)
         self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+        if self.high:
+            proof = self.client.getApplicationAssociationRequest()
+            self.client.parseApplicationAssociationResponse(self.ask(proof).data)
         return "associated"
 
     def view(self) -> list[str]:
@@ -146,8 +179,8 @@ class HeadEnd:
         return "released"
 
 
-def step(name: str, act: Callable[[], Any]) -> None:
-    said = {"step": name}
+def step(meeting: int, name: str, act: Callable[[], Any]) -> None:
+    said = {"meeting": meeting, "step": name}
     with contextlib.redirect_stdout(io.StringIO()):  # the stack prints what it parses
         try:
             said["value"] = act()
@@ -156,27 +189,31 @@ def step(name: str, act: Callable[[], Any]) -> None:
     print(json.dumps(said, default=str), flush=True)  # noqa: T201 - the answer to who started us
 
 
+def meet(number: int, meeting: dict[str, Any], plan: dict[str, Any]) -> None:
+    peer = HeadEnd(meeting)
+    step(number, "connect", peer.connect)
+    step(number, "view", peer.view)
+    step(number, "scaler_unit", peer.scaler_unit)
+    step(number, "value", peer.value)
+    step(number, "name", peer.name)
+    step(number, "clock", peer.clock)
+    step(number, "with_list", peer.with_list)
+    step(number, "columns", peer.columns)
+    step(number, "entries_in_use", lambda: peer.read(peer.loads, 7))
+    step(number, "rows", lambda: peer.rows(peer.client.read(peer.loads, 2)[0]))
+    step(number, "rows_by_entry", lambda: peer.rows(peer.client.readRowsByEntry(peer.loads, 2, 3)[0]))
+    step(number, "rows_by_range", lambda: peer.by_range(plan["start"], plan["end"]))
+    step(number, "write", peer.write)
+    step(number, "disconnect", lambda: peer.switch(closed=False))
+    step(number, "reconnect", lambda: peer.switch(closed=True))
+    step(number, "unknown", peer.unknown)
+    step(number, "release", peer.release)
+
+
 def main() -> None:
-    port, framing, *password = sys.argv[1:]
     plan = json.load(sys.stdin)
-    peer = HeadEnd(int(port), framing, password[0] if password else "", plan["max_pdu"])
-    step("connect", peer.connect)
-    step("view", peer.view)
-    step("scaler_unit", peer.scaler_unit)
-    step("value", peer.value)
-    step("name", peer.name)
-    step("clock", peer.clock)
-    step("with_list", peer.with_list)
-    step("columns", peer.columns)
-    step("entries_in_use", lambda: peer.read(peer.loads, 7))
-    step("rows", lambda: peer.rows(peer.client.read(peer.loads, 2)[0]))
-    step("rows_by_entry", lambda: peer.rows(peer.client.readRowsByEntry(peer.loads, 2, 3)[0]))
-    step("rows_by_range", lambda: peer.by_range(plan["start"], plan["end"]))
-    step("write", peer.write)
-    step("disconnect", lambda: peer.switch(closed=False))
-    step("reconnect", lambda: peer.switch(closed=True))
-    step("unknown", peer.unknown)
-    step("release", peer.release)
+    for number, meeting in enumerate(plan["meetings"]):
+        meet(number, meeting, plan)
 
 
 main()
