@@ -16,6 +16,7 @@ from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryBlock, HistoryRequest, ObjectInfo, ObjectRef, RawValue, ReadPlan, ReadResult
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
+from headend.protocols.base import CounterStore
 from headend.transport.link import Link
 
 Secrets: TypeAlias = Mapping[str, Secret]
@@ -166,6 +167,9 @@ class Driver(Protocol):
 
     def check_params(self, params: Mapping[str, Value]) -> None:
         """Check link and association parameters of a profile or a meter; raises ConfigError naming the parameter."""
+
+    def use_counters(self, store: CounterStore) -> None:
+        """From now on keep there what must never repeat, not even after a restart; a protocol without security keeps nothing."""
 
     async def attach(
         self,

@@ -1,4 +1,4 @@
-"""What every protocol shares: roles, NEED_DATA, the bounded receive buffer, the shapes of Connection and Framing."""
+"""What every protocol shares: roles, NEED_DATA, the bounded receive buffer, and the shapes of what it works with."""
 
 from __future__ import annotations
 
@@ -130,6 +130,16 @@ class Framing(Protocol):
 
     def data_to_send(self) -> bytes:
         """Octets to write now; empty when there are none."""
+
+
+class CounterStore(Protocol):
+    """Hands out counters by name. What it has handed out must outlive the process, and a loss of power."""
+
+    def load(self, name: str) -> int | None:
+        """The first counter that is free, None when nothing is known."""
+
+    def reserve(self, name: str, least: int, count: int) -> int:
+        """Reserve `count` counters in a row, none below `least`, and return the first. Nobody gets one of them again."""
 
 
 class Connection(Protocol):

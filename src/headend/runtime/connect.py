@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
 
 from headend.drivers.base import Session
 from headend.drivers.library import Library
@@ -12,6 +14,7 @@ from headend.errors import ConfigError
 from headend.model.meter import EndpointKind, Meter
 from headend.model.profile import MeterProfile
 from headend.model.url import parse_url
+from headend.runtime.folders import counter_file, data_folder
 from headend.runtime.secrets import resolve_secrets
 from headend.transport.link import Tap
 from headend.transport.open import open_link
@@ -30,10 +33,16 @@ class Connected:
 
 @asynccontextmanager
 async def connect(
-    url: str, *, timeout: float = 5.0, library: Library | None = None, tap: Tap | None = None
+    url: str,
+    *,
+    timeout: float = 5.0,
+    library: Library | None = None,
+    tap: Tap | None = None,
+    data: Path | None = None,
 ) -> AsyncIterator[Connected]:
     """Open a session with the meter at a URL; `timeout` in seconds is per answer.
 
+    Invocation counters of ciphered meters are kept in the folder `data`, by default that of the running head-end.
     Raises ConfigError for the URL, LinkError, ProtocolError, MeterError or SecurityError for what happens on the way.
     """
     parsed = parse_url(url)
@@ -44,16 +53,21 @@ async def connect(
     the_driver = driver(parsed.protocol)
     the_driver.check_params(parsed.params)
     profile = (library or Library()).get(parsed.profile_id) if parsed.profile_id else None
-    meter = parsed.meter("cli")
+    meter = parsed.meter(f"{parsed.endpoint.wire}?{urlencode(parsed.params)}")
     secrets = resolve_secrets(parsed.secrets)
-    link = await open_link(meter.endpoint, timeout)
-    link.tap = tap
+    counters = counter_file(data or data_folder())
+    the_driver.use_counters(counters)
     try:
-        session = await the_driver.attach(link, meter, profile, secrets, timeout=timeout)
-    except BaseException:
-        link.abort()
-        raise
-    try:
-        yield Connected(meter, profile, session)
+        link = await open_link(meter.endpoint, timeout)
+        link.tap = tap
+        try:
+            session = await the_driver.attach(link, meter, profile, secrets, timeout=timeout)
+        except BaseException:
+            link.abort()
+            raise
+        try:
+            yield Connected(meter, profile, session)
+        finally:
+            await session.aclose()
     finally:
-        await session.aclose()
+        counters.close()

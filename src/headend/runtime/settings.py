@@ -6,7 +6,6 @@ by place (`env:NAME`, `file:PATH`), never written into the file.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from headend.errors import ConfigError
 from headend.model.place import line_of
+from headend.runtime.folders import data_folder
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -141,9 +141,7 @@ class Settings(BaseSettings):
     @property
     def data_folder(self) -> Path:
         """The folder for database and keys."""
-        if self.data:
-            return Path(self.data).expanduser()
-        return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "headend"
+        return data_folder(self.data)
 
 
 def load_settings(path: Path | None) -> Settings:

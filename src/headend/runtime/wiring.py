@@ -20,7 +20,7 @@ import structlog
 
 from headend.drivers.base import Secrets
 from headend.drivers.library import Library
-from headend.drivers.registry import driver
+from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
@@ -28,6 +28,7 @@ from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Topics
 from headend.runtime.database import open_store, sole_owner
+from headend.runtime.folders import counter_file
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import MqttSettings, Settings
@@ -95,6 +96,9 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
     """
     with sole_owner(settings.data_folder):
         store = await asyncio.to_thread(open_store, settings)
+        counters = counter_file(settings.data_folder)
+        for name in driver_names():
+            driver(name).use_counters(counters)
         try:
             async with _parts(settings, store) as head_end:
                 yield head_end
@@ -102,6 +106,7 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
             raise _first(group) from group
         finally:
             await asyncio.to_thread(store.close)
+            counters.close()
 
 
 def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +22,10 @@ from headend.errors import (
     KeyMissing,
     RemoteProtocolError,
     ReplayDetected,
+    SecurityError,
     ServiceRefused,
 )
+from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.objects import ObjectEntry, ReadPlan
 from headend.protocols.base import Role
@@ -49,6 +52,7 @@ from headend.protocols.dlms.security.policy import policy_of
 from headend.protocols.dlms.security.protection import Ciphering
 from headend.protocols.dlms.security.suite import SUITES
 from headend.protocols.wrapper import wrap
+from headend.storage.counters import CounterFile
 from headend.transport.memory import memory_pair
 
 from .conftest import EVERYTHING, ScriptedMeter
@@ -111,6 +115,7 @@ async def connect() -> AsyncIterator[Connect]:
         script: Callable[[SecuredMeter, Any], Any] | None = None,
         own: DlmsDriver | None = None,
         secrets: dict[str, bytes] | None = None,
+        meter_id: str = "m",
         **params: str,
     ) -> tuple[DlmsSession, SecuredMeter]:
         near, far = memory_pair()
@@ -119,7 +124,7 @@ async def connect() -> AsyncIterator[Connect]:
         if script is not None:
             scripted.script = lambda event: script(scripted, event)
         meter = Meter(
-            id="m",
+            id=meter_id,
             protocol="dlms",
             framing="wrapper",
             endpoint=Endpoint(kind=EndpointKind.MEMORY, host="memory"),
@@ -203,9 +208,8 @@ async def test_the_counter_is_asked_once_and_kept(connect: Connect) -> None:
         assert await energy(session) == 42
         await session.aclose()
     assert [request.mechanism for request in meter.requests] == [Mechanism.HLS_GMAC]  # nobody else the second time
-    free = own.counters.store.load("m/4844450000000001")
-    assert free is not None
-    assert free > 1000
+    _, sent = own.counters.sent(Secret(EK), bytes.fromhex("4844450000000001"))
+    assert sent.next > 1001
 
 
 @pytest.mark.parametrize(
@@ -239,6 +243,95 @@ async def test_a_meter_that_names_the_counter_it_expects(connect: Connect) -> No
 
     with pytest.raises(ReplayDetected, match="expects 5"):
         await connect(gmac(), policy=3, auth="gmac", secrets=KEYS, script=always, counter="none")
+
+
+@pytest.mark.parametrize("claim", [0xF0000001, 0xFFFFFFFF])
+async def test_a_counter_that_nobody_believes(connect: Connect, claim: int) -> None:
+    """Public client and exception-response are not authenticated: whoever answers there must not use up our key."""
+
+    def script(meter: SecuredMeter, event: Any) -> Any:
+        meter.data[COUNTER] = b"\x06" + claim.to_bytes(4, "big")
+        if isinstance(event, AssociationRequest) and event.mechanism:
+            return [ExceptionResponse(1, 6, claim)]
+        return None
+
+    own = DlmsDriver()
+    with pytest.raises(SecurityError, match="not believed"):
+        await connect(gmac(), policy=0, auth="gmac", policy_="0", secrets=KEYS, script=script, own=own)
+    with pytest.raises(SecurityError, match="not believed"):
+        await connect(gmac(), policy=3, auth="gmac", secrets=KEYS, script=script, own=own, counter="none")
+    _, sent = own.counters.sent(Secret(EK), bytes.fromhex("4844450000000001"))
+    assert sent.next < 1000
+
+
+async def test_a_counter_that_falls_behind_in_a_session(connect: Connect) -> None:
+    """Another client with our key and title: a read is repeated with the counter that the meter expects, once."""
+    expected: list[int] = []
+
+    def script(meter: SecuredMeter, event: Any) -> Any:
+        if isinstance(event, AssociationRequest | ActionRequestNormal) and not hasattr(event, "attribute"):
+            return None
+        if expected:
+            return [ExceptionResponse(1, 6, expected.pop(0))]
+        assert meter.received.last >= 0
+        return None
+
+    session, meter = await connect(gmac(), policy=3, auth="gmac", secrets=KEYS, script=script, counter="none")
+    expected += [70_000]
+    assert await energy(session) == 42
+    assert meter.received.last == 70_000
+    expected += [80_000, 90_000]
+    assert type(await energy(session)) is ReplayDetected
+    assert await energy(session) == 42
+    assert meter.received.last > 80_000
+
+
+async def test_a_command_is_not_repeated_for_its_counter(connect: Connect) -> None:
+    """Its refusal may be forged, and the command obeyed: nobody switches twice."""
+    refusing = False
+
+    def script(_meter: SecuredMeter, event: Any) -> Any:
+        return [ExceptionResponse(1, 6, 70_000)] if refusing and isinstance(event, ActionRequestNormal) else None
+
+    session, meter = await connect(gmac(), policy=3, auth="gmac", secrets=KEYS, script=script, counter="none")
+    refusing = True
+    outcome = await session.execute(Command(kind=CommandKind.DISCONNECT))
+    assert outcome.verdict is Verdict.REFUSED
+    assert "another invocation counter" in outcome.detail
+    assert sum(isinstance(event, ActionRequestNormal) for event in meter.heard) == 2  # the proof, and this one
+    assert await energy(session) == 42
+    assert meter.received.last == 70_000
+
+
+async def test_meters_with_one_key_share_its_counter(connect: Connect, tmp_path: Path) -> None:
+    """The initialisation vector is our title and the counter, whichever meter it is for. A restart changes nothing."""
+    seen: list[int] = []
+    for _ in range(2):
+        own, store = DlmsDriver(), CounterFile(tmp_path / "counters.db")
+        own.use_counters(store)
+        for name in ("first", "second"):
+            session, meter = await connect(
+                gmac(), policy=3, auth="gmac", secrets=KEYS, own=own, counter="none", meter_id=name
+            )
+            assert await energy(session) == 42
+            seen.append(meter.received.last)
+        store.close()
+    assert seen == sorted(set(seen))
+    octets = (tmp_path / "counters.db").read_bytes()
+    assert EK not in octets
+    assert EK.hex().encode() not in octets
+
+
+async def test_a_meter_is_asked_for_its_counter_once_in_its_life(connect: Connect, tmp_path: Path) -> None:
+    asked = []
+    for _ in range(2):
+        own, store = DlmsDriver(), CounterFile(tmp_path / "counters.db")
+        own.use_counters(store)
+        session, meter = await connect(gmac(), auth="gmac", policy_="0", secrets=KEYS, own=own)
+        assert await energy(session) == 42
+        asked.append(len(meter.requests))
+        store.close()
+    assert asked == [2, 1]
 
 
 async def test_refusals_in_a_ciphered_association(connect: Connect) -> None:

@@ -10,6 +10,7 @@ from headend.errors import (
     HeadendError,
     KeyMissing,
     RemoteProtocolError,
+    ServiceRefused,
 )
 from headend.protocols.dlms.acse import ApplicationContext, Mechanism
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
@@ -29,6 +30,7 @@ from headend.protocols.dlms.refusals import (
     refusal_error,
 )
 from headend.protocols.dlms.security.authentication import Said, check_pass_4, pass_3
+from headend.protocols.dlms.state import State
 from headend.standards.units import find_unit
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ PROPOSED: Final = (
 )
 """What the head-end does; a meter grants a part of it."""
 
+COUNTER: Final = "invocation-counter-error"
+"""Reason of a command that was refused because of its invocation counter."""
 _SCALERS: Final = range(-18, 19)
 
 
@@ -107,9 +111,7 @@ class Access:
         """
         request = self._association_request()
         answer = await self.conversation.ask(request, self.timeout)
-        expected = answer.invocation_counter if isinstance(answer, ExceptionResponse) else None
-        if expected is not None and self._security is not None:
-            self._security.sent.raise_to(expected)
+        if self._resynchronised(answer):
             request = self._association_request()
             answer = await self.conversation.ask(request, self.timeout)
         if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
@@ -180,7 +182,10 @@ class Access:
             if answer is None:
                 answer = await self.conversation.get(prepared, self.timeout)
             if type(answer) is ExceptionResponse:
-                answer = await self._associate_again(answer, prepared)
+                if self._resynchronised(answer):
+                    answer = await self.conversation.get(prepared, self.timeout)
+                if type(answer) is ExceptionResponse:
+                    answer = await self._associate_again(answer, prepared)
             if not prepared.count:
                 found = [answer if type(answer) in PLAIN else self._single(answer, refs[indexes[0]])]
             elif type(answer) is list:
@@ -268,8 +273,24 @@ class Access:
             self._may_reassociate = not isinstance(again, ExceptionResponse)
         return again
 
+    def _resynchronised(self, answer: object) -> bool:
+        """True when a meter refuses for the sake of the invocation counter and our next request has the one it expects.
+
+        Only a read, or an association, is repeated then: anybody may have forged the refusal of a command that was obeyed.
+        """
+        if not isinstance(answer, ExceptionResponse) or self._security is None:
+            return False
+        dedicated = self._security.dedicated and self.conversation.connection.state is State.ASSOCIATED
+        return not dedicated and self._security.expected(answer.invocation_counter)
+
     async def _request(self, request: Request, what: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - ditto
         answer = await self.conversation.ask(request, self.timeout, streaming=streaming)
+        if self._resynchronised(answer):
+            if not isinstance(request, GetRequestNormal):
+                raise ServiceRefused(
+                    f"{what}: the meter expected another invocation counter", reason=COUNTER, hint="ask again"
+                )
+            answer = await self.conversation.ask(request, self.timeout, streaming=streaming)
         if isinstance(answer, ExceptionResponse | ConfirmedServiceError):
             raise refusal_error(answer, what)
         return answer

@@ -90,6 +90,7 @@ async def attach(
     security = make_security(parameters, secrets, counters, meter.id)
     if security is not None:
         buffered = await begin_counter(security, link, parameters, buffered=buffered, timeout=timeout)
+        await security.prepare()
     protection = security.protection if security is not None else None
     conversation = Conversation(link, parameters.addressing.make_framing(), protection)
     access = Access(conversation, parameters, secrets, timeout, security)

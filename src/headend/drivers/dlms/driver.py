@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headend.model.objects import ObjectRef
     from headend.model.profile import MeterProfile
     from headend.model.reading import Value
-    from headend.protocols.dlms.security.counters import CounterStore
+    from headend.protocols.base import CounterStore
     from headend.transport.link import Link
 
 
@@ -31,10 +31,14 @@ class DlmsDriver:
     ports: tuple[int, ...] = (4059, 4060, 3333, 8899, 4061)
     capabilities = frozenset(Capability)
 
-    def __init__(self, store: CounterStore | None = None) -> None:
-        """`store` keeps invocation counters; without one they are asked from the meter once in each process."""
-        self._store = store
+    def __init__(self) -> None:
+        self._store: CounterStore | None = None
         self._counters: Counters | None = None
+
+    def use_counters(self, store: CounterStore) -> None:
+        """Keep invocation counters there; without a store they are asked from each meter once in each process."""
+        if store is not self._store:
+            self._store, self._counters = store, None
 
     @property
     def counters(self) -> Counters:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import secrets as randomness
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +23,7 @@ from headend.protocols.dlms.security.authentication import (
     HashAuthentication,
     OwnAuthentication,
 )
-from headend.protocols.dlms.security.counters import CounterStore, MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.dlms.security.keys import private_key, public_key
 from headend.protocols.dlms.security.policy import Policy, policy_of
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from headend.drivers.base import Secrets
     from headend.drivers.dlms.parameters import Parameters
     from headend.model.meter import Secret
+    from headend.protocols.base import CounterStore
     from headend.transport.link import Link
 
 PUBLIC_CLIENT: Final = 16
@@ -39,16 +42,31 @@ PUBLIC_CLIENT: Final = 16
 _CHALLENGE: Final = 16
 _EVERYTHING: Final = 3
 """Policy where keys are given and nothing else is said: authenticated and encrypted."""
+_ENOUGH: Final = 64
+"""Counters for an association and a few reads; with fewer left, more are reserved before it."""
 
 
 class Counters:
-    """Invocation counters of all meters: ours in a store that outlives the process, theirs while it runs."""
+    """Invocation counters of all meters: ours in a store that outlives the process, theirs while it runs.
 
-    __slots__ = ("_received", "store")
+    Ours belong to a key and a system title, as the initialisation vectors do that are made of them: meters that share a key
+    share the counter. The store keeps them by a fingerprint of the key, which does not tell it.
+    """
+
+    __slots__ = ("_received", "_sent", "store")
 
     def __init__(self, store: CounterStore | None = None) -> None:
         self.store: CounterStore = MemoryCounters() if store is None else store
         self._received: dict[str, tuple[Secret, ReceivedCounter]] = {}
+        self._sent: dict[str, OwnCounter] = {}
+
+    def sent(self, key: Secret, title: bytes) -> tuple[str, OwnCounter]:
+        """Our counter under a key and a system title, and its name in the store."""
+        name = f"{_fingerprint(key)}/{title.hex()}"
+        counter = self._sent.get(name)
+        if counter is None:
+            counter = self._sent[name] = OwnCounter(self.store, name)
+        return name, counter
 
     def received(self, name: str, key: Secret) -> ReceivedCounter:
         """The last counter of a meter under a key; another key counts anew."""
@@ -58,28 +76,67 @@ class Counters:
         return known[1]
 
 
+def _fingerprint(key: Secret) -> str:
+    """Half of a keyed hash: tells two keys apart, and neither what they are."""
+    return hmac.digest(key.reveal(), b"headend invocation counter", "sha256")[:16].hex()
+
+
+class Asked:
+    """Whether a meter was asked for the counter that it expects, which the store remembers."""
+
+    __slots__ = ("_name", "_store")
+
+    def __init__(self, store: CounterStore, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def __bool__(self) -> bool:
+        return self._store.load(self._name) is not None
+
+    def note(self, counter: int) -> None:
+        """It was, and has said this."""
+        self._store.reserve(self._name, counter, 1)
+
+
 class Security:
     """What one association needs: how it is ciphered, how both sides prove themselves, and our counter."""
 
-    __slots__ = ("_key_length", "authentication", "counts", "protection", "sent", "title")
+    __slots__ = ("_key_length", "asked", "authentication", "protection", "sent", "title")
 
     def __init__(
         self,
         title: bytes,
-        sent: OwnCounter,
+        sent: OwnCounter | None,
+        asked: Asked | None,
         protection: Ciphering | None,
         authentication: Authentication | None,
         *,
-        counts: bool,
         key_length: int,
     ) -> None:
-        """`counts`: our counter is needed. `key_length` is that of a dedicated key, 0 for none."""
+        """`sent` is None where no counter is needed. `key_length` is that of a dedicated key, 0 for none."""
         self.title = title
         self.sent = sent
+        self.asked = asked
         self.protection = protection
         self.authentication = authentication
-        self.counts = counts
         self._key_length = key_length
+
+    @property
+    def dedicated(self) -> bool:
+        """True when the association has a key of its own."""
+        return self._key_length > 0
+
+    async def prepare(self) -> None:
+        """Reserve counters before they are needed, where the event loop does not wait for the disk."""
+        if self.sent is not None and self.sent.left < _ENOUGH:
+            self.sent.begin(await asyncio.to_thread(self.sent.reserve))
+
+    def expected(self, counter: int | None) -> bool:
+        """The meter says that it expects another counter: True when the next request will have it."""
+        if counter is None or self.sent is None:
+            return False
+        self.sent.raise_to(counter)
+        return True
 
     def new_challenge(self) -> bytes:
         """Octets that nobody can foretell; none without high level security."""
@@ -98,27 +155,26 @@ def make_security(parameters: Parameters, secrets: Secrets, counters: Counters, 
     if not number and mechanism not in HLS:
         return None
     suite = SUITES[asked.suite]
-    name = f"{meter_id}/{asked.client_title.hex()}"
-    sent = OwnCounter(counters.store, name)
-    key = None
+    key = sent = known = protection = None
     if number or mechanism is Mechanism.HLS_GMAC:
         key = GcmKey(_key(suite, secrets, "ek"), _key(suite, secrets, "ak"))
-    protection = None
-    if key is not None and policy != Policy(0, 0):
-        received = counters.received(name, secrets["ek"])
+        name, sent = counters.sent(secrets["ek"], asked.client_title)
+        known = Asked(counters.store, f"{name} {meter_id}")
+    if key is not None and sent is not None and policy != Policy(0, 0):
+        received = counters.received(f"{meter_id}/{asked.client_title.hex()}", secrets["ek"])
         protection = Ciphering(
             Role.CLIENT, suite, policy, key=key, system_title=asked.client_title, sent=sent, received=received
         )
     authentication = _authentication(parameters, secrets, suite, key, sent) if mechanism in HLS else None
     dedicated = suite.key_length if protection is not None and asked.dedicated else 0
-    return Security(asked.client_title, sent, protection, authentication, counts=key is not None, key_length=dedicated)
+    return Security(asked.client_title, sent, known, protection, authentication, key_length=dedicated)
 
 
 def _authentication(
-    parameters: Parameters, secrets: Secrets, suite: Suite, key: GcmKey | None, sent: OwnCounter
+    parameters: Parameters, secrets: Secrets, suite: Suite, key: GcmKey | None, sent: OwnCounter | None
 ) -> Authentication:
     mechanism = parameters.mechanism
-    if mechanism is Mechanism.HLS_GMAC and key is not None:
+    if mechanism is Mechanism.HLS_GMAC and key is not None and sent is not None:
         return GmacAuthentication(suite, key, sent)
     secret = _reveal(secrets, "secret")
     if mechanism is Mechanism.HLS:
@@ -148,12 +204,13 @@ def _reveal(secrets: Secrets, name: str) -> bytes:
 async def begin_counter(
     security: Security, link: Link, parameters: Parameters, *, buffered: bytes, timeout: float
 ) -> bytes:
-    """Let our counter begin after the last one that the meter has accepted, unless we know better.
+    """Let our counter begin after the last one that the meter has accepted; a meter is asked once in its life with a key.
 
-    Returns octets that are still to be read. Raises MeterError when the meter does not tell its counter.
+    Returns octets that are still to be read. Raises MeterError when the meter does not tell its counter, SecurityError when
+    that is not to be believed.
     """
     ref = parameters.security.counter
-    if not security.counts or security.sent.next or ref is None:
+    if security.sent is None or security.asked is None or ref is None or security.asked:
         return buffered
     addressing = replace(parameters.addressing, client=PUBLIC_CLIENT)
     public = replace(parameters, addressing=addressing, mechanism=Mechanism.NONE)
@@ -172,4 +229,5 @@ async def begin_counter(
     if isinstance(counter, bool) or not isinstance(counter, int) or counter < 0:
         raise DecodeError(f"{ref}: invocation counter", expected="an unsigned number", got=type(counter).__name__)
     security.sent.raise_to(counter + 1)
+    await asyncio.to_thread(security.asked.note, counter)
     return b""

@@ -13,7 +13,7 @@ from headend.model.meter import Meter
 from headend.model.objects import ObjectRef
 from headend.model.profile import MeterProfile
 from headend.model.reading import Value
-from headend.protocols.base import NeedData
+from headend.protocols.base import CounterStore, NeedData
 from headend.transport.link import Link
 
 _FRAMINGS = {"": False, "tcp": False, "rtu": True}
@@ -33,6 +33,9 @@ class ModbusDriver:
     def check_params(self, params: Mapping[str, Value]) -> None:
         """`unit`, `max_registers`, `gap`; raises ConfigError naming the parameter."""
         plan.check_params(params)
+
+    def use_counters(self, store: CounterStore) -> None:
+        """Modbus counts nothing."""
 
     async def attach(
         self,

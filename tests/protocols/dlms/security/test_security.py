@@ -38,7 +38,14 @@ from headend.protocols.dlms.security.authentication import (
     check_pass_4,
     pass_3,
 )
-from headend.protocols.dlms.security.counters import LAST, RESERVE, MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.counters import (
+    BLOCK,
+    HIGHEST_CLAIM,
+    LAST,
+    MemoryCounters,
+    OwnCounter,
+    ReceivedCounter,
+)
 from headend.protocols.dlms.security.gcm import OVERHEAD, GcmKey
 from headend.protocols.dlms.security.keys import (
     agree,
@@ -249,38 +256,71 @@ def test_own_counters_never_repeat() -> None:
     assert store.load("m") is None
     own = OwnCounter(store, "m")
     assert [own.take() for _ in range(3)] == [0, 1, 2]
-    assert store.load("m") == RESERVE
+    assert store.load("m") == BLOCK
     again = OwnCounter(store, "m")  # as after a crash
-    assert again.take() == RESERVE
+    assert again.take() == BLOCK
     again.raise_to(5000)
     again.raise_to(10)
     assert again.take() == 5000
-    assert store.load("m") == 5000 + RESERVE
-    store.reserve("m", 3)
-    assert store.load("m") == 5000 + RESERVE
+    assert store.load("m") == 5000 + BLOCK
+    assert store.reserve("m", 3, 1) == 5000 + BLOCK
     assert OwnCounter(store, "other").take() == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2000)), max_size=60))
-def test_own_counters_of_one_name_never_meet(steps: list[tuple[int, int]]) -> None:
-    """Two sessions under one key with one counter would give both messages away."""
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["take", "raise", "reserve", "begin"]), st.integers(0, 2000)))
+)
+def test_own_counters_of_one_name_never_meet(steps: list[tuple[int, str, int]]) -> None:
+    """Two sessions under one key with one counter would give both messages away, however blocks are reserved ahead."""
     store = MemoryCounters()
     owners = [OwnCounter(store, "m") for _ in range(3)]
-    taken = []
-    for who, least in steps:
-        owners[who].raise_to(least)
-        taken += [owners[who].take() for _ in range(100)]
-    assert len(set(taken)) == len(taken)
+    ahead: list[list[int]] = [[], [], []]
+    taken: list[list[int]] = [[], [], []]
+    for who, act, number in steps:
+        own = owners[who]
+        if act == "raise":
+            own.raise_to(number)
+        elif act == "reserve":
+            ahead[who].append(own.reserve())
+        elif act == "begin" and ahead[who]:
+            own.begin(ahead[who].pop(number % len(ahead[who])))
+        else:
+            taken[who] += [own.take() for _ in range(100)]
+    assert all(each == sorted(each) for each in taken)
+    everything = [counter for each in taken for counter in each]
+    assert len(set(everything)) == len(everything)
 
 
 def test_the_end_of_a_counter() -> None:
     store = MemoryCounters()
+    store.reserve("m", LAST - 1, 1)  # as after years of messages
     own = OwnCounter(store, "m")
-    own.raise_to(LAST)
     assert own.take() == LAST
-    for counter in (own, OwnCounter(store, "m")):
+    for counter in (own, own, OwnCounter(store, "m")):
         with pytest.raises(SecurityError, match="come to its end"):
             counter.take()
+
+
+@pytest.mark.parametrize("claim", [HIGHEST_CLAIM + 2, LAST, LAST + 1])
+def test_a_claim_that_would_use_up_the_key_is_not_believed(claim: int) -> None:
+    """What a meter says of the counter that it expects is not authenticated: one forged answer would end a key."""
+    store = MemoryCounters()
+    own = OwnCounter(store, "m")
+    own.raise_to(HIGHEST_CLAIM)
+    assert own.take() == HIGHEST_CLAIM
+    with pytest.raises(SecurityError, match="not believed") as refused:
+        own.raise_to(claim)
+    assert "change its keys" in refused.value.hint
+    assert own.take() == HIGHEST_CLAIM + 1
+    assert store.load("m") == HIGHEST_CLAIM + BLOCK
+
+
+def test_our_own_counter_may_pass_what_claims_may_not() -> None:
+    store = MemoryCounters()
+    store.reserve("m", HIGHEST_CLAIM, BLOCK)
+    own = OwnCounter(store, "m")
+    own.raise_to(HIGHEST_CLAIM + 10)  # no news: nothing to believe
+    assert own.take() == HIGHEST_CLAIM + BLOCK
 
 
 def test_received_counters_grow() -> None:

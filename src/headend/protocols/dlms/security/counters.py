@@ -1,24 +1,26 @@
-"""Invocation counters: ours, which must never repeat under one key, and the other side's, which must always grow."""
+"""Invocation counters: ours, which must never repeat under one key, and the other side's, which must always grow.
+
+Two messages under one key with one system title and one counter give everybody the difference of their contents, and the
+key of the authentication: nothing is as dangerous here as a counter that goes back. So ours are reserved in a store before
+they are used, in blocks, and nobody is believed who wants to lower them. Nor is anybody believed who wants to raise them to
+the end of their range: what a meter says of the counter that it expects is not authenticated, and a forged answer could use
+up a key with one message.
+"""
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from headend.errors import ReplayDetected, SecurityError
 
+if TYPE_CHECKING:
+    from headend.protocols.base import CounterStore
+
 LAST: Final = 0xFFFFFFFF
-RESERVE: Final = 256
+BLOCK: Final = 256
 """Counters that are reserved at once, so that not every message needs a write. A restart leaves out the rest of them."""
-
-
-class CounterStore(Protocol):
-    """Keeps, by name, the first counter that may still be used. What `reserve` was told must outlive the process."""
-
-    def load(self, name: str) -> int | None:
-        """The first counter that is free, None when nothing is known."""
-
-    def reserve(self, name: str, free: int) -> None:
-        """From now on `free` is the first counter that is free; never lowered."""
+HIGHEST_CLAIM: Final = 0xF0000000
+"""What somebody else says may raise our counter this far; 268 million messages are always left."""
 
 
 class MemoryCounters:
@@ -33,13 +35,15 @@ class MemoryCounters:
         """The first counter that is free, None when nothing is known."""
         return self._free.get(name)
 
-    def reserve(self, name: str, free: int) -> None:
-        """Take note; a lower number than before is ignored."""
-        self._free[name] = max(free, self._free.get(name, 0))
+    def reserve(self, name: str, least: int, count: int) -> int:
+        """Reserve counters in a row."""
+        first = max(least, self._free.get(name, 0))
+        self._free[name] = first + count
+        return first
 
 
 class OwnCounter:
-    """The counter of what we send under one key. It only grows, is stored ahead, and is refused at its end.
+    """The counter of what we send under one key. It only grows, is reserved ahead, and is refused at its end.
 
     Several of them with one name and one store never give the same counter.
     """
@@ -53,20 +57,43 @@ class OwnCounter:
 
     def take(self) -> int:
         """A counter that nobody gets again; raises SecurityError when there is none left."""
+        if self.next >= self._reserved:
+            self.begin(self.reserve())
         counter = self.next
-        if counter >= self._reserved:
-            counter = max(counter, self._store.load(self._name) or 0)  # others may have reserved meanwhile
         if counter > LAST:
             raise SecurityError("the invocation counter has come to its end", hint="the meter needs a new key")
-        if counter >= self._reserved:
-            self._reserved = min(counter + RESERVE, LAST + 1)
-            self._store.reserve(self._name, self._reserved)
         self.next = counter + 1
         return counter
 
+    @property
+    def left(self) -> int:
+        """How many may be taken before the store is asked again."""
+        return self._reserved - self.next
+
+    def reserve(self) -> int:
+        """The first counter of a new block, for `begin`. Asks the store, which may take its time, and changes nothing here."""
+        return self._store.reserve(self._name, self.next, BLOCK)
+
+    def begin(self, first: int) -> None:
+        """Go on with a block that was reserved; not if ours has been raised beyond it meanwhile."""
+        if first >= self.next:
+            self.next = first
+            self._reserved = min(first + BLOCK, LAST + 1)
+
     def raise_to(self, least: int) -> None:
-        """The other side expects at least this counter; a lower one changes nothing."""
-        self.next = max(self.next, least)
+        """The other side says that it expects at least this counter; a lower one changes nothing.
+
+        Raises SecurityError for one that would leave us too few: whoever says so need not be the meter.
+        """
+        if least <= self.next:
+            return
+        if least > HIGHEST_CLAIM:
+            raise SecurityError(
+                f"the meter says that it expects invocation counter {least}, which is above {HIGHEST_CLAIM}: "
+                "that is not believed, because it would use up the key",
+                hint="find out who answers there; if the meter really counts so high, change its keys: new ones count anew",
+            )
+        self.next = least
 
 
 class ReceivedCounter:
