@@ -34,6 +34,7 @@ from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionRespon
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
 from headend.protocols.dlms.apdu.exception import ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetResponseNormal
+from headend.protocols.dlms.apdu.notification import DataNotification
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import InitiateResponse
@@ -301,6 +302,45 @@ async def test_a_command_is_not_repeated_for_its_counter(connect: Connect) -> No
     assert sum(isinstance(event, ActionRequestNormal) for event in meter.heard) == 2  # the proof, and this one
     assert await energy(session) == 42
     assert meter.received.last == 70_000
+
+
+@pytest.mark.parametrize("ciphering", ["global", "dedicated", "general"])
+async def test_a_plain_push_does_not_end_a_ciphered_session(connect: Connect, ciphering: str) -> None:
+    """It is dropped, because anybody may have sent it, and the head-end is told."""
+    plain = DataNotification(1, b"", b"\x06\x00\x00\x00\x01").encode()
+    forged = b"\xca\x11" + bytes(17)  # an event-notification under the global key, and not under ours
+
+    def script(meter: SecuredMeter, event: Any) -> Any:
+        if not hasattr(event, "attribute"):
+            return None
+        pushes = [wrap(plain, 1, 1), wrap(forged, 1, 1), wrap(plain, 1, 102) + wrap(plain, 1, 1)]
+        genuine = DataNotification(2, b"", b"\x11\x07")
+        return [*pushes, genuine, meter.answer(event), wrap(plain, 1, 1)]
+
+    session, _ = await connect(
+        gmac(), policy=3, auth="gmac", secrets=KEYS, script=script, counter="none", ciphering=ciphering
+    )
+    for _ in range(2):
+        assert await energy(session) == 42
+    assert session.sound
+    genuine, other, refused = session.notifications()
+    assert genuine.kind == other.kind == "push"
+    assert genuine.body == other.body == 7
+    assert refused.kind == "refused"
+    assert "dropped" in str(refused.body)
+    assert not session.notifications()
+
+
+async def test_a_plain_push_is_welcome_where_the_policy_demands_nothing(connect: Connect) -> None:
+    """Requests are protected, answers are not (policy version 1)."""
+
+    def script(meter: SecuredMeter, event: Any) -> Any:
+        push = DataNotification(1, b"", b"\x11\x07").encode()
+        return [wrap(push, 1, 1), meter.answer(event)] if hasattr(event, "attribute") else None
+
+    session, _ = await connect(policy=0x0C, policy_="12", secrets=KEYS, script=script, counter="none")
+    assert await energy(session) == 42
+    assert [said.body for said in session.notifications()] == [7]
 
 
 async def test_meters_with_one_key_share_its_counter(connect: Connect, tmp_path: Path) -> None:

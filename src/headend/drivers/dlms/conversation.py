@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headend.errors import HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
-from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
+from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS, DataNotification, EventNotification
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.template import FALLBACK, decode_get_list_response, decode_get_response
 from headend.protocols.gateway import GatewayFraming
@@ -170,6 +170,10 @@ class Conversation(Exchange):
             buffer, start, end = found
             protection = self._protection
             if protection is not None:
+                if buffer[start] in NOTIFICATION_TAGS:
+                    self._deliver(self.connection.take(ApduReceived(buffer[start:end], 0, 0)))
+                    self._fast = fast
+                    return
                 buffer = protection.unprotect(buffer[start:end])
                 start, end = 0, len(buffer)
             if fast.count:

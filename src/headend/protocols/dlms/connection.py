@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from headend.errors import LocalProtocolError, RemoteProtocolError
+from headend.errors import LocalProtocolError, RemoteProtocolError, SecurityError
 from headend.protocols.base import (
     NEED_DATA,
     ApduReceived,
@@ -28,6 +28,7 @@ from headend.protocols.dlms.apdu.get import (
     GetResponseWithList,
     decode_results,
 )
+from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
 from headend.protocols.dlms.apdu.table import Request, Response, decode_apdu
 from headend.protocols.dlms.association import (
     request_from_aarq,
@@ -76,6 +77,8 @@ class DlmsConnection:
         self.state = State.IDLE
         self.conformance: Conformance = NO_CONFORMANCE
         self.max_send_pdu = _NO_LIMIT
+        self.refused = 0
+        """notifications that were dropped because they are not protected as they must be: anybody may have sent them"""
         self._framing = framing
         self._protection = protection
         self._max_transfer = max_transfer
@@ -206,7 +209,16 @@ class DlmsConnection:
         """What `next_event` makes of one event of the framing, for an owner who drives the framing himself."""
         if isinstance(received, ApduReceived):
             raw, protection = received.apdu, self._protection
-            plain = raw if protection is None or 0x60 <= raw[0] <= 0x63 else protection.unprotect(raw)
+            if protection is None or 0x60 <= raw[0] <= 0x63:
+                return self._receive(raw, received)
+            unasked = self.role is Role.CLIENT and (received.unsolicited or raw[0] in NOTIFICATION_TAGS)
+            try:
+                plain = protection.unprotect(raw)
+            except (SecurityError, RemoteProtocolError):
+                if not unasked:
+                    raise
+                self.refused += 1
+                return NEED_DATA
             return self._receive(plain, received)
         if isinstance(received, LinkReleased):
             self.state = State.IDLE
