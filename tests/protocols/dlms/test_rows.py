@@ -290,3 +290,17 @@ def test_the_shape_of_the_fixture_is_the_one_of_the_standard() -> None:
     date_time = struct.pack(">HBBBBBBBhB", 2024, 1, 1, 1, 0, 15, 0, 0, 0, 0)
     numbers = b"".join(b"\x06" + struct.pack(">I", 1000 * k + 1) for k in range(5))
     assert PROFILE[4 + 41 : 4 + 82] == b"\x02\x06\x09\x0c" + date_time + numbers
+
+
+@pytest.mark.parametrize("levels", [30, 31, 32])
+@pytest.mark.parametrize("inner", ["0100", "130F020101"])
+def test_rows_nest_as_deep_as_any_data(levels: int, inner: str) -> None:
+    octets = bytes.fromhex("0101" * levels + inner)
+    try:
+        expected = decode_data(octets)
+    except DecodeError:
+        with pytest.raises(DecodeError, match="nesting"):
+            decode_rows(octets)
+    else:
+        rows, end = decode_rows(octets)
+        assert ([list(row) for row in rows], end) == expected

@@ -107,8 +107,16 @@ class Access:
     async def associate(self) -> None:
         """Associate, and let both sides prove themselves; raises AssociationRejected, SecurityError or KeyMissing.
 
-        A meter that names the invocation counter that it expects gets it, once.
+        A meter that names the invocation counter that it expects gets it, once: some do so only when we prove ourselves.
         """
+        try:
+            await self._associate()
+        except ServiceRefused as error:
+            if error.reason != COUNTER:
+                raise
+            await self._associate()
+
+    async def _associate(self) -> None:
         request = self._association_request()
         answer = await self.conversation.ask(request, self.timeout)
         if self._resynchronised(answer):

@@ -159,7 +159,7 @@ def _typed(buf: bytes, at: int, depth: int) -> tuple[Data, int]:
             raise cut_short(len(buf))
         return Data(Tag.BIT_STRING, BitString.parse(str(bits))), after
     if tag == Tag.COMPACT_ARRAY:
-        description, contents, after = decode_compact_header(buf, at + 1)
+        description, contents, after = decode_compact_header(buf, at + 1, depth)
         decode_contents(description, buf, contents, after)  # raises where the contents do not fit
         value = CompactArray(description, buf[contents:after])
         return Data(Tag.COMPACT_ARRAY, value), after

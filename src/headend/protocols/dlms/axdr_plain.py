@@ -141,15 +141,18 @@ class TypeDescription:
         return (fixed[1] - 1 if fixed else 1), 1
 
 
-def decode_data(buf: bytes, offset: int = 0, end: int | None = None) -> tuple[Plain, int]:
-    """Decode one Data at `offset`, not beyond `end`; returns it and the offset after it, or raises DecodeError."""
+def decode_data(buf: bytes, offset: int = 0, end: int | None = None, depth: int = 0) -> tuple[Plain, int]:
+    """Decode one Data at `offset`, not beyond `end`; returns it and the offset after it, or raises DecodeError.
+
+    `depth` is the number of arrays and structures around it.
+    """
     try:
         fixed = FIXED[buf[offset]]
         if fixed is not None:
             value: Plain = fixed[0](buf, offset + 1)[0]
             at = offset + fixed[1]
         else:
-            value, at = VARIABLE[buf[offset]](buf, offset + 1, 0)
+            value, at = VARIABLE[buf[offset]](buf, offset + 1, depth)
     except (IndexError, StructError):
         raise cut_short(len(buf) if end is None else end) from None
     if at > (len(buf) if end is None else end):
@@ -266,7 +269,7 @@ def _unknown(buf: bytes, at: int, _depth: int) -> tuple[Plain, int]:
     raise DecodeError("Data", offset=at - 1, expected="a tag of the Data type", got=f"{buf[at - 1]:02X}")
 
 
-def decode_type_description(buf: bytes, at: int, depth: int = 0) -> tuple[TypeDescription, int]:
+def decode_type_description(buf: bytes, at: int, depth: int) -> tuple[TypeDescription, int]:
     """The type description of a compact-array: tags without values; an array has a count of two octets."""
     check_depth(at, depth)
     tag = buf[at]
@@ -286,10 +289,10 @@ def decode_type_description(buf: bytes, at: int, depth: int = 0) -> tuple[TypeDe
     return TypeDescription(Tag(tag)), at + 1
 
 
-def decode_compact_header(buf: bytes, at: int) -> tuple[TypeDescription, int, int]:
+def decode_compact_header(buf: bytes, at: int, depth: int = 0) -> tuple[TypeDescription, int, int]:
     """Type description of a compact-array, and the offsets of its contents and of their end."""
     start = at
-    description, at = decode_type_description(buf, at)
+    description, at = decode_type_description(buf, at, depth + 1)
     octets, values = description.least()
     if values > 8 * octets:
         raise DecodeError("compact-array", offset=start, expected="elements that take octets", got="null-data")
@@ -328,8 +331,8 @@ def decode_untagged(description: TypeDescription, buf: bytes, at: int) -> tuple[
     return VARIABLE[tag](buf, at, 0)
 
 
-def _compact_array(buf: bytes, at: int, _depth: int) -> tuple[Plain, int]:
-    description, at, end = decode_compact_header(buf, at)
+def _compact_array(buf: bytes, at: int, depth: int) -> tuple[Plain, int]:
+    description, at, end = decode_compact_header(buf, at, depth)
     return decode_contents(description, buf, at, end), end
 
 

@@ -41,7 +41,7 @@ _WINDOW: Final = 2048
 
 def _one(buf: bytes, at: int, end: int) -> tuple[Row, int]:
     """Decode one row with tags."""
-    value, after = decode_data(buf, at, end)
+    value, after = decode_data(buf, at, end, depth=1)
     if not isinstance(value, list):
         raise _no_row(at, buf[at])
     return tuple(value), after
