@@ -86,3 +86,20 @@ def test_values_stand_under_each_other(headend: Headend) -> None:
         " 0 +2     transaction id  0x0001",
         " 2 +2     protocol id     0000 (Modbus)",
     ]
+
+
+def test_keys_are_named_by_their_place(headend: Headend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Green Book, table of ciphered APDUs: GET of the clock, authenticated and encrypted
+    frame = "c81e3001234567411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b"
+    monkeypatch.setenv("EK", "hex:000102030405060708090a0b0c0d0e0f")
+    (tmp_path / "ak").write_text("hex:d0d1d2d3d4d5d6d7d8d9dadbdcdddedf\n")
+    title = "client_title=hex:4d4d4d0000bc614e"
+    said = headend("decode", frame, "--ek", "env:EK", "--ak", f"file:{tmp_path / 'ak'}", "--key", title)
+    assert (said.code, said.err) == (0, "")
+    assert "(verified)" in said.out
+    assert "0-0:1.0.0.255 (Meter clock)" in said.out
+    assert "00010203" not in said.out
+    assert headend("decode", frame, "--ek", "env:NOT_THERE").code == 6
+    for words in (["--key", "bk"], ["--key", "xk=hex:00"], ["--ek", "hex:00"]):
+        said = headend("decode", "--protocol", "dlms", frame, *words)
+        assert said.code == 2, said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -12,16 +13,18 @@ from headend.drivers.base import Layer
 from headend.drivers.pasted import errors, explain_any, read_hex
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, DecodeError
+from headend.runtime.secrets import resolve_secrets
 
 _WIDEST_NAME = 44
 """Columns that names of fields take at most, so that values stand under each other."""
 
 
-def decode(octets: list[str], *, protocol: str, as_json: bool) -> None:
-    """Explain octets; the driver that understands most of them speaks."""
+def decode(octets: list[str], *, protocol: str, keys: Mapping[str, str], as_json: bool) -> None:
+    """Explain octets; the driver that understands most of them speaks. `keys` tells where each is."""
+    secrets = resolve_secrets(keys)
     data = _read(octets)
     names = [protocol] if protocol else list(driver_names())
-    name, layer = explain_any(data, [driver(each) for each in names])
+    name, layer = explain_any(data, [driver(each) for each in names], secrets)
     if as_json:
         print_json({"protocol": name, "length": len(data), "layer": to_document(layer)})
     else:

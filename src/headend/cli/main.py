@@ -194,11 +194,22 @@ def decode(
         typer.Argument(metavar="HEX", help="Hexadecimal or a hexdump; - for standard input, @FILE for a file."),
     ],
     protocol: Annotated[str, typer.Option(help="Protocol; without it every installed one is tried.")] = "",
+    ek: Annotated[str, typer.Option(help="Where the encryption key is: env:NAME or file:PATH.", metavar="PLACE")] = "",
+    ak: Annotated[str, typer.Option(help="Where the authentication key is.", metavar="PLACE")] = "",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where another key is, or a system title: bk, dk, mk, ka, client_title, server_title.",
+            metavar="NAME=PLACE",
+        ),
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
-    """Explain a frame layer by layer."""
-    _run("decode", "decode", octets, protocol=protocol, as_json=json)
+    """Explain frames layer by layer; ciphered ones with their keys."""
+    keys = {name: place for name, place in (("ek", ek), ("ak", ak)) if place}
+    keys |= dict(each.partition("=")[::2] for each in key or ())
+    _run("decode", "decode", octets, protocol=protocol, keys=keys, as_json=json)
 
 
 @app.command()

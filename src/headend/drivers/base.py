@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 from headend.model.job import Command, Outcome
 from headend.model.meter import Meter, MeterIdentity, Secret
@@ -21,6 +22,7 @@ from headend.transport.link import Link
 
 Secrets: TypeAlias = Mapping[str, Secret]
 """Secrets of one meter by URL parameter: `secret`, `ek`, `ak`, `mk`."""
+NO_SECRETS: Final[Secrets] = MappingProxyType({})
 
 
 class Capability(enum.Enum):
@@ -189,5 +191,8 @@ class Driver(Protocol):
     def sniff(self, first: bytes) -> Sniff:
         """Could these first octets of an inbound link be this protocol?"""
 
-    def explain(self, data: bytes) -> Layer:
-        """Decode any frame of the protocol, layer by layer. Malformed input ends in a layer with `error` set; never raises."""
+    def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
+        """Decode any frames of the protocol, layer by layer. Malformed input ends in a layer with `error` set.
+
+        `secrets` decipher it; one that cannot be right raises ConfigError, and nothing else is raised.
+        """

@@ -68,6 +68,11 @@ def test_rows_after_a_pair() -> None:
     assert told(body) == {"0-0:1.0.0": ("2019-12-16 07:59:40+01:00", ""), "1-0:1.7.0": (5, "W")}
 
 
+def test_triples() -> None:
+    body = structure(name("1-0:1.7.0"), uint32(5), WATT, name("1-0:32.7.0"), uint16(2337), VOLT, octet_string(b"1812"))
+    assert told(body) == {"1-0:1.7.0": (5, "W"), "1-0:32.7.0": (233.7, "V")}
+
+
 @pytest.mark.parametrize(
     ("list_name", "current", "energy"),
     [

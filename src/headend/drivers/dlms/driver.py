@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.base import NO_SECRETS, Capability, Layer, MeterModel, Secrets, Sniff
 from headend.drivers.dlms import explaining, parameters, refs, sniffing
 
 if TYPE_CHECKING:
@@ -84,6 +84,6 @@ class DlmsDriver:
         """A wrapper frame or an HDLC frame with a plausible beginning."""
         return sniffing.sniff(first)
 
-    def explain(self, data: bytes) -> Layer:
-        """Decode a frame, or a bare APDU."""
-        return explaining.explain(data)
+    def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
+        """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""
+        return explaining.explain(data, secrets)

@@ -6,6 +6,7 @@ bare rows     {class obis attribute without tags, value}; Sagemcom XT211
 object list   [[class, obis, attribute, index …] …], then a value for each of them, the list itself being the first;
               Landis+Gyr, Iskraemeco in Switzerland, Energomera. Scalers are not told
 pairs         obis, value, obis, value …; Kamstrup, Kaifa in Sweden. The list's name tells the scalers
+triples       obis, value, scaler_unit, obis …; Kaifa in Lower Austria
 positions     values alone; the list's name and its length tell what they are: Kaifa in Norway, Iskraemeco in Slovenia
 ```
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -148,16 +148,33 @@ def _read_sequence(body: Node, scalers: Mapping[str, int]) -> Iterator[Pushed]:
     if listed >= 0:
         yield from _listed(children[listed:])
         return
-    skip = False
-    for child, following in pairwise((*children, None)):
-        if skip or child is None:
-            skip = False
-        elif child.is_sequence:
+    at = 0
+    while at < len(children):
+        child, following = children[at], children[at + 1] if at + 1 < len(children) else None
+        at += 1
+        if child.is_sequence:
             row = _row(child)
             yield from (row,) if row else _read_sequence(child, scalers)
         elif (name := _name(child)) and following is not None and not _name(following) and not following.is_sequence:
-            yield _scaled(name, following, scalers)
-            skip = True
+            at += 1
+            told = _scaler_unit(children[at]) if at < len(children) else None
+            yield (
+                Pushed(obis=name, node=following, scaler=told[0], unit=told[1])
+                if told
+                else _scaled(name, following, scalers)
+            )
+            at += told is not None
+
+
+def _scaler_unit(node: Node) -> tuple[int, str] | None:
+    """Scaler and unit of such a structure."""
+    match node.children:
+        case [Node(tag=Tag.INT8), Node(tag=Tag.ENUM)]:
+            match node.plain():
+                case [int(scaler), int(code)]:
+                    unit = find_unit(code)
+                    return scaler, unit.symbol if unit else ""
+    return None
 
 
 def _name(node: Node) -> Obis | None:
@@ -182,11 +199,8 @@ def _row(node: Node) -> Pushed | None:
         return None
     if len(children) == 2:
         return None if value.is_sequence else Pushed(obis=obis, node=value)
-    match children[2].plain():
-        case [int(scaler), int(code)]:
-            unit = find_unit(code)
-            return Pushed(obis=obis, node=value, scaler=scaler, unit=unit.symbol if unit else "")
-    return None
+    told = _scaler_unit(children[2])
+    return Pushed(obis=obis, node=value, scaler=told[0], unit=told[1]) if told else None
 
 
 def _scaled(obis: Obis, node: Node, scalers: Mapping[str, int]) -> Pushed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from headend.drivers.base import Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.base import NO_SECRETS, Capability, Layer, MeterModel, Secrets, Sniff
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
@@ -68,6 +68,6 @@ class ModbusDriver:
             return Sniff.NEED_DATA
         return Sniff.MATCH if found else Sniff.NO
 
-    def explain(self, data: bytes) -> Layer:
-        """Decode a frame, or a bare PDU."""
+    def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
+        """Decode frames, or a bare PDU."""
         return explaining.explain(data)

@@ -4,7 +4,8 @@
 explain   what is it: HDLC, wrapper, LLC, gateway, M-Bus, an APDU, data
 hdlc      frames, also damaged and cut ones; segments           mbus     long frames
 stream    APDUs that come in blocks or behind a gateway
-apdu      services, field by field    acse  associations        ciphered  what can be read without a key
+apdu      services, field by field    acse  associations        ciphered  general and service-specific ciphering
+dialogue  keys, system titles and dedicated keys of both sides
 data      A-XDR values                readings  values of pushes words    names of everything
 ```
 
@@ -12,6 +13,7 @@ data      A-XDR values                readings  values of pushes words    names 
 here raises for malformed input: a layer ends in its `error`.
 """
 
+from headend.drivers.dlms.explaining.dialogue import KEYS
 from headend.drivers.dlms.explaining.explain import explain
 
-__all__ = ["explain"]
+__all__ = ["KEYS", "explain"]

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from headend.drivers.base import Layer
-from headend.drivers.dlms.explaining.scribe import Explain, Octets, Scribe, words
+from headend.drivers.dlms.explaining.dialogue import Dialogue
+from headend.drivers.dlms.explaining.scribe import Octets, Scribe, words
+from headend.drivers.dlms.explaining.tags import NESTED
 from headend.drivers.dlms.explaining.words import flag_names, octets_text, system_title
 from headend.errors import DecodeError, RemoteProtocolError
 from headend.protocols.dlms.acse import ApplicationContext, AssociationResult, Diagnostic, DiagnosticSource, Mechanism
@@ -37,12 +39,13 @@ _MECHANISMS: Final = {
 _PROVIDER: Final = {0: "null", 1: "no-reason-given", 2: "no-common-acse-version"}
 _REQUEST_REASONS: Final = {0: "normal", 1: "urgent", 30: "user-defined"}
 _RESPONSE_REASONS: Final = {0: "normal", 1: "not-finished", 30: "user-defined"}
-_INITIATE: Final = {0x01: "initiate-request", 0x08: "initiate-response", 0x0E: "confirmed-service-error"}
+_TITLES: Final = {(0x60, 0xA6): "client_title", (0x61, 0xA4): "server_title"}
+"""Elements that tell a system title, by APDU and tag."""
 
 
 def walk_acse(scribe: Scribe, tag: int) -> None:
     """The elements of AARQ, AARE, RLRQ or RLRE; the tag has been read."""
-    known = _ELEMENTS[tag]
+    apdu, known = tag, _ELEMENTS[tag]
     reader = scribe.reader
     start = reader.offset
     length = reader.length("length")
@@ -58,9 +61,9 @@ def walk_acse(scribe: Scribe, tag: int) -> None:
         except RemoteProtocolError as error:
             raise DecodeError(name, offset=start, expected=error.expected, got=error.got) from None
         if tag == 0xBE and len(content) > 2:
-            scribe.layers.append(
-                _initiate(scribe.octets.part(reader.offset - len(content) + 2, reader.offset), scribe.explain)
-            )
+            scribe.layers.append(scribe.explain(scribe.octets.part(reader.offset - len(content) + 2, reader.offset)))
+        elif tag in {0xA4, 0xA6} and len(content) > 2:
+            scribe.dialogue.learn_title(_TITLES.get((apdu, tag), ""), content[2:])
     if reader.offset > end:
         raise DecodeError("element", offset=start, expected=f"an end at octet {end}", got=str(reader.offset))
 
@@ -180,12 +183,10 @@ _RLRE: Final = {0x80: ("reason", _reason(_RESPONSE_REASONS)), 0xBE: _USER_INFORM
 _ELEMENTS: Final = {0x60: _AARQ, 0x61: _AARE, 0x62: _RLRQ, 0x63: _RLRE}
 
 
-def _initiate(octets: Octets, explain: Explain) -> Layer:
-    """The APDU in the user information: an initiate APDU, a refusal, or a ciphered one."""
-    if octets.data[0] not in {0x01, 0x08}:
-        return explain(octets)
-    scribe = Scribe(octets)
-    name = _INITIATE[octets.data[0]]
+def initiate_layer(octets: Octets, dialogue: Dialogue) -> Layer:
+    """initiate-request or initiate-response."""
+    scribe = Scribe(octets, dialogue=dialogue)
+    name = NESTED[octets.data[0]]
     error = ""
     try:
         scribe.number("tag", 1, lambda tag: f"{tag:02X} ({name})")
@@ -198,8 +199,10 @@ def _initiate(octets: Octets, explain: Explain) -> Layer:
 
 def _walk_initiate(scribe: Scribe, *, asks: bool) -> None:
     if asks:
+        key = b""
         if scribe.flag("dedicated key"):
-            scribe.string("key", lambda octets: f"{len(octets)} octets, not shown")
+            key = scribe.string("key", lambda octets: f"{len(octets)} octets, not shown")
+        scribe.dialogue.learn_dedicated(key)
         if scribe.flag("response allowed", "told", "yes (default)"):
             scribe.flag("response allowed")
     if scribe.flag("quality of service", "told", "not told"):

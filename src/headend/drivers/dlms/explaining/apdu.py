@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining import acse, ciphered
 from headend.drivers.dlms.explaining.data import data_layer, node_layer
+from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.parts import (
     SECRET_ATTRIBUTES,
     SECRET_METHODS,
@@ -28,9 +30,9 @@ from headend.drivers.dlms.explaining.parts import (
     selection,
     values,
 )
-from headend.drivers.dlms.explaining.readings import readings_layer
+from headend.drivers.dlms.explaining.readings import is_positional, readings_layer
 from headend.drivers.dlms.explaining.scribe import Octets, Scribe, words
-from headend.drivers.dlms.explaining.tags import APDU_NAMES, GENERAL_CIPHERED, SERVICE_CIPHERED
+from headend.drivers.dlms.explaining.tags import APDU_NAMES, GENERAL_CIPHERED, NESTED, SERVICE_CIPHERED
 from headend.drivers.dlms.explaining.words import (
     hex_text,
 )
@@ -40,6 +42,8 @@ from headend.protocols.dlms.apdu.exception import ERRORS, SERVICES, ServiceError
 
 _DEEPEST: Final = 4
 """Levels of APDUs within APDUs; real ones have two."""
+
+_POSITIONAL: Final = "values without OBIS codes, as some meters push them: the place in the list tells what they are"
 
 _KINDS: Final[Mapping[int, Mapping[int, str]]] = MappingProxyType(
     {
@@ -61,9 +65,13 @@ _KINDS: Final[Mapping[int, Mapping[int, str]]] = MappingProxyType(
 """Variants of each service by the octet after the tag."""
 
 
-def explain_apdu(octets: Octets, depth: int = 0) -> Layer:
+def explain_apdu(octets: Octets, dialogue: Dialogue, depth: int = 0) -> Layer:
     """One APDU. What cannot be read ends in a layer with an error; what was read until then is shown."""
-    scribe = Scribe(octets, partial(explain_apdu, depth=depth + 1))
+    if not depth:
+        dialogue.heard.append(octets.data)
+    elif octets.data and octets.data[0] in NESTED:
+        return acse.initiate_layer(octets, dialogue)
+    scribe = Scribe(octets, partial(explain_apdu, dialogue=dialogue, depth=depth + 1), dialogue)
     name = "APDU"
     error = ""
     try:
@@ -242,7 +250,10 @@ def _data_notification(scribe: Scribe, _tag: int) -> None:
     date_time(scribe, "date-time")
     body = scribe.rest()
     node = read_data(body.data)
-    scribe.layers.append(node_layer(node, body, "notification body"))
+    layer = node_layer(node, body, "notification body")
+    if is_positional(node):
+        layer = replace(layer, fields=(("peculiarity", _POSITIONAL, layer.offset, layer.length), *layer.fields))
+    scribe.layers.append(layer)
     scribe.layers += readings_layer(node, body, tagged_date_time=tagged)
 
 
@@ -285,7 +296,7 @@ def _short_names(scribe: Scribe, _tag: int) -> None:
 _WALKERS: Final[Mapping[int, Callable[[Scribe, int], str | None]]] = MappingProxyType(
     {
         **dict.fromkeys((0x05, 0x06, 0x0C, 0x0D, 0x16, 0x18), _short_names),
-        **dict.fromkeys(SERVICE_CIPHERED, ciphered.walk_ciphered),
+        **dict.fromkeys(SERVICE_CIPHERED, ciphered.walk_service),
         **dict.fromkeys(GENERAL_CIPHERED, ciphered.walk_general),
         0x0E: _service_error,
         0x0F: _data_notification,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from headend.drivers.base import Layer
+from headend.drivers.base import Layer, Secrets
 from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.data import node_layer
+from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.hdlc import LLC, explain_hdlc, find_frames
 from headend.drivers.dlms.explaining.mbus import explain_mbus, is_mbus
 from headend.drivers.dlms.explaining.readings import readings_layer
@@ -18,13 +19,18 @@ from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 _PORTS = {0x01: "management", 0x10: "public client", 0x66: "push destination"}
 
 
-def explain(data: bytes) -> Layer:
-    """Take any octets of DLMS apart."""
+def explain(data: bytes, secrets: Secrets | None = None) -> Layer:
+    """Take any octets of DLMS apart; `secrets` are those that `dialogue.KEYS` names."""
+    return explain_dialogue(data, Dialogue(secrets))
+
+
+def explain_dialogue(data: bytes, dialogue: Dialogue) -> Layer:
+    """The same for octets of one dialogue, which may tell more about itself than its keys."""
     octets = Octets.whole(data)
     if data[:1] == bytes((FLAG,)) or find_frames(data):
-        return explain_hdlc(data)
+        return explain_hdlc(data, dialogue)
     if data[:2] == VERSION:
-        return _explain_wrapper(octets)
+        return _explain_wrapper(octets, dialogue)
     if data[:3] in LLC:
         fields = (("LLC", LLC[data[:3]], 0, 3),)
         return Layer(
@@ -32,16 +38,16 @@ def explain(data: bytes) -> Layer:
             offset=0,
             length=len(data),
             fields=fields,
-            layers=(payload_layer(octets.part(3)),),
+            layers=(payload_layer(octets.part(3), dialogue),),
         )
     if prefix_length(data):
-        return payload_layer(octets)
-    return explain_mbus(data) if is_mbus(data) else _bare(octets)
+        return payload_layer(octets, dialogue)
+    return explain_mbus(data, dialogue) if is_mbus(data) else _bare(octets, dialogue)
 
 
-def _explain_wrapper(octets: Octets) -> Layer:
+def _explain_wrapper(octets: Octets, dialogue: Dialogue) -> Layer:
     """Messages of IEC 62056-47, one after the other."""
-    stream = Stream()
+    stream = Stream(dialogue)
     at = 0
     while at < len(octets.data):
         if octets.data[at : at + 2] != VERSION:
@@ -70,7 +76,7 @@ def _message(octets: Octets, start: int, stream: Stream) -> int:
         ("length", str(length), start + 6, 2),
     )
     apdu = octets.part(begin, there)
-    layers = (payload_layer(apdu),) if apdu.data else ()
+    layers = (payload_layer(apdu, stream.dialogue),) if apdu.data else ()
     error = "" if there == end else f"the header tells {length} octets, {there - begin} follow (at octet {there})"
     if not length:
         error = f"the message is empty (at octet {start + 6})"
@@ -86,12 +92,12 @@ def _port(number: int) -> str:
     return f"{number} ({name})" if name else str(number)
 
 
-def _bare(octets: Octets) -> Layer:
+def _bare(octets: Octets, dialogue: Dialogue) -> Layer:
     """An APDU without framing, or data without an APDU."""
     data = octets.data
     if not data:
         return Layer(name="DLMS", offset=0, length=0, error="no octets (at octet 0)")
-    apdu = explain_apdu(octets) if data[0] in APDU_NAMES else None
+    apdu = explain_apdu(octets, dialogue) if data[0] in APDU_NAMES else None
     if apdu is not None and not has_error(apdu):
         return apdu
     node = read_data(data)

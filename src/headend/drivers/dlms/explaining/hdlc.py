@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headend.drivers.base import Layer
+from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.scribe import Field, Octets, Scribe
 from headend.drivers.dlms.explaining.stream import Stream, payload_layer
 from headend.drivers.dlms.explaining.words import hex_text
@@ -19,7 +20,8 @@ LLC: Final = {b"\xe6\xe6\x00": "E6 E6 00 (command)", b"\xe6\xe7\x00": "E6 E7 00 
 """LLC headers (IEC 62056-46, 5.3)."""
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
-_SHORTEST: Final = 7
+_TELLING: Final = 16
+"""Octets whose parity is no accident."""
 _PARAMETERS: Final = {
     0x05: "maximum information field, transmit",
     0x06: "maximum information field, receive",
@@ -108,10 +110,10 @@ def find_frames(data: bytes) -> list[Found]:
     return found
 
 
-def explain_hdlc(data: bytes) -> Layer:
+def explain_hdlc(data: bytes, dialogue: Dialogue) -> Layer:
     """All frames of the input, what lies between them, and the APDUs that they carry."""
     octets = Octets.whole(data)
-    session = _Session(octets)
+    session = _Session(octets, dialogue)
     good = find_frames(data)
     at = 0
     for frame in good:
@@ -125,12 +127,13 @@ def explain_hdlc(data: bytes) -> Layer:
 class _Session:
     """Goes through the pieces of an input and puts segments together."""
 
-    def __init__(self, octets: Octets) -> None:
+    def __init__(self, octets: Octets, dialogue: Dialogue) -> None:
         self.octets = octets
         self.frames = 0
-        self._stream = Stream()
+        self._stream = Stream(dialogue)
         self._segments: list[Octets] = []
         self._stations: tuple[Address, Address] | None = None
+        self._headed: Address | None = None
 
     def gap(self, start: int, end: int, *, lost: bool) -> None:
         """Octets without a good frame: damaged frames where they can be told, and what cannot be."""
@@ -188,6 +191,7 @@ class _Session:
         if frame.has_information and information.data:
             if kind in {Kind.I, Kind.UI}:
                 fields += _llc_field(information, frame.header_end)
+                fields += self._peculiarities(frame, kind, information, segmented=segmented)
                 complete = self._assemble(frame, information, fields, segmented=segmented)
             elif kind in {Kind.SNRM, Kind.UA}:
                 layers.append(_parameters(information))
@@ -195,10 +199,11 @@ class _Session:
                 fields.append(("information", hex_text(information.data), frame.header_end, len(information.data)))
         alone = complete is not None and complete.places == information.places[-len(complete.data) :]
         if complete is not None and alone:
-            layers.append(payload_layer(complete))
+            layers.append(payload_layer(complete, self._stream.dialogue))
         if frame.has_information and frame.end <= len(octets.data):
             fields.append(("FCS", _checked(octets.data, frame.start, frame.end), frame.end - 2, 2))
         name = f"HDLC {kind.name if kind else 'frame'}{' (segment)' if segmented else ''} (IEC 62056-46, 6.4)"
+        fields.sort(key=lambda field: field[2])
         start = frame.start - (frame.start > 0)
         end = min(frame.end + 1, len(octets.data))
         error = frame.problem or ("" if kind else f"control field unknown (at octet {frame.control_at})")
@@ -209,6 +214,21 @@ class _Session:
             if not alone:
                 self._put_together(complete)
             self._stream.joined(complete)
+
+    def _peculiarities(
+        self, frame: Found, kind: Kind | None, information: Octets, *, segmented: bool
+    ) -> Iterator[Field]:
+        """What this frame does in the way of some meters."""
+        at, size = frame.header_end, len(information.data)
+        headed = information.data[:3] in LLC
+        if kind is Kind.UI and segmented and not self._segments:
+            yield ("peculiarity", "segments in UI frames, as some meters push them", at, size)
+        if kind is Kind.UI and not headed and not self._segments and self._headed == frame.source:
+            yield ("peculiarity", "no LLC header: only the first frame of the push has it", at, size)
+        self._headed = frame.source if headed else self._headed
+        inside = self.octets.data.find(FLAG, frame.start, frame.end)
+        if inside >= 0 and not frame.problem:
+            yield ("peculiarity", "7E within the frame: its length tells where it ends", inside, 1)
 
     def _assemble(self, frame: Found, information: Octets, fields: list[Field], *, segmented: bool) -> Octets | None:
         """The APDU that a frame completes, without the LLC header; None while segments are missing."""
@@ -228,7 +248,7 @@ class _Session:
 
     def _put_together(self, octets: Octets) -> None:
         offset, length = octets.span(0, len(octets.data))
-        layers = (payload_layer(octets),)
+        layers = (payload_layer(octets, self._stream.dialogue),)
         self._stream.layers.append(
             Layer(name="put together from segments", offset=offset, length=length, layers=layers)
         )
@@ -248,9 +268,18 @@ class _Session:
     def finish(self) -> Layer:
         """One layer over all frames."""
         self._missing()
+        if not self.frames and _is_seven_bits(self.octets.data):
+            self._stream.problems.append(
+                "every octet has even parity: recorded as 8N1 where the line is 7E1, so a bit of each is lost (at octet 0)"
+            )
         if not self.frames and not self._stream.problems and not any(each.error for each in self._stream.layers):
             self._stream.problems.append("no HDLC frame (at octet 0, expected 7E A0 to 7E AF)")
         return self._stream.finish("HDLC (IEC 62056-46)", len(self.octets.data))
+
+
+def _is_seven_bits(data: bytes) -> bool:
+    """True for a recording whose highest bits are parity bits."""
+    return len(data) >= _TELLING and all(octet.bit_count() % 2 == 0 for octet in data)
 
 
 def _kind(control: int) -> Kind | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headend.drivers.base import Layer
+from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.scribe import Octets
 from headend.drivers.dlms.explaining.stream import Stream, payload_layer
 from headend.drivers.dlms.explaining.words import hex_text
@@ -25,10 +26,10 @@ def is_mbus(data: bytes) -> bool:
     return len(data) >= _HEADER and data[0] == data[3] == START and data[1] == data[2]
 
 
-def explain_mbus(data: bytes) -> Layer:
+def explain_mbus(data: bytes, dialogue: Dialogue) -> Layer:
     """All frames of the input; what is between them is told."""
     octets = Octets.whole(data)
-    stream = Stream()
+    stream = Stream(dialogue)
     parts: list[Octets] = []
     at = 0
     while at < len(data):
@@ -69,6 +70,9 @@ def _frame(octets: Octets, start: int, stream: Stream, parts: list[Octets]) -> i
     name = "M-Bus long frame (EN 13757-2)"
     part = octets.part(body + _OVERHEAD, min(end, len(data)))
     transport = data[body + 2] if body + 2 < len(data) else 0xFF
+    if data[start + 1] in _WRAPPED:
+        wrapped = f"a frame of {length} octets, whose length does not fit the octet that tells it"
+        fields.append(("peculiarity", wrapped, start + 1, 2))
     layers: tuple[Layer, ...] = ()
     if transport <= _TRANSPORT and part.data:
         span = part.span(0, len(part.data))
@@ -77,8 +81,10 @@ def _frame(octets: Octets, start: int, stream: Stream, parts: list[Octets]) -> i
             stream.problems.append(f"the APDU is incomplete: another one begins (at octet {start})")
             _put_together(parts, stream)
         parts.append(part)
+        if not transport & _LAST and len(parts) == 1:
+            fields.append(("peculiarity", "an APDU in several frames: the control information counts them", *span))
         if transport & _LAST and len(parts) == 1:
-            layers = (payload_layer(part),)
+            layers = (payload_layer(part, stream.dialogue),)
     fields.sort(key=lambda field: field[2])
     stream.layers.append(
         Layer(name=name, offset=start, length=stop - start, fields=tuple(fields), layers=layers, error=error)
@@ -98,7 +104,7 @@ def _put_together(parts: list[Octets], stream: Stream) -> None:
     if not whole.data:
         return
     offset, length = whole.span(0, len(whole.data))
-    inner = (payload_layer(whole),)
+    inner = (payload_layer(whole, stream.dialogue),)
     stream.layers.append(Layer(name="put together from frames", offset=offset, length=length, layers=inner))
     stream.joined(whole)
 

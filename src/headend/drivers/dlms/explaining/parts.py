@@ -156,4 +156,8 @@ def date_time(scribe: Scribe, name: str) -> None:
         raise DecodeError(name, offset=start, expected="0 or 12 octets", got=str(len(octets)))
     scribe.note(name, date_time_text(octets) if octets else "none", start)
     if tagged:
-        scribe.note("peculiarity", "date-time with the tag 09 of an octet-string before its length (Kaifa)", start)
+        scribe.note(
+            "peculiarity",
+            "date-time as tagged octet-string, as some meters send it: 09 before the length (Kaifa)",
+            start,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.scribe import Octets
 from headend.drivers.dlms.explaining.words import class_text, date_time_text, leaf_text, obis_name
-from headend.drivers.dlms.nodes import Node, first_error
+from headend.drivers.dlms.nodes import Node, first_error, is_logical_name
 from headend.drivers.dlms.pushes import Pushed, read_push
 from headend.standards.cosem import find_class
 
@@ -23,6 +23,13 @@ def readings_layer(body: Node, octets: Octets, *, tagged_date_time: bool = False
     fields = tuple((_name(each), _value(each), *octets.span(each.node.offset, each.node.end)) for each in pushed)
     incomplete = " (incomplete)" if first_error(body) else ""
     return [Layer(name=f"Readings{incomplete}", offset=offset, length=length, fields=fields)]
+
+
+def is_positional(body: Node) -> bool:
+    """True for a list of values of which none is a code: its place alone tells what a value is."""
+    leaves = [node for node in body.walk() if not node.is_sequence]
+    coded = any(node.descriptor or (isinstance(node.value, bytes) and is_logical_name(node.value)) for node in leaves)
+    return body.is_sequence and len(leaves) > 1 and not coded and first_error(body) is None
 
 
 def _name(pushed: Pushed) -> str:

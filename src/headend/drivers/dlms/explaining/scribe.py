@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from headend.drivers.base import Layer
+from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.errors import RemoteProtocolError
 from headend.protocols.dlms.octets import Reader
 
@@ -33,6 +34,11 @@ class Octets:
         parts = list(parts)
         places = [place for part in parts for place in part.places]
         return cls(b"".join(part.data for part in parts), places, parts[-1].after if parts else 0)
+
+    @classmethod
+    def like(cls, data: bytes, octets: Octets) -> Octets:
+        """What `octets` deciphered to: each one stands where the ciphered one does."""
+        return cls(data, octets.places, octets.after)
 
     def part(self, start: int, end: int | None = None) -> Octets:
         """From `start` up to `end`."""
@@ -61,11 +67,12 @@ Explain: TypeAlias = Callable[[Octets], Layer]
 class Scribe:
     """Each method reads on and writes down a field; what cannot be read raises DecodeError, as `Reader` does."""
 
-    __slots__ = ("explain", "fields", "layers", "octets", "reader")
+    __slots__ = ("dialogue", "explain", "fields", "layers", "octets", "reader")
 
-    def __init__(self, octets: Octets, explain: Explain | None = None) -> None:
-        """`explain` explains an APDU that lies in this one."""
+    def __init__(self, octets: Octets, explain: Explain | None = None, dialogue: Dialogue | None = None) -> None:
+        """`explain` explains an APDU that lies in this one, `dialogue` is the one that it belongs to."""
         self.octets = octets
+        self.dialogue = dialogue or Dialogue()
         self.reader = Reader(octets.data)
         self.explain = explain or _as_octets
         self.fields: list[Field] = []

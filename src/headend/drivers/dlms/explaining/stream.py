@@ -7,8 +7,9 @@ from typing import Final
 from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.data import data_layer
-from headend.drivers.dlms.explaining.scribe import Octets
-from headend.drivers.dlms.explaining.tags import APDU_NAMES
+from headend.drivers.dlms.explaining.dialogue import Dialogue
+from headend.drivers.dlms.explaining.scribe import Field, Octets
+from headend.drivers.dlms.explaining.tags import APDU_NAMES, GENERAL_CIPHERED
 from headend.drivers.dlms.explaining.words import hex_text, octets_text
 from headend.errors import RemoteProtocolError
 from headend.protocols.dlms.octets import Reader
@@ -20,12 +21,16 @@ _GENERAL: Final = "general"
 _GET: Final = "get"
 _LAST: Final = 0x80
 _MAX_BLOCKS: Final = 4096
+_CIPHERED_IN_BLOCKS: Final = (
+    "a ciphered APDU in blocks, as some meters push it: the blocks themselves are not protected"
+)
 
 
 class Stream:
     """Collects layers, APDUs and what is wrong between them; `finish` makes one layer of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.dialogue = dialogue
         self.layers: list[Layer] = []
         self.problems: list[str] = []
         self._blocks: list[Octets] = []
@@ -66,12 +71,15 @@ class Stream:
             return f"block {number} comes again at octet {place}, block {awaited} was due"
         return f"block {number} comes at octet {place}, block {awaited} is missing"
 
-    def _close(self) -> None:
-        """All blocks are there: explain what they hold."""
+    def _close(self, how: str = "") -> None:
+        """No more blocks come: explain what they hold."""
         whole = Octets.join(self._blocks)
-        inner = explain_apdu(whole) if self._kind == _GENERAL else data_layer(whole)
-        name = f"put together from {len(self._blocks)} blocks"
-        self.layers.append(Layer(name=name, offset=inner.offset, length=inner.length, layers=(inner,)))
+        inner = explain_apdu(whole, self.dialogue, 1) if self._kind == _GENERAL else data_layer(whole)
+        name = f"put together from {len(self._blocks)} {'blocks' if len(self._blocks) > 1 else 'block'}{how}"
+        fields: tuple[Field, ...] = ()
+        if self._kind == _GENERAL and whole.data[:1] and whole.data[0] in GENERAL_CIPHERED:
+            fields = (("peculiarity", _CIPHERED_IN_BLOCKS, inner.offset, inner.length),)
+        self.layers.append(Layer(name=name, offset=inner.offset, length=inner.length, fields=fields, layers=(inner,)))
         self._blocks = []
         self._kind = ""
 
@@ -79,6 +87,7 @@ class Stream:
         """The input ends, or another transfer begins, before the last block."""
         if self._blocks and not self._broken:
             self.problems.append(f"the blocks after number {len(self._blocks)} are missing")
+            self._close(" (incomplete)")
         self._blocks = []
 
 
@@ -90,7 +99,7 @@ def prefix_length(data: bytes) -> int:
     return length if length < len(data) and data[length] in APDU_NAMES else 0
 
 
-def payload_layer(octets: Octets) -> Layer:
+def payload_layer(octets: Octets, dialogue: Dialogue) -> Layer:
     """What a frame carries: an APDU, for a meter behind a gateway or not, or octets that nobody knows."""
     data = octets.data
     length = prefix_length(data)
@@ -101,10 +110,10 @@ def payload_layer(octets: Octets) -> Layer:
             ("network id", str(data[1]), *octets.span(1, 2)),
             ("address", octets_text(data[3:length]) if length > 3 else "none", *octets.span(2, length)),
         )
-        layers = (explain_apdu(octets.part(length)),)
+        layers = (explain_apdu(octets.part(length), dialogue),)
         return Layer(name="gateway prefix", offset=offset, length=size, fields=prefix, layers=layers)
     if data[:1] and data[0] in APDU_NAMES:
-        return explain_apdu(octets)
+        return explain_apdu(octets, dialogue)
     fields = (("octets", hex_text(data), offset, size),)
     return Layer(name="no APDU", offset=offset, length=size, fields=fields)
 

@@ -31,6 +31,9 @@ _PLAIN: Final = {
     0xE0: "general-block-transfer",
 }
 
+NESTED: Final = MappingProxyType({0x01: "initiate-request", 0x08: "initiate-response"})
+"""APDUs that stand in others only: in AARQ and AARE, or ciphered."""
+
 SERVICE_CIPHERED: Final = MappingProxyType(
     {
         0x21: "glo-initiate-request",
@@ -43,8 +46,14 @@ SERVICE_CIPHERED: Final = MappingProxyType(
         0x36: "glo-unconfirmed-write-request",
         0x38: "glo-information-report-request",
         0x41: "ded-initiate-request",
+        0x45: "ded-read-request",
+        0x46: "ded-write-request",
         0x48: "ded-initiate-response",
+        0x4C: "ded-read-response",
+        0x4D: "ded-write-response",
         0x4E: "ded-confirmed-service-error",
+        0x56: "ded-unconfirmed-write-request",
+        0x58: "ded-information-report-request",
         0xC8: "glo-get-request",
         0xC9: "glo-set-request",
         0xCA: "glo-event-notification-request",
