@@ -3,6 +3,8 @@
 ```python
 async with headend.connect("dlms://192.0.2.7?client=16") as meter:
     print(await meter.session.identify())
+
+print(headend.decode("7ea0070321930f017e").layer)
 ```
 """
 
@@ -11,9 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headend.drivers.decoding import decode as decode
     from headend.runtime.connect import connect as connect
 
-__all__ = ["connect"]
+__all__ = ["connect", "decode"]
 
 
 def __getattr__(name: str) -> object:
@@ -22,4 +25,8 @@ def __getattr__(name: str) -> object:
         from headend.runtime.connect import connect  # noqa: PLC0415 - loaded on first use
 
         return connect
+    if name == "decode":
+        from headend.drivers.decoding import decode  # noqa: PLC0415 - ditto
+
+        return decode
     raise AttributeError(f"module 'headend' has no attribute {name!r}")

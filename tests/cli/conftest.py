@@ -47,7 +47,7 @@ def headend(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
     def call(*arguments: str, stdin: str = "") -> Said:
         monkeypatch.setattr(sys, "argv", ["headend", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capfd.readouterr()
         code = 0
         try:

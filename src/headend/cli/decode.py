@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import typer
 
 from headend.cli.output import print_json
+from headend.drivers import decoding
 from headend.drivers.base import Layer
-from headend.drivers.pasted import errors, explain_any, read_hex
-from headend.drivers.registry import driver, driver_names
+from headend.drivers.captures import is_capture
+from headend.drivers.pasted import errors, read_hex
 from headend.errors import ConfigError, DecodeError
 from headend.runtime.secrets import resolve_secrets
 
@@ -19,17 +20,16 @@ _WIDEST_NAME = 44
 """Columns that names of fields take at most, so that values stand under each other."""
 
 
-def decode(octets: list[str], *, protocol: str, keys: Mapping[str, str], as_json: bool) -> None:
+def decode(octets: list[str], *, protocol: str, keys: Mapping[str, str], ports: Collection[int], as_json: bool) -> None:
     """Explain octets; the driver that understands most of them speaks. `keys` tells where each is."""
     secrets = resolve_secrets(keys)
-    data = _read(octets)
-    names = [protocol] if protocol else list(driver_names())
-    name, layer = explain_any(data, [driver(each) for each in names], secrets)
+    found = decoding.decode(_read(octets), keys=secrets, protocol=protocol, ports=ports)
+    length = len(found.octets)
     if as_json:
-        print_json({"protocol": name, "length": len(data), "layer": to_document(layer)})
+        print_json({"protocol": found.protocol, "length": length, "layer": decoding.to_document(found.layer)})
     else:
-        _print(layer, 0, len(str(len(data))))
-    wrong = next(errors(layer), "")
+        _print(found.layer, 0, len(str(length)))
+    wrong = next(errors(found.layer), "")
     if wrong:
         raise DecodeError(wrong)
 
@@ -37,7 +37,7 @@ def decode(octets: list[str], *, protocol: str, keys: Mapping[str, str], as_json
 def _read(octets: list[str]) -> bytes:
     """What the arguments hold, or the standard input, or the file after an @: hexadecimal, or the octets themselves."""
     if octets == ["-"]:
-        return read_hex(sys.stdin.read())
+        return _octets(sys.stdin.buffer.read())
     if len(octets) != 1 or not octets[0].startswith("@"):
         return read_hex(" ".join(octets))
     path = Path(octets[0][1:])
@@ -45,26 +45,18 @@ def _read(octets: list[str]) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return _octets(content)
+
+
+def _octets(content: bytes) -> bytes:
+    """What a file holds: the octets themselves, or hexadecimal text."""
+    if is_capture(content):
+        return content
     try:
-        text = content.decode("ascii")
+        text = content.decode()
     except UnicodeDecodeError:
         return content
     return read_hex(text)
-
-
-def to_document(layer: Layer) -> dict[str, object]:
-    """A layer as JSON, in the shape of `POST /api/v1/decode`."""
-    return {
-        "name": layer.name,
-        "offset": layer.offset,
-        "length": layer.length,
-        "fields": [
-            {"name": name, "value": value, "offset": offset, "length": length}
-            for name, value, offset, length in layer.fields
-        ],
-        "layers": [to_document(inner) for inner in layer.layers],
-        "error": layer.error,
-    }
 
 
 def _print(layer: Layer, indent: int, digits: int) -> None:

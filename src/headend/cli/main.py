@@ -191,7 +191,9 @@ def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, jso
 def decode(
     octets: Annotated[
         list[str],
-        typer.Argument(metavar="HEX", help="Hexadecimal or a hexdump; - for standard input, @FILE for a file."),
+        typer.Argument(
+            metavar="HEX", help="Hexadecimal or a hexdump; - for standard input, @FILE for a file, also a capture."
+        ),
     ],
     protocol: Annotated[str, typer.Option(help="Protocol; without it every installed one is tried.")] = "",
     ek: Annotated[str, typer.Option(help="Where the encryption key is: env:NAME or file:PATH.", metavar="PLACE")] = "",
@@ -203,13 +205,16 @@ def decode(
             metavar="NAME=PLACE",
         ),
     ] = None,
+    port: Annotated[
+        list[int] | None, typer.Option(help="Explain only conversations of this port in a capture.", min=1, max=65535)
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
-    """Explain frames layer by layer; ciphered ones with their keys."""
+    """Explain frames layer by layer, or a capture (pcap, pcapng); ciphered ones with their keys."""
     keys = {name: place for name, place in (("ek", ek), ("ak", ak)) if place}
     keys |= dict(each.partition("=")[::2] for each in key or ())
-    _run("decode", "decode", octets, protocol=protocol, keys=keys, as_json=json)
+    _run("decode", "decode", octets, protocol=protocol, keys=keys, ports=port or (), as_json=json)
 
 
 @app.command()

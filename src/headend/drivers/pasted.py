@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -12,12 +13,21 @@ from headend.errors import ConfigError
 _NOISE: Final = re.compile(r"0[xX]|\\x|[\s:,;_|\-.'\"{}()\[\]]")
 _OFFSET: Final = re.compile(r"\s*(?:0[xX])?([0-9a-fA-F]{4,16})(?::|\s\s|\t|\s*$|(?<=[0-9a-fA-F]{6})\s)")
 _TOKEN: Final = re.compile(r"(\s*)([0-9a-fA-F]+)(?=\s|$)")
+_BASE64: Final = "base64:"
 _LINE: Final = 16
 """Octets in a line of a hexdump whose successor does not tell."""
 
 
 def read_hex(text: str) -> bytes:
-    """Octets in hexadecimal: in any grouping, with 0x or commas, or a hexdump with offsets and text beside the octets."""
+    """Octets in hexadecimal: in any grouping, with 0x or commas, or a hexdump with offsets and text beside the octets.
+
+    What begins with `base64:` is that.
+    """
+    if text.lstrip().startswith(_BASE64):
+        try:
+            return b64decode("".join(text.split())[len(_BASE64) :], validate=True)
+        except ValueError:
+            raise ConfigError("base64: expected octets in base64") from None
     lines = [line for line in text.splitlines() if line.strip()]
     dump = _hexdump(lines)
     if dump is not None:
