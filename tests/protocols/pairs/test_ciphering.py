@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from headend.errors import DecipherFailed, DecodeError, HeadendError, ReplayDetected
+from headend.errors import DecipherFailed, DecodeError, HeadendError, RemoteProtocolError, ReplayDetected
 from headend.protocols.base import Role
-from headend.protocols.dlms.acse import ApplicationContext, Mechanism
+from headend.protocols.dlms.acse import Aare, Aarq, ApplicationContext, Mechanism
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescriptor, DataAccessResult
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
@@ -259,3 +259,39 @@ def test_an_answer_that_was_deciphered_already(make_pair: Any) -> None:
     assert pair.client.connection.max_request == 0xFFFF - Ciphering.overhead
     refused = GetResponseNormal(0xC1, DataAccessResult.OBJECT_UNDEFINED)
     assert pair.client.connection.take_answer(refused.encode()) == refused
+
+
+# --- associations that somebody else tries to begin, or to answer ---
+
+AARQ_WITHOUT_INITIATE = bytes.fromhex("600b a109060760857405080101")
+AARQ_OF_NOBODY = bytes.fromhex(
+    "602c a109060760857405080103 a60a0408 5858583030303031 be13 0411 210f 3000000fff 00000000000000000000"
+)
+
+
+@pytest.mark.parametrize("aarq", [AARQ_WITHOUT_INITIATE, AARQ_OF_NOBODY], ids=["no-initiate", "no-key"])
+def test_a_forged_aarq_changes_nothing(make_pair: Any, aarq: bytes) -> None:
+    """Anybody may send one: the association that stands must go on, under its own keys and title."""
+    pair = Pair(make_pair)
+    pair.associate(dedicated=True)
+    tags = [apdu[0] for apdu in pair.exchange()]
+    server = pair.server.connection
+    server.receive_data(wrap(aarq, 1, 1))
+    with pytest.raises((DecipherFailed, DecodeError)):
+        server.next_event()
+    assert [apdu[0] for apdu in pair.exchange()] == tags
+
+
+def test_a_forged_aare_changes_nothing(make_pair: Any) -> None:
+    pair = Pair(make_pair)
+    pair.associate(dedicated=True)
+    tags = [apdu[0] for apdu in pair.exchange()]
+    client = pair.client.connection
+    for forged in (
+        Aare(responding_ap_title=b"XXX00001", user_information=ConfirmedServiceError(1, 6, 0).encode()),
+        Aarq(calling_ap_title=CLIENT, user_information=bytes(20)),
+    ):
+        client.receive_data(wrap(forged.encode(), 1, 1))
+        with pytest.raises(RemoteProtocolError):
+            client.next_event()
+    assert [apdu[0] for apdu in pair.exchange()] == tags

@@ -438,8 +438,9 @@ class Turned:
         self.key = key
         self.titles: list[bytes] = []
 
-    def peer(self, system_title: bytes) -> None:
+    def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
         self.titles.append(system_title)
+        return self.unprotect(apdu)
 
     def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
         self.conformance = conformance, dedicated_key

@@ -99,7 +99,6 @@ def _initiate_response(apdu: bytes) -> InitiateResponse | ConfirmedServiceError:
 
 
 def _plain(user_information: bytes, system_title: bytes, protection: Protection | None) -> bytes:
-    if protection is None:
+    if protection is None or not user_information:
         return user_information
-    protection.peer(system_title)
-    return protection.unprotect(user_information)
+    return protection.unprotect_initiate(user_information, system_title)

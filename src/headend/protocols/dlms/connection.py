@@ -62,6 +62,8 @@ _REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
 _NO_LIMIT: Final = 0xFFFF
 _WITH_LIST: Final = 0x03
 _ANSWER: Final = ApduReceived(b"", 0, 0)
+_TITLED: Final = {Aarq.TAG: Message.AARQ, Aare.TAG: Message.AARE_ACCEPTED}
+"""What brings a system title and a counter along: refused out of turn before it is looked into."""
 _TO_RESPONSE: Final = 0x04
 """Distance from the tag of a request to that of its response."""
 
@@ -272,6 +274,8 @@ class DlmsConnection:
 
     def _receive(self, apdu: bytes, received: ApduReceived) -> Event | NeedData:
         """The event of one plain APDU, if it is one for the caller."""
+        if apdu[0] in _TITLED:
+            self._check_turn(_TITLED[apdu[0]])
         event = self._decode(apdu)
         message = message_of(event)
         if SENDER[message] is self.role:
@@ -286,6 +290,12 @@ class DlmsConnection:
         if self.state not in AWAITING:
             self._refuse(f"{message.value} that answers nothing")
         return self._take_answer(event, state)
+
+    def _check_turn(self, message: Message) -> None:
+        """Refuse what is not the other side's to say, or not now."""
+        if SENDER[message] is self.role:
+            self._refuse(f"a {message.value} for a {self.role.value}")
+        self._advance(message, RemoteProtocolError)
 
     def _decode(self, plain: bytes) -> Spoken:
         apdu = decode_apdu(plain)

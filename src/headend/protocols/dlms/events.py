@@ -93,8 +93,8 @@ class Protection(Protocol):
     overhead: int
     """How many octets `protect` adds at most."""
 
-    def peer(self, system_title: bytes) -> None:
-        """Learn the system title of the other side from its AARQ or AARE, before anything of it is deciphered."""
+    def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
+        """The plain initiate APDU from an AARQ or AARE, and the system title in it learned; nothing when it does not hold."""
 
     def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
         """Learn what an accepted association has agreed on; no dedicated key is no octets."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headend.errors import DecipherFailed, DecodeError
+from headend.errors import DecipherFailed, DecodeError, RemoteProtocolError, SecurityError
 from headend.protocols.base import Role
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
@@ -97,6 +97,16 @@ class Ciphering:
         self._peer = system_title
         self._dedicated = None
         self._use, self._general = self._global, False
+
+    def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
+        """The plain initiate APDU of a new association. One that does not hold leaves the association of before as it was."""
+        before = self._peer, self._dedicated, self._use, self._general
+        self.peer(system_title)
+        try:
+            return self.unprotect(apdu)
+        except (SecurityError, RemoteProtocolError):
+            self._peer, self._dedicated, self._use, self._general = before
+            raise
 
     def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
         """The association stands: from now on the dedicated key is used if there is one, which counts from 0."""
