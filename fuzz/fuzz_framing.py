@@ -1,174 +1,90 @@
-"""HDLC, the wrapper, M-Bus, the gateway prefix and mode E.
+"""The TCP wrapper and the gateway prefix, in both roles.
 
-First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole). From F8 on: 0 M-Bus as client, 1 as meter,
-2 the gateway prefix, 3 mode E as client, 4 as meter; then the next octet is the size of the pieces.
+First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole). 0 the wrapper as client, 1 as meter; 2 and 3
+the same behind a gateway, where each length octet begins an APDU that is wrapped rightly; 4 the prefix alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import harness
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 with harness.instrumented():
-    from headend.errors import LocalProtocolError, RemoteProtocolError
+    from headend.errors import RemoteProtocolError
     from headend.protocols.base import NEED_DATA, ApduReceived, Role
-    from headend.protocols.gateway import decode_routed, prefix
-    from headend.protocols.hdlc import Address, HdlcConnection, HdlcListener, Limits, State
-    from headend.protocols.hdlc.extractor import BUFFER_LIMIT, FrameExtractor
-    from headend.protocols.hdlc.frame import SEGMENTED, Frame, build_frame, encode_frame
-    from headend.protocols.hdlc.segmentation import MAX_APDU
-    from headend.protocols.mbus import MbusFraming
-    from headend.protocols.mode_e import ModeE
-    from headend.protocols.wrapper import WrapperFraming
+    from headend.protocols.gateway import GatewayFraming, decode_routed, prefix
+    from headend.protocols.wrapper import WrapperFraming, wrap
 
-CLIENT, SERVER = Address.client(0x10), Address.server(1)
-TO_METER, TO_CLIENT = SERVER.encode() + CLIENT.encode(), CLIENT.encode() + SERVER.encode()
-LIMITS = Limits(max_information_transmit=32, max_information_receive=32, window_transmit=3, window_receive=3)
-CONTROL = {0: 0x93, 1: 0x73, 2: 0x53, 3: 0x1F, 4: 0x97, 5: 0x13, 6: 0x03, 7: 0x0D}
+CLIENT_SAP, SERVER_SAP = 16, 1
+PORTS = {Role.CLIENT: (SERVER_SAP, CLIENT_SAP), Role.SERVER: (CLIENT_SAP, SERVER_SAP)}
+"""Ports of what each role receives."""
+DEVICE = b"\x05"
 
 
-def connection(role: Role) -> HdlcConnection:
-    """A link that is open already."""
-    made = HdlcConnection(role, client=CLIENT, server=SERVER, limits=LIMITS)
-    if role is Role.CLIENT:
-        made.open()
-        made.receive_data(build_frame(TO_CLIENT, 0x73))
-    else:
-        made.receive_data(build_frame(TO_METER, 0x93))
-    made.next_event()
-    made.data_to_send()
-    return made
+def wrapper(role: Role) -> WrapperFraming:
+    """A side that knows both ports."""
+    return WrapperFraming(role, client_sap=CLIENT_SAP, server_sap=SERVER_SAP)
 
 
-def frames(data: bytes, size: int) -> None:
-    """Every frame that is found encodes to octets that were there."""
-    extractor = FrameExtractor()
+def wrapped(role: Role, data: bytes, size: int) -> None:
+    """Any octets; where they are frames without a fault, pieces make no difference."""
+    framing, faults = wrapper(role), []
+    framing.receive_data(data)
+    whole = harness.drain(framing, NEED_DATA, RemoteProtocolError, len(data) + 4, faults)
+    framing = wrapper(role)
+    parts = []
     for piece in harness.pieces(data, size):
-        extractor.receive_data(piece)
-        for _ in range(len(data) + 2):
-            try:
-                frame = extractor.next_frame()
-            except RemoteProtocolError:
-                continue
-            if not isinstance(frame, Frame):
-                break
-            assert encode_frame(frame)[1:-3] in data
-        else:
-            raise AssertionError("the extractor goes on for ever")
-        assert len(extractor._buffer) <= BUFFER_LIMIT  # noqa: SLF001 - the bound is what is asserted
+        framing.receive_data(piece)
+        parts += harness.drain(framing, NEED_DATA, RemoteProtocolError, len(data) + 4)
+    assert faults or parts == whole
+    short = wrapper(role).receive_apdu(data) if role is Role.CLIENT else None
+    if short is not None:
+        _, start, end = short
+        assert whole == [ApduReceived(data[start:end], *PORTS[role])]
 
 
-def events(receiver: harness.Receiver, data: bytes, size: int) -> None:
-    """Any octets."""
-    for piece in harness.pieces(data, size):
-        receiver.receive_data(piece)
-        for event in harness.drain(receiver, NEED_DATA, RemoteProtocolError, 2 * len(data) + 4):
-            assert not isinstance(event, ApduReceived) or 0 < len(event.apdu) <= MAX_APDU
+def behind_a_gateway(role: Role, steps: bytes, size: int) -> None:
+    """APDUs in frames of their own. Nothing that another meter says answers a request, nothing is lost or made up."""
+    framing = GatewayFraming(wrapper(role), network=0, device=DEVICE)
+    apdus, at = [], 0
+    while at < len(steps):
+        apdu = steps[at + 1 : at + 1 + steps[at]]
+        at += 1 + steps[at]
+        if apdu:
+            apdus.append(apdu)
+    octets = b"".join(wrap(apdu, *PORTS[role]) for apdu in apdus)
+    events, faults = [], []
+    for piece in harness.pieces(octets, size):
+        framing.receive_data(piece)
+        events += harness.drain(framing, NEED_DATA, RemoteProtocolError, len(octets) + 4, faults)
+    assert len(events) + len(faults) == len(apdus)
+    for event in events:
+        assert any(apdu.endswith(event.apdu) for apdu in apdus)
+        if not event.unsolicited and role is Role.SERVER:
+            assert event.apdu in apdus or prefix(0xE6, 0, DEVICE) + event.apdu in apdus
 
 
-def conversation(role: Role, steps: bytes, size: int) -> None:
-    """Frames with right check sequences, calls of our own side, in any order; the short way first, as a session does.
-
-    A step is a control octet: with bit 7 one of ours (bits 0-2), else a frame: which control field is the next octet,
-    then format and length of its information.
-    """
-    ours = connection(role)
-    prepared = ours.prepare(b"\xc0\x01\xc1")
-    incoming = TO_CLIENT if role is Role.CLIENT else TO_METER
-    at = 0
-    while at + 3 < len(steps):
-        step, control, length = steps[at : at + 3]
-        at += 3
-        if step & 0x80:
-            apdu = steps[at : at + length] or b"\xc4"
-            with contextlib.suppress(LocalProtocolError):
-                call(ours, step & 0x07, apdu, lambda: ours.request(prepared))
-            check(ours)
-            continue
-        field = CONTROL.get(control & 0x07, control) if step & 0x40 else control
-        if step & 0x20:  # the number that is due, so that conversations get on
-            field = ours._window.receive_next << 1 | 0x10 | ours._window.send_next << 5  # noqa: SLF001
-        llc = b"" if step & 0x10 else b"\xe6\xe7\x00"
-        information = llc + steps[at : at + (length & 0x3F)]
-        at += length & 0x3F
-        data = build_frame(incoming, field, information, SEGMENTED if step & 0x08 else 0)
-        if ours.receive_apdu(data) is None:
-            events(ours, data, size)
-        check(ours)
-
-
-def call(ours: HdlcConnection, which: int, apdu: bytes, request: Callable[[], object]) -> None:
-    """One call of our own side."""
-    calls = (
-        ours.open,
-        ours.close,
-        ours.retransmit,
-        lambda: ours.send_apdu(apdu),
-        lambda: ours.reply(apdu),
-        request,
-        lambda: ours.send_unsolicited(apdu),
-        ours.data_to_send,
-    )
-    calls[which]()
-
-
-def check(ours: HdlcConnection) -> None:
-    """What always holds."""
-    window = ours._window  # noqa: SLF001
-    assert 0 <= window.unacknowledged <= min(len(window.outgoing), window.size)
-    assert len(ours._assembly.data) <= MAX_APDU  # noqa: SLF001
-    assert ours.is_open is (ours.state is State.CONNECTED)
-
-
-def others(choice: int, data: bytes) -> None:
-    """What was added after the first eight."""
-    size, rest = data[0], data[1:]
-    if choice < 2:
-        events(MbusFraming(Role.SERVER if choice else Role.CLIENT, server_sap=1), rest, size)
-    elif choice == 2:
-        with contextlib.suppress(RemoteProtocolError):
-            routed = decode_routed(rest)
-            if routed and routed.device:
-                assert prefix(rest[0], routed.network, routed.device) + routed.apdu == rest
-    else:
-        side = ModeE(Role.CLIENT if choice == 3 else Role.SERVER, manufacturer="ISK", identification="ME172")
-        if choice == 3:
-            side.open()
-        with contextlib.suppress(RemoteProtocolError):  # the bounded buffer overflows once no line is expected any more
-            for piece in harness.pieces(rest, size):
-                side.receive_data(piece)
-                harness.drain(side, NEED_DATA, RemoteProtocolError, len(rest) + 4)
+def routed(data: bytes) -> None:
+    """What a prefix says can be said again."""
+    with contextlib.suppress(RemoteProtocolError):
+        found = decode_routed(data)
+        if found and found.device:
+            assert prefix(data[0], found.network, found.device) + found.apdu == data
 
 
 def one_input(data: bytes) -> None:
     """Choose by the first octet."""
     if not data:
         return
-    if data[0] >= 0xF8 and len(data) > 1:
-        others(data[0] & 0x07, data[1:])
-        return
     choice, size, rest = data[0] & 0x07, data[0] >> 3, data[1:]
-    if choice == 0:
-        frames(rest, size)
-    elif choice == 1:
-        events(HdlcListener(), rest, size)
-    elif choice == 2:
-        events(connection(Role.CLIENT), rest, size)
-    elif choice == 3:
-        events(connection(Role.SERVER), rest, size)
-    elif choice == 4:
-        conversation(Role.CLIENT, rest, size)
-    elif choice == 5:
-        conversation(Role.SERVER, rest, size)
-    elif choice == 6:
-        events(WrapperFraming(Role.CLIENT, client_sap=16, server_sap=1), rest, size)
+    role = Role.SERVER if choice & 0x01 else Role.CLIENT
+    if choice < 2:
+        wrapped(role, rest, size)
+    elif choice < 4:
+        behind_a_gateway(role, rest, size)
     else:
-        events(WrapperFraming(Role.SERVER, server_sap=1), rest, size)
+        routed(rest)
 
 
 if __name__ == "__main__":

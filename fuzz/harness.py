@@ -1,7 +1,8 @@
 """What every harness shares: instrumented imports, libFuzzer's options, feeding in pieces, the rule that is asserted.
 
-The rule: octets give an event, NEED_DATA or RemoteProtocolError; the decoder comes to an end, and keeps no more than it
-promises. Whatever else is raised is a finding, and so is what libFuzzer finds: more than ten seconds, more than 512 MiB.
+The rule: octets give an event, NEED_DATA or RemoteProtocolError (where keys are at work, SecurityError too); the decoder comes
+to an end, and keeps no more than it promises. Whatever else is raised is a finding, and so is what libFuzzer finds: more than
+ten seconds, more than 512 MiB.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ class Receiver(Protocol):
         """Say what they mean."""
 
 
-def instrumented() -> AbstractContextManager[None]:
-    """Imports of `headend` in this context are watched by the fuzzer."""
-    manager: AbstractContextManager[None] = atheris.instrument_imports(include=["headend.protocols", "headend.errors"])
+def instrumented(*more: str) -> AbstractContextManager[None]:
+    """Imports of protocols, and of `more` packages, in this context are watched by the fuzzer."""
+    watched = ["headend.protocols", "headend.errors", *more]
+    manager: AbstractContextManager[None] = atheris.instrument_imports(include=watched)
     return manager
 
 
@@ -62,13 +64,21 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
         yield data[start : start + (size or len(data))]
 
 
-def drain(receiver: Receiver, need_data: object, refusal: type[Exception], limit: int) -> list[Any]:
-    """All events, refusals passed over; at most `limit` of both, for each must use up octets."""
+def drain(
+    receiver: Receiver,
+    need_data: object,
+    refusal: type[Exception] | tuple[type[Exception], ...],
+    limit: int,
+    faults: list[Exception] | None = None,
+) -> list[Any]:
+    """All events; refusals go to `faults`. At most `limit` of both, for each must use up octets."""
     events: list[Any] = []
     for _ in range(limit):
         try:
             event = receiver.next_event()
-        except refusal:
+        except refusal as fault:
+            if faults is not None:
+                faults.append(fault)
             continue
         if event is need_data:
             return events
