@@ -18,6 +18,7 @@ from headend.protocols.dlms.apdu.get import (
     GetResponseWithDatablock,
 )
 from headend.protocols.dlms.apdu.notification import DataNotification
+from headend.protocols.dlms.apdu.short import UnconfirmedWriteRequest, VariableName
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse, Spoken, message_of
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
@@ -32,6 +33,7 @@ EVENTS: dict[Message, Spoken] = {
     Message.AARE_ACCEPTED: AssociationResponse(initiate=InitiateResponse(conformance=ALL)),
     Message.AARE_REFUSED: AssociationResponse(result=1, diagnostic=1),
     Message.REQUEST: GetRequestNormal(0xC1, LDN),
+    Message.UNCONFIRMED: UnconfirmedWriteRequest((VariableName(0x100),), (b"\x11\x05",)),
     Message.BLOCK: GetResponseWithDatablock(0xC1, last_block=False, block_number=1, result=b"\x09"),
     Message.NEXT: GetRequestNext(0xC1, 1),
     Message.RESPONSE: GetResponseNormal(0xC1, b"\x00"),

@@ -29,6 +29,14 @@ from headend.protocols.dlms.apdu.get import (
     decode_results,
 )
 from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
+from headend.protocols.dlms.apdu.short import (
+    ReadRequest,
+    ReadResponse,
+    ShortResponse,
+    WriteRequest,
+    acknowledged_block,
+    block_of_answer,
+)
 from headend.protocols.dlms.apdu.table import Request, Response, decode_apdu
 from headend.protocols.dlms.association import (
     request_from_aarq,
@@ -47,6 +55,7 @@ from headend.protocols.dlms.events import (
 )
 from headend.protocols.dlms.initiate import NO_CONFORMANCE, Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.octets import Reader
+from headend.protocols.dlms.short_blocks import AnswerBlocks, ShortTransfer
 from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, TRANSITIONS, Message, State, step
 
 if TYPE_CHECKING:
@@ -66,6 +75,11 @@ _TITLED: Final = {Aarq.TAG: Message.AARQ, Aare.TAG: Message.AARE_ACCEPTED}
 """What brings a system title and a counter along: refused out of turn before it is looked into."""
 _TO_RESPONSE: Final = 0x04
 """Distance from the tag of a request to that of its response."""
+_TO_SHORT_RESPONSE: Final = 0x07
+_READ: Final = b"\x05"
+_READ_BLOCKS: Final = Conformance.BLOCK_TRANSFER_WITH_GET
+_WRITE_BLOCKS: Final = Conformance.BLOCK_TRANSFER_WITH_SET
+"""The conformance block has one bit for GET and READ, and one for SET and WRITE."""
 
 
 class DlmsConnection:
@@ -89,6 +103,7 @@ class DlmsConnection:
         self._streaming = False
         self._receiver: BlockReceiver | None = None
         self._sender: BlockSender | None = None
+        self._short = ShortTransfer(max_transfer)
         self._proposal = InitiateRequest(conformance=NO_CONFORMANCE)
 
     def open(self) -> None:
@@ -132,8 +147,15 @@ class DlmsConnection:
             data = event.encode_results() if isinstance(event, GetResponseWithList) else event.encode()[4:]
             self.answer_get(event.invoke_id_and_priority, iter((data,)), with_list=with_list)
             return
+        if isinstance(event, ReadResponse) and len(event.encode()) > self.max_request:
+            self.answer_read(iter((event.encode()[1:],)))
+            return
+        if isinstance(event, ReadRequest | WriteRequest):
+            self._advance(Message.REQUEST, LocalProtocolError)
+            blocks = (_READ_BLOCKS if isinstance(event, ReadRequest) else _WRITE_BLOCKS) in self.conformance
+            event = self._short.begin(event, self.max_request, blocks=blocks)
         apdu = self._send(event)
-        if isinstance(event, Request):
+        if isinstance(event, Request | ReadRequest | WriteRequest):
             self._note_request(apdu[:3])
         elif isinstance(event, AssociationRequest):
             self._proposal = event.initiate
@@ -150,6 +172,9 @@ class DlmsConnection:
 
     def ask_next_block(self) -> None:
         """Queue the request for the block after the last one; raises LocalProtocolError when no transfer is under way."""
+        if self._asked[:1] == _READ:
+            self._send(self._short.next_request())
+            return
         if self._receiver is None:
             raise LocalProtocolError("no block transfer is under way")
         self._send(GetRequestNext(self._asked[2], self._receiver.number))
@@ -173,6 +198,20 @@ class DlmsConnection:
             self._send(sender.next_block(0))
         else:
             self._send(GetResponseNormal(invoke_id_and_priority, DataAccessResult.OTHER_REASON))
+
+    def answer_read(self, pieces: Iterator[bytes]) -> None:
+        """Server: answer a READ with the encoded list of results, made piece by piece as far as the client asks for them."""
+        state = self._advance(Message.RESPONSE, LocalProtocolError)
+        overhead = self._protection.overhead if self._protection else 0
+        blocks = AnswerBlocks(pieces, self.max_send_pdu, overhead)
+        whole = blocks.whole(self.max_request - 1)
+        if whole is not None:
+            self._transmit(b"\x0c" + whole)
+            self.state = state
+        elif _READ_BLOCKS in self.conformance:
+            self._send(self._short.first_block(blocks))
+        else:
+            self._send(ReadResponse((DataAccessResult.OTHER_REASON,)))
 
     def send_prepared(self, apdu: bytes) -> None:
         """Like `send`, for the encoded APDU of a request."""
@@ -225,6 +264,7 @@ class DlmsConnection:
         if isinstance(received, LinkReleased):
             self.state = State.IDLE
             self._sender = self._receiver = None
+            self._short.clear()
         return received
 
     def take_answer(self, apdu: bytes) -> Event | NeedData:
@@ -307,6 +347,13 @@ class DlmsConnection:
 
     def _take_request(self, event: Spoken, state: State) -> Event | NeedData:
         """Server: note what the client wants; blocks are sent at once."""
+        if isinstance(event, ReadRequest | WriteRequest):
+            taken = self._short.take_request(event)
+            self.state = state
+            if isinstance(taken, ReadRequest | WriteRequest):
+                return taken
+            self._send(taken)
+            return NEED_DATA
         self.state = state
         if isinstance(event, GetRequestNext):
             self._send_next_block(event)
@@ -331,6 +378,8 @@ class DlmsConnection:
 
     def _take_answer(self, event: Spoken, state: State) -> Event | NeedData:
         """Client: check that the answer belongs to the request."""
+        if isinstance(event, ShortResponse):
+            return self._take_short_answer(event, state)
         if isinstance(event, Response):
             self._check_answer(event)
             if isinstance(event, GetResponseWithDatablock):
@@ -373,6 +422,20 @@ class DlmsConnection:
             reader.finish("list of results")
             return GetResponseWithList(block.invoke_id_and_priority, results)
         return GetResponseNormal(block.invoke_id_and_priority, receiver.data())
+
+    def _take_short_answer(self, response: ShortResponse, state: State) -> Event | NeedData:
+        """Client: the answer to a READ or WRITE, or to a block of it; what brings the next block is sent at once."""
+        expected = self._asked[0] + _TO_SHORT_RESPONSE
+        if expected != response.TAG:
+            self._refuse("an answer to another service", f"{expected:02x}", f"{response.TAG:02x}")
+        if block_of_answer(response) or acknowledged_block(response) is not None:
+            self.state = State.ASSOCIATED  # stands when the block is wrong
+        taken = self._short.take_answer(response, streaming=self._streaming)
+        self.state = state
+        if not isinstance(taken, ReadRequest | WriteRequest):
+            return taken
+        self._send(taken)
+        return NEED_DATA
 
     def _negotiate(self, response: AssociationResponse) -> None:
         """What holds from now on: the conformance of both, and the longest APDU of the other side."""

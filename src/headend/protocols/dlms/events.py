@@ -10,7 +10,16 @@ from headend.protocols.dlms.acse import ApplicationContext, AssociationResult, D
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
-from headend.protocols.dlms.apdu.table import Notification, Refusal, Request, Response
+from headend.protocols.dlms.apdu.short import (
+    InformationReport,
+    ReadRequest,
+    ReadResponse,
+    UnconfirmedWriteRequest,
+    WriteRequest,
+    block_asked,
+    block_of_answer,
+)
+from headend.protocols.dlms.apdu.table import Notification, Refusal, Request, Response, ShortApdu
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.state import Message
 
@@ -57,7 +66,9 @@ class BlockReceived:
     last_block: bool
 
 
-Spoken: TypeAlias = AssociationRequest | AssociationResponse | Request | Response | Notification | Refusal | Rlrq | Rlre
+Spoken: TypeAlias = (
+    AssociationRequest | AssociationResponse | Request | Response | ShortApdu | Notification | Refusal | Rlrq | Rlre
+)
 """What both sides say to each other."""
 
 Event: TypeAlias = Spoken | BlockReceived | LinkOpened | LinkReleased
@@ -69,6 +80,9 @@ _MESSAGES: Final[dict[type, Message]] = {
     ConfirmedServiceError: Message.EXCEPTION,
     DataNotification: Message.NOTIFICATION,
     EventNotification: Message.NOTIFICATION,
+    InformationReport: Message.NOTIFICATION,
+    WriteRequest: Message.REQUEST,
+    UnconfirmedWriteRequest: Message.UNCONFIRMED,
     Rlrq: Message.RLRQ,
     Rlre: Message.RLRE,
 }
@@ -81,6 +95,11 @@ def message_of(event: Spoken) -> Message:
     if isinstance(event, GetResponseWithDatablock):
         more = not event.last_block and isinstance(event.result, bytes)
         return Message.BLOCK if more else Message.RESPONSE
+    if isinstance(event, ReadRequest):
+        return Message.REQUEST if block_asked(event) is None else Message.NEXT
+    if isinstance(event, ReadResponse):
+        block = block_of_answer(event)
+        return Message.RESPONSE if block is None or block.last_block else Message.BLOCK
     return _MESSAGES.get(type(event)) or (Message.REQUEST if isinstance(event, Request) else Message.RESPONSE)
 
 

@@ -13,8 +13,9 @@ and the other when it receives it. `SENDER` says which side may send what. There
 ```
 
 BLOCKS is the pause of a block transfer: the server has sent a block that is not the last and the client may ask for the
-next one, or may give the rest up by asking for something else. An AARQ on an open association begins a new one, because a client
-that lost its link without a release has no other way. A server may answer a release that it knows nothing of, and may
+next one, or may give the rest up by asking for something else. Each block of a long request of short-name referencing is a
+REQUEST of its own, which the server answers with its number. An UNCONFIRMED request has no answer. An AARQ on an open
+association begins a new one, because a client that lost its link without a release has no other way. A server may answer a release that it knows nothing of, and may
 report an EXCEPTION at any time; what it answers is then over. A NOTIFICATION changes nothing.
 """
 
@@ -46,6 +47,7 @@ class Message(enum.Enum):
     AARE_ACCEPTED = "AARE (accepted)"
     AARE_REFUSED = "AARE (refused)"
     REQUEST = "request"
+    UNCONFIRMED = "request without an answer"
     BLOCK = "block that is not the last"
     NEXT = "request for the next block"
     RESPONSE = "response"
@@ -62,6 +64,7 @@ SENDER: Final = {
     Message.AARE_ACCEPTED: Role.SERVER,
     Message.AARE_REFUSED: Role.SERVER,
     Message.REQUEST: Role.CLIENT,
+    Message.UNCONFIRMED: Role.CLIENT,
     Message.BLOCK: Role.SERVER,
     Message.NEXT: Role.CLIENT,
     Message.RESPONSE: Role.SERVER,
@@ -87,6 +90,7 @@ TRANSITIONS: Final[dict[State, dict[Message, State]]] = {
     State.ASSOCIATED: {
         Message.AARQ: State.ASSOCIATING,
         Message.REQUEST: State.REQUESTED,
+        Message.UNCONFIRMED: State.ASSOCIATED,
         Message.NEXT: State.REQUESTED,
         Message.EXCEPTION: State.ASSOCIATED,
         Message.NOTIFICATION: State.ASSOCIATED,
@@ -101,6 +105,7 @@ TRANSITIONS: Final[dict[State, dict[Message, State]]] = {
     State.BLOCKS: {
         Message.AARQ: State.ASSOCIATING,
         Message.REQUEST: State.REQUESTED,
+        Message.UNCONFIRMED: State.ASSOCIATED,
         Message.NEXT: State.REQUESTED,
         Message.EXCEPTION: State.ASSOCIATED,
         Message.NOTIFICATION: State.BLOCKS,

@@ -29,6 +29,18 @@ from headend.protocols.dlms.apdu.notification import (
     decode_event_notification,
 )
 from headend.protocols.dlms.apdu.set import SetRequest, SetResponse, decode_set_request, decode_set_response
+from headend.protocols.dlms.apdu.short import (
+    InformationReport,
+    ShortRequest,
+    ShortResponse,
+    UnconfirmedWriteRequest,
+    decode_information_report,
+    decode_read_request,
+    decode_read_response,
+    decode_unconfirmed_write_request,
+    decode_write_request,
+    decode_write_response,
+)
 from headend.protocols.dlms.octets import Reader
 
 if TYPE_CHECKING:
@@ -36,13 +48,21 @@ if TYPE_CHECKING:
 
 Request: TypeAlias = GetRequest | SetRequest | ActionRequest
 Response: TypeAlias = GetResponse | SetResponse | ActionResponse
-Notification: TypeAlias = DataNotification | EventNotification
+Notification: TypeAlias = DataNotification | EventNotification | InformationReport
 Refusal: TypeAlias = ExceptionResponse | ConfirmedServiceError
-Apdu: TypeAlias = Request | Response | Notification | Refusal | Aarq | Aare | Rlrq | Rlre
+ShortApdu: TypeAlias = ShortRequest | ShortResponse | UnconfirmedWriteRequest
+"""APDUs of short-name referencing, which have no invoke id."""
+Apdu: TypeAlias = Request | Response | ShortApdu | Notification | Refusal | Aarq | Aare | Rlrq | Rlre
 
 DECODERS: Final[dict[int, Callable[[Reader], Apdu]]] = {
+    0x05: decode_read_request,
+    0x06: decode_write_request,
+    0x0C: decode_read_response,
+    0x0D: decode_write_response,
     0x0E: decode_confirmed_service_error,
     0x0F: decode_data_notification,
+    0x16: decode_unconfirmed_write_request,
+    0x18: decode_information_report,
     0x60: decode_aarq,
     0x61: decode_aare,
     0x62: decode_rlrq,
