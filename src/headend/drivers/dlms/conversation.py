@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headend.errors import HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
 from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS, DataNotification, EventNotification
+from headend.protocols.dlms.apdu.short import InformationReport
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.template import FALLBACK, decode_get_list_response, decode_get_response
 from headend.protocols.gateway import GatewayFraming
@@ -220,7 +221,7 @@ class Conversation(Exchange):
     def _deliver(self, event: Event | NeedData) -> None:
         if event is NEED_DATA:
             return
-        if isinstance(event, DataNotification | EventNotification):
+        if isinstance(event, DataNotification | EventNotification | InformationReport):
             self.notifications.append(event)
         elif isinstance(event, LinkReleased):
             self.poison(LinkClosed(f"{self.link.peer} released the link: {event.reason}"))

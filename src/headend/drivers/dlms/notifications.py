@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.base import Notification
+from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.nodes import first_error, read_data
 from headend.drivers.dlms.pushes import Pushed, read_push
 from headend.drivers.dlms.refs import CosemRef
 from headend.drivers.mapping import scale
 from headend.errors import DecodeError
 from headend.model.objects import ObjectRef
+from headend.model.reading import to_millis
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
+from headend.protocols.dlms.apdu.short import InformationReport, VariableName
 from headend.protocols.dlms.axdr import decode_data
 from headend.standards.codes import find_code
 from headend.standards.obis import Obis
@@ -22,14 +26,23 @@ if TYPE_CHECKING:
 
     from headend.model.objects import ObjectEntry, RawValue
     from headend.protocols.dlms.clock import EpochReader
+    from headend.protocols.dlms.short_names import ShortNames
 
 _DATA, _REGISTER, _CLOCK = 1, 3, 8
 
 
 def to_notification(
-    apdu: DataNotification | EventNotification, reader: EpochReader, entries: Mapping[ObjectRef, ObjectEntry]
+    apdu: DataNotification | EventNotification | InformationReport,
+    reader: EpochReader,
+    entries: Mapping[ObjectRef, ObjectEntry],
+    names: ShortNames | None = None,
 ) -> Notification:
-    """One notification; data that cannot be decoded stay octets. `entries` are the objects of the meter file."""
+    """One notification; data that cannot be decoded stay octets.
+
+    `entries` are the objects of the meter file, `names` those that a meter with short names has told.
+    """
+    if isinstance(apdu, InformationReport):
+        return _report(apdu, names)
     if isinstance(apdu, EventNotification):
         value = _plain(apdu.value)
         ref = CosemRef(
@@ -44,6 +57,27 @@ def to_notification(
     pushed = read_push(body, tagged_date_time=apdu.tagged_date_time)
     values = dict(_value(each, entries) for each in pushed if not isinstance(each.raw, list) and each.raw is not None)
     return Notification(kind="push", body=body.plain(), measured_at=at, values=values)
+
+
+def _report(report: InformationReport, names: ShortNames | None) -> Notification:
+    """An information-report: attributes by their short names. Its time is a GeneralizedTime."""
+    told = [_plain(data) for data in report.data]
+    values = {}
+    for variable, value in zip(report.variables, told, strict=True):
+        member = names.member(variable.name) if names and isinstance(variable, VariableName) else None
+        if member is not None and not member.is_method:
+            ref = CosemRef(member.target.class_id, member.target.logical_name, member.number)
+            values[ref.object_ref] = clock_text(value) if ref.class_id == _CLOCK else value
+    return Notification(kind="event", body=told, measured_at=_generalized_time(report.time or b""), values=values)
+
+
+def _generalized_time(time: bytes) -> int | None:
+    """Milliseconds of YYYYMMDDhhmmssZ; None for any other form, which tells no moment."""
+    try:
+        moment = datetime.strptime(time.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return to_millis(moment)
 
 
 def _value(pushed: Pushed, entries: Mapping[ObjectRef, ObjectEntry]) -> tuple[ObjectRef, RawValue]:

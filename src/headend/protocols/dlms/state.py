@@ -15,8 +15,9 @@ and the other when it receives it. `SENDER` says which side may send what. There
 BLOCKS is the pause of a block transfer: the server has sent a block that is not the last and the client may ask for the
 next one, or may give the rest up by asking for something else. Each block of a long request of short-name referencing is a
 REQUEST of its own, which the server answers with its number. An UNCONFIRMED request has no answer. An AARQ on an open
-association begins a new one, because a client that lost its link without a release has no other way. A server may answer a release that it knows nothing of, and may
-report an EXCEPTION at any time; what it answers is then over. A NOTIFICATION changes nothing.
+association begins a new one, because a client that lost its link without a release has no other way. A server may answer a
+release that it knows nothing of, and may report an EXCEPTION at any time; what it answers is then over. A NOTIFICATION
+changes nothing.
 """
 
 from __future__ import annotations
