@@ -10,8 +10,8 @@ from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor, decode_a
 from headend.protocols.dlms.axdr import encode_length
 from headend.protocols.dlms.octets import Reader
 
-NOTIFICATION_TAGS: Final = frozenset({0x0F, 0xC2, 0xCA, 0xD2})
-"""data-notification, event-notification, and that ciphered with the global or the dedicated key."""
+NOTIFICATION_TAGS: Final = frozenset({0x0F, 0x18, 0x38, 0x58, 0xC2, 0xCA, 0xD2})
+"""data-notification, information-report and event-notification, both also ciphered with the global or the dedicated key."""
 
 _DATE_TIME_LENGTH: Final = 12
 _TAGGED_DATE_TIME: Final = b"\x09\x0c"
