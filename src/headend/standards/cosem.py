@@ -39,7 +39,7 @@ class CosemClass:
 
     def method_offset(self, method_id: int) -> int | None:
         """What to add to a base name to call a method; None when the class has no such method or its place is not known."""
-        if self.methods_at is None or method_id not in self.methods:
+        if self.methods_at is None or self.methods.get(method_id, _RESERVED).startswith(_RESERVED):
             return None
         return self.methods_at + SHORT_NAME_STEP * (method_id - 1)
 
@@ -52,6 +52,8 @@ def attribute_offset(attribute_id: int) -> int:
 SHORT_NAME_STEP: Final = 8
 """Short names of the attributes, and of the methods, of an object follow each other in this distance."""
 
+_RESERVED: Final = "reserved"
+"""Methods of older versions, whose short names may be those of attributes by now."""
 _LOGICAL_NAME: Final = Attribute(1, "logical_name", "octet_string")
 
 

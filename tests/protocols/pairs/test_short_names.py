@@ -224,7 +224,7 @@ def test_blocks_on_the_wire() -> None:
     assert first.hex() == "0601070000010109" + "06" + "010207080109"
     assert both.say_to_server(first) == "0d01020001"
     assert both.say_to_client(bytes.fromhex("0d01020001")) is NEED_DATA
-    assert both.client.data_to_send()[8:].hex() == "0601070100020109" + "06" + "080001020304"
+    assert both.client.data_to_send()[8:].hex() == "0601070000020109" + "06" + "080001020304"
     assert both.say_to_client(bytes.fromhex("0d01020002")) is NEED_DATA
     assert both.client.data_to_send()[8:].hex() == "0601070100030109" + "03" + "050607"
     both.say_to_client(bytes.fromhex("0d0100"))

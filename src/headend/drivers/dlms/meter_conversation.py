@@ -10,6 +10,7 @@ from headend.drivers.dlms.meter_objects import Association
 from headend.drivers.dlms.meter_security import CIPHERED, Setup, client_of, setup_of
 from headend.drivers.dlms.meter_services import (
     NOT_ASSOCIATED,
+    UNKNOWN_SERVICE,
     associate,
     refusal_of,
     respond,
@@ -20,6 +21,7 @@ from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
 from headend.protocols.dlms.apdu.action import ActionRequestNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult
 from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
+from headend.protocols.dlms.apdu.short import ShortRequest
 from headend.protocols.dlms.apdu.table import Request, decode_apdu
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest
@@ -128,6 +130,8 @@ class MeterConversation:
                 self._prove(self._pending, event)
             else:
                 connection.send(NOT_ASSOCIATED)
+        elif isinstance(event, ShortRequest):
+            connection.send(UNKNOWN_SERVICE)
 
     def _end(self) -> None:
         self.association = self._pending = None

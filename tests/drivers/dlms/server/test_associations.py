@@ -113,7 +113,7 @@ async def test_services_that_were_not_agreed_are_refused(meter: Any, connect: An
     assert await head_end.ask(ENERGY) == VALUE
 
 
-@pytest.mark.parametrize("request_", ["c8011200", "05010203", "e0000000000000", "db084142434445464748010001"])
+@pytest.mark.parametrize("request_", ["c8011200", "0501020708", "e0000000000000", "db084142434445464748010001"])
 async def test_unknown_services_are_refused(head_end: Any, request_: str) -> None:
     assert await head_end.ask(request_) == "d80202"
     assert await head_end.ask(ENERGY) == VALUE
