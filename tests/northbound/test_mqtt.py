@@ -246,6 +246,12 @@ def test_broker_urls_that_are_none(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_password_that_is_not_text_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigError, match="expected UTF-8") as caught:
+        Broker(host="127.0.0.1", password=Secret(b"\xffcorrect horse"))
+    assert "horse" not in str(caught.value)
+
+
 async def test_a_request_that_cannot_be_answered_ends_nothing(sink: tuple[Bus, int, str]) -> None:
     _, port, version = sink
     watcher = Watcher(port, version=paho.MQTTv5 if version == "5" else paho.MQTTv311)

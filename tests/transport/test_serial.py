@@ -101,8 +101,9 @@ async def test_errors_name_the_port_and_what_to_try() -> None:
     with pytest.raises(LinkError, match="no serial port /dev/ttyUSB-none") as caught:
         await open_serial("/dev/ttyUSB-none", 9600, 5)
     assert "ls /dev/tty" in caught.value.hint
-    with pytest.raises(LinkError, match="/dev/null"):
-        await open_serial("/dev/null", 9600, 5)
+    for path in ("/dev/null", "/dev/watchdog", "/etc/hostname", "/dev/tty/../null"):
+        with pytest.raises(LinkError, match=f"{path} is not a serial port"):
+            await open_serial(path, 9600, 5)
     with terminal() as (_, path):
         link = await open_serial(path, 9600, 5)
         with pytest.raises(LinkError, match="in use by another program"):

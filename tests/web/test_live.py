@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headend.model.access import Role
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import Source
 from headend.telemetry import LIVE_CLIENTS
@@ -20,7 +21,7 @@ from .support import LOOPBACK, NOW, World, batch, world
 class Follower:
     """A client of the stream, spoken to in ASGI."""
 
-    def __init__(self, head_end: World, query: str = "") -> None:
+    def __init__(self, head_end: World, query: str = "", *, key: str = "") -> None:
         self.head_end = head_end
         self.text = ""
         self.status = 0
@@ -39,7 +40,11 @@ class Follower:
             "raw_path": b"/api/v1/live",
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"localhost"), (b"last-event-id", b"7")],
+            "headers": [
+                (b"host", b"localhost"),
+                (b"last-event-id", b"7"),
+                *([(b"authorization", f"Bearer {key}".encode())] if key else []),
+            ],
             "client": LOOPBACK,
             "server": ("localhost", 80),
         }
@@ -205,7 +210,20 @@ async def test_silence_is_broken_by_heartbeats_and_streams_end() -> None:
     now = LIFETIME_SECONDS
     live.tick()
     assert await client.next() == b": \n\n"
-    assert await client.next() == b"", "so that a revoked credential does not live for ever"
+    assert await client.next() == b""
+
+
+async def test_a_stream_ends_with_the_key_that_it_was_asked_for_with(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client(Role.ADMIN) as admin:
+        follower = Follower(head_end, key=head_end.key(Role.VIEWER))
+        await follower.joined()
+        assert (await admin.delete("/api/v1/keys/key-viewer")).status_code == 204
+        head_end.bus.publish(batch("a", {"voltage_l1": 230}))
+        await taken()
+        feed(head_end).tick()
+        await follower.task
+        assert "voltage_l1" not in follower.text
+        assert not len(feed(head_end))
 
 
 async def test_clients_are_counted_and_limited(tmp_path: Path) -> None:

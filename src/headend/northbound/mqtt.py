@@ -61,7 +61,7 @@ _FAILED = SINK_MESSAGES.labels("mqtt", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where the broker is and how to speak with it; `password` never shows."""
+    """Where the broker is and how to speak with it; `password` never shows. Raises ConfigError for one that is not text."""
 
     host: str
     port: int = 1883
@@ -71,6 +71,12 @@ class Broker:
     password: Secret | None = None
     version: str = "5"
     client_id: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.password and self.password.reveal().decode()
+        except UnicodeDecodeError:
+            raise ConfigError("password of the MQTT broker: expected UTF-8, got other octets") from None
 
 
 @dataclass(frozen=True, slots=True)

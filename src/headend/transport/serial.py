@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from typing import Final
 
 from headend.errors import ConfigError, LinkError, LinkTimeout
 from headend.transport.stream import StreamLink
+
+_PORT: Final = re.compile(r"/dev/(tty|pts/|serial/|rfcomm|cu\.)")
+"""Serial ports, pseudo-terminals and the links to them. Opening another device may do things: a watchdog starts to run."""
 
 PARITIES: Final = {"N": "none", "E": "even", "O": "odd"}
 
@@ -46,6 +51,7 @@ def parse_line(line: str) -> tuple[int, str, int]:
 async def open_serial(path: str, baud: int, timeout: float, *, line: str = "8N1") -> SerialLink:
     """Open a serial port; raises LinkError that names it, ConfigError for a format that does not exist."""
     data_bits, parity, stop_bits = parse_line(line)
+    _check_port(path)
     import termios  # noqa: PLC0415 - absent on some platforms
 
     import serial_asyncio_fast  # noqa: PLC0415 - most head-ends have no serial port
@@ -69,6 +75,11 @@ async def open_serial(path: str, baud: int, timeout: float, *, line: str = "8N1"
         raise _not_opened(error, path, f"{baud} baud {line}") from error
     assert isinstance(link, SerialLink)  # noqa: S101 - the factory above
     return link
+
+
+def _check_port(path: str) -> None:
+    if not _PORT.match(os.path.realpath(path)):
+        raise LinkError(f"{path} is not a serial port", hint="expected one such as /dev/ttyUSB0 or /dev/serial/by-id/…")
 
 
 def _not_opened(error: Exception, path: str, settings: str) -> LinkError:

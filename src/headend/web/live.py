@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -32,7 +32,7 @@ from headend.web.problems import Refused
 TOPICS = ("readings", "status", "events")
 HEARTBEAT_SECONDS = 15.0
 LIFETIME_SECONDS = 3600.0
-"""a stream ends after this time and the client comes back, so that a revoked credential does not live for ever"""
+"""a stream ends after this time and the client comes back, so that none is held for ever"""
 TICK_EVENTS = 1000
 """of one tick, the newest; all of them are at /events"""
 QUEUE_FRAMES = 32
@@ -219,14 +219,16 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: LiveFeed, client: LiveClient) -> None:
+    def __init__(self, feed: LiveFeed, client: LiveClient, known: Callable[[], Awaitable[bool]]) -> None:
+        """`known` says whether who asked may still do so: a credential may be revoked while the stream goes on."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._feed = feed
         self._client = client
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client is gone or the feed ends."""
+        """Send until the client is gone or no longer known, or the feed ends."""
         request = Request(scope, receive)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -234,6 +236,8 @@ class EventStream(Response):
             while piece and not await request.is_disconnected():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await self._client.next()
+                if not await self._known():
+                    break
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._feed.leave(self._client)

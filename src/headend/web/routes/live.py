@@ -37,4 +37,11 @@ async def follow_live(
     if unknown or not wanted:
         raise Refused("invalid-request", f"topics: expected some of {', '.join(TOPICS)}", field="query.topics")
     feed: LiveFeed = request.app.state.feed
-    return EventStream(feed, feed.join(wanted, [meter for meter in meters.split(",") if meter]))
+
+    async def known() -> bool:
+        try:
+            return await request.app.state.authority.who(request.scope) is not None
+        except Refused:
+            return False
+
+    return EventStream(feed, feed.join(wanted, [meter for meter in meters.split(",") if meter]), known)
