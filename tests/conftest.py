@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -30,6 +32,12 @@ def corpus() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("HEADEND_CORPUS names no folder of captures")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def real_pushes() -> SimpleNamespace:
+    """Pushes of real meters, with their published keys: the names of `tests/real_pushes.py`."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("real_pushes.py"))))
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,11 @@ SINK_MESSAGES = Counter(
     "headend_sink_messages_total", "Messages to northbound peers, by sink and result", ["sink", "result"]
 )
 EVENTS = Counter("headend_events_total", "Events, by type", ["type"])
+PUSHES = Counter(
+    "headend_pushes_total",
+    "Pushes that the listener heard, by result (ok, unknown, dropped or an error code)",
+    ["result"],
+)
 BUS_DROPPED = Counter("headend_bus_dropped_total", "Items dropped because a subscriber fell behind", ["subscriber"])
 LIVE_CLIENTS = Gauge("headend_live_clients", "Browsers and programs that follow live values")
 

@@ -112,6 +112,7 @@ class HeadEnd(Process):
         self.meters: int = ready["meters"]
         self.url: str = ready["console"]
         self.mqtt: int = ready["mqtt"]
+        self.listening: list[str] = ready["listening"]
 
     def get(self, path: str) -> Any:
         answer = httpx.get(self.url + path, timeout=20)

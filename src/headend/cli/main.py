@@ -218,6 +218,28 @@ def decode(
 
 
 @app.command()
+def listen(
+    places: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PLACE…", help="tcp://HOST:PORT, udp://HOST:PORT, serial:/dev/ttyUSB0?baud=2400&line=8N1"
+        ),
+    ],
+    meter: Annotated[
+        list[str] | None,
+        typer.Option("--meter", help="A known meter: inbound://SYSTEM-TITLE?ek=env:NAME&ak=env:NAME&profile=ID"),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="End after so many pushes; 0: never.", min=0)] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", help="End after this time; 0: never.", min=0)] = 0,
+    profiles: Profiles = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Print what meters push, until Ctrl-C."""
+    _run("listen", "listen", places, meters=meter, folders=profiles, as_json=json, count=count, seconds=seconds)
+
+
+@app.command()
 def doctor(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
     """Check machine, settings, database and broker, and explain what is wrong."""
     _run("doctor", "doctor", config=config, data=data, as_json=json)

@@ -26,6 +26,7 @@ def serve(*, config: str | None, data: str | None) -> None:
                 meters=len(head_end.roster),
                 console=head_end.console_url,
                 mqtt=head_end.mqtt_port,
+                listening=list(head_end.listening),
                 data=str(settings.data_folder),
             )
             await until_stopped(stop)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
+from headend.errors import RemoteProtocolError
 from headend.model.job import Command, Outcome
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryBlock, HistoryRequest, ObjectInfo, ObjectRef, RawValue, ReadPlan, ReadResult
@@ -45,14 +46,42 @@ class Sniff(enum.Enum):
     NEED_DATA = "need-data"
 
 
+PushList: TypeAlias = Sequence[ObjectRef | None]
+"""What the values of a push are that does not say it itself, in its order; None for what is no attribute alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What a meter said unasked: `values` by object, or a plain body where the meter names no objects."""
+    """What a meter said unasked: `values` by object, or a plain body where the meter names no objects.
+
+    `scales` holds power of ten and base unit of those values whose scaler the push itself tells and the meter file does not.
+    """
 
     kind: str
     body: RawValue
     measured_at: int | None = None
     values: Mapping[ObjectRef, RawValue] = field(default_factory=dict)
+    scales: Mapping[ObjectRef, tuple[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """What somebody sent to a listener, out of its frames and blocks; `identity` is what it says about its sender."""
+
+    octets: bytes
+    identity: MeterIdentity
+    address: str
+    """of the sender in its framing, for people"""
+
+
+class Ear(Protocol):
+    """Takes what comes over one link, or in the datagrams of one peer, from whoever speaks there. Never raises."""
+
+    def receive(self, data: bytes) -> Sequence[Push | RemoteProtocolError]:
+        """The pushes that these octets complete, and what was wrong between them."""
+
+    def boundary(self) -> None:
+        """A datagram ends here: a frame that is incomplete stays so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +127,9 @@ class Session(Protocol):
 
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
+
+    async def push_lists(self) -> Sequence[PushList]:
+        """Ask the meter what it pushes; none where the protocol has no such thing."""
 
     async def aclose(self) -> None:
         """Release the association and close the link, within two seconds whatever the meter does."""
@@ -190,6 +222,20 @@ class Driver(Protocol):
 
     def sniff(self, first: bytes) -> Sniff:
         """Could these first octets of an inbound link be this protocol?"""
+
+    def listen(self, max_octets: int) -> Ear:
+        """Hear pushes of at most so many octets on a link that somebody opened; raises CapabilityError."""
+
+    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:
+        """The push of a known meter without its protection.
+
+        Raises SecurityError, also for one that came before or is less protected than the meter's parameters ask for.
+        """
+
+    def understand(
+        self, push: Push, meter: Meter | None, profile: MeterProfile | None, lists: Sequence[PushList] = ()
+    ) -> Notification:
+        """What a push says. `lists` are those that the meter may push; raises KeyMissing for one that is ciphered."""
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode any frames of the protocol, layer by layer. Malformed input ends in a layer with `error` set.

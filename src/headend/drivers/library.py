@@ -21,9 +21,10 @@ from headend.model.profile import DetectRule, LoadProfile, MeterProfile, Profile
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
-_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "detect", "quirk", "test"}
+_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "push", "detect", "quirk", "test"}
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
+_PUSH_KEYS = {"objects"}
 
 
 class Library:
@@ -106,6 +107,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         note=meter.take("note", str, ""),
         objects=objects,
         load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),
+        push_lists=tuple(_push_list(table, protocol) for table in tables("push")),
         detect=tuple(
             DetectRule(fact=table.take("fact", str), value=table.take("value", str), weight=table.take("weight", int))
             for table in tables("detect")
@@ -173,6 +175,12 @@ def _load_profile(table: Table, protocol: str) -> LoadProfile:
         columns=tuple(_ref(table, "columns", protocol, str(column)) for column in columns),
         name=table.take("name", str, ""),
     )
+
+
+def _push_list(table: Table, protocol: str) -> tuple[ObjectRef, ...]:
+    table.allow(_PUSH_KEYS)
+    objects: list[Any] = table.take("objects", list)
+    return tuple(_ref(table, "objects", protocol, str(each)) for each in objects)
 
 
 def _test(table: Table) -> ProfileTest:

@@ -176,9 +176,9 @@ def push_batch(
 ) -> ReadingBatch | None:
     """The readings in what a meter said unasked; None when it names no object that has a quantity in its profile.
 
-    A value whose scaler only the meter knows is missing: a push does not tell it, and nothing is guessed.
+    A value whose scaler only the meter knows is missing unless the push tells it: nothing is guessed.
     """
-    said = notification.values
+    said, scales = notification.values, notification.scales
     pushed = [entry for entry in entries if entry.quantity and entry.ref in said]
     if not pushed:
         return None
@@ -190,8 +190,9 @@ def push_batch(
         errors={
             index: unknown
             for index, entry in enumerate(pushed)
-            if entry.scaler is None and isinstance(said[entry.ref], int | float)
+            if entry.scaler is None and isinstance(said[entry.ref], int | float) and entry.ref not in scales
         },
+        exponents=[scales[entry.ref][0] if entry.ref in scales else entry.exponent for entry in pushed],
         measured_at=notification.measured_at,
     )
     return to_batch(meter_id, ReadPlan(entries=tuple(pushed)), result, received_at, Source.PUSH)

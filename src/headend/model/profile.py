@@ -69,6 +69,8 @@ class MeterProfile:
     revision: int = 1
     objects: tuple[ObjectEntry, ...] = ()
     load_profiles: tuple[LoadProfile, ...] = ()
+    push_lists: tuple[tuple[ObjectRef, ...], ...] = ()
+    """what the meter pushes without saying what it is, list by list, in the order of the values"""
     detect: tuple[DetectRule, ...] = ()
     link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)

@@ -127,6 +127,10 @@ class WrapperFraming:
         """Hand over received octets."""
         self._buffer.append(data)
 
+    def take_rest(self) -> bytes:
+        """What has come and is no frame yet, for an owner who looks for something else in it."""
+        return self._buffer.consume(len(self._buffer))
+
     def data_to_send(self) -> bytes:
         """Octets to write now."""
         out = bytes(self._out)

@@ -101,6 +101,19 @@ class PollSettings(_Section):
     connects_per_second: int = Field(default=500, ge=1, description="new links opened per second")
 
 
+class ListenSettings(_Section):
+    """Where meters may push to."""
+
+    places: tuple[str, ...] = Field(
+        default=(),
+        description="`tcp://HOST:PORT`, `udp://HOST:PORT`, `serial:/dev/ttyUSB0?baud=2400`; empty: off",
+    )
+    links: int = Field(default=1000, ge=1, le=20000, description="open links at a time")
+    per_address: int = Field(default=16, ge=1, description="open links from one address")
+    max_octets: int = Field(default=65536, ge=64, le=1 << 20, description="longest push that is taken")
+    idle: Seconds = Field(default=300.0, description="seconds of silence after which a link is dropped")
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -123,6 +136,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     mqtt: MqttSettings = MqttSettings()
     poll: PollSettings = PollSettings()
+    listen: ListenSettings = ListenSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

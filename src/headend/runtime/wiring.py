@@ -1,14 +1,14 @@
 """Wiring: the one place that knows all parts of a head-end, starts them in order and stops them in order.
 
-Started: database, bus, roster, writer, lanes, poller, broker, sink, web. Stopped the other way round: no new polls, sessions
-released, sinks and web closed, what is on the bus written, database closed; each step within its time.
+Started: database, bus, roster, writer, lanes, poller, broker, sink, listener, web. Stopped the other way round: no new polls and
+pushes, sessions released, sinks and web closed, what is on the bus written, database closed; each step within its time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from headend.drivers.base import Secrets
+from headend.drivers.base import PushList, Secrets
 from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
@@ -29,14 +29,16 @@ from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Topics
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file
+from headend.runtime.listening import listening, parse_place, push_driver
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
-from headend.runtime.settings import MqttSettings, Settings
+from headend.runtime.settings import ListenSettings, MqttSettings, Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.commands import Commands
 from headend.services.identifier import Identifier
+from headend.services.listener import Known, Limits, Listener, ask_lists
 from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
 from headend.services.retention import retain
@@ -70,6 +72,8 @@ class HeadEnd:
     writer: Writer
     web_port: int | None
     mqtt_port: int | None
+    listening: Sequence[str]
+    """where meters may push to"""
     console_url: str
     """empty without a web server"""
 
@@ -109,6 +113,51 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
             counters.close()
 
 
+def _profile_of(library: Library, meter: Meter) -> MeterProfile | None:
+    return library.get(meter.profile_id) if meter.profile_id else None
+
+
+async def _secrets_of(store: Store, meter: Meter) -> Secrets:
+    def read() -> dict[str, Secret]:
+        return {name: store.secrets.get(meter.id, name) for name in store.secrets.names(meter.id)}
+
+    return await asyncio.to_thread(read)
+
+
+@asynccontextmanager
+async def _hearing(settings: ListenSettings, parts: WebParts) -> AsyncIterator[Sequence[str]]:
+    """The listener, where it is wanted: the addresses that it has. What came before the end is worked on."""
+    places = [parse_place(place) for place in settings.places]
+    if not places:
+        yield ()
+        return
+    listener = _listener(settings, parts)
+    working = asyncio.create_task(listener.run(), name="listener")
+    try:
+        async with listening(listener, places, links=settings.links) as addresses:
+            yield addresses
+    finally:
+        await listener.close()
+        await _within(working, FINISH_SECONDS)
+
+
+def _listener(settings: ListenSettings, parts: WebParts) -> Listener:
+    """What hears pushes of the meters that are entered."""
+    profile = partial(_profile_of, parts.library)
+
+    async def ask(meter_id: str, timeout: float) -> Sequence[PushList]:
+        return await parts.lanes.run_job(meter_id, ask_lists, timeout=timeout, repeat=False)
+
+    return Listener(
+        push_driver(),
+        Known(roster=parts.roster, profile=profile, secrets=partial(_secrets_of, parts.store), ask_lists=ask),
+        parts.bus,
+        Pushes(parts.bus, profile, wall_millis).heard,
+        wall_millis,
+        limits=Limits(per_address=settings.per_address, octets=settings.max_octets, idle=settings.idle),
+    )
+
+
 def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:
     """The parts that work on meters, put together; nothing runs yet."""
     library = Library([Path(folder).expanduser() for folder in settings.profiles])
@@ -116,15 +165,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
     roster = Roster(bus, wall_millis)
     roster.load(meters)
 
-    def profile(meter: Meter) -> MeterProfile | None:
-        return library.get(meter.profile_id) if meter.profile_id else None
-
-    def read_secrets(meter_id: str) -> dict[str, Secret]:
-        return {name: store.secrets.get(meter_id, name) for name in store.secrets.names(meter_id)}
-
-    async def secrets(meter: Meter) -> Secrets:
-        return await asyncio.to_thread(read_secrets, meter.id)
-
+    profile, secrets = partial(_profile_of, library), partial(_secrets_of, store)
     lanes = Lanes(
         roster,
         open_link=open_link,
@@ -173,6 +214,8 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             sink = _sink(settings, parts, broker)
             stack.callback(sink.close)
             outward.append(group.create_task(sink.run(), name="mqtt"))
+        ears = await stack.enter_async_context(contextlib.AsyncExitStack())
+        heard_at = await ears.enter_async_context(_hearing(settings.listen, parts))
         web_port: int | None = None
         if settings.web.enabled:
             serving, web_port = await _start_web(group, parts)
@@ -187,9 +230,11 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 writer=parts.writer,
                 web_port=web_port,
                 mqtt_port=broker.port if broker else None,
+                listening=heard_at,
                 console_url=_console_url(settings, web_port),
             )
         finally:
+            await ears.aclose()
             identifier.close()
             parts.poller.stop()
             await _within(polling, FINISH_SECONDS)

@@ -114,10 +114,32 @@ class Roster:
     def resolve(self, identity: MeterIdentity) -> Meter | None:
         """The one meter that says this about itself, by the most telling field; None when there is none, or several."""
         for key in (*_keys(identity), *_dialled(identity)):
-            found = self._by_key.get(key)
-            if found is not None and len(found) == 1:
-                return self._states[next(iter(found))].meter
+            if (meter := self._only(key)) is not None:
+                return meter
         return None
+
+    def resolve_source(self, address: str, identity: MeterIdentity) -> Meter | None:
+        """The one meter that is entered with this address or port, unless it is known by another name than it says now."""
+        meter = self._only(f"source {address}")
+        if meter is None:
+            return None
+        known = meter.identity
+        pairs = (
+            (known.system_title, identity.system_title),
+            (known.logical_device_name, identity.logical_device_name),
+        )
+        return None if any(one and other and one != other for one, other in pairs) else meter
+
+    def heard(self, state: MeterState) -> None:
+        """The meter said something unasked. That it answers, too, is not known by that."""
+        state.last_seen = self._clock()
+        if state.online is None:
+            self._comes(state)
+
+    def _only(self, key: str) -> Meter | None:
+        """The only meter with a key."""
+        found = self._by_key.get(key.casefold())
+        return self._states[next(iter(found))].meter if found is not None and len(found) == 1 else None
 
     def succeeded(self, state: MeterState) -> None:
         """The meter did what was asked."""
@@ -157,9 +179,11 @@ class Roster:
 
     def _keep_keys(self, state: MeterState) -> None:
         meter = state.meter
-        state.keys = tuple(_keys(meter.identity))
-        if meter.endpoint.kind is EndpointKind.INBOUND:
-            state.keys += (f"inbound {meter.endpoint.host}",)
+        where = meter.endpoint
+        keys = [*_keys(meter.identity), f"source {where.path or where.host}"]
+        if where.kind is EndpointKind.INBOUND:
+            keys.append(f"inbound {where.host}")
+        state.keys = tuple(key.casefold() for key in keys)
         for key in state.keys:
             self._by_key.setdefault(key, set()).add(meter.id)
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from headend.drivers.base import Capability, Notification, Secrets
+from headend.drivers.base import Capability, Notification, PushList, Secrets
 from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.commands import RELAY, Commander
@@ -15,8 +15,9 @@ from headend.drivers.dlms.history import Histories
 from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
 from headend.drivers.dlms.listing import ask_objects
 from headend.drivers.dlms.notifications import to_notification
-from headend.drivers.dlms.parameters import Parameters, read_params
+from headend.drivers.dlms.parameters import Parameters, parameters_of
 from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
+from headend.drivers.dlms.push_lists import ask_push_lists
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.security import Counters, begin_counter, make_security
 from headend.errors import CapabilityError, HeadendError
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         ReadPlan,
     )
     from headend.model.profile import MeterProfile
-    from headend.model.reading import Value
     from headend.transport.link import Link
 
 _CLOSE_SECONDS: Final = 2.0
@@ -83,10 +83,7 @@ async def attach(
     timeout: float,
 ) -> DlmsSession:
     """Open the framing, associate, and return the session."""
-    params: dict[str, Value] = {**meter.params}
-    if profile is not None:
-        params = {**profile.link, **profile.association, **params}
-    parameters = read_params(meter.framing, params)
+    parameters = parameters_of(meter, profile)
     security = make_security(parameters, secrets, counters, meter.id)
     if security is not None:
         buffered = await begin_counter(security, link, parameters, buffered=buffered, timeout=timeout)
@@ -202,6 +199,10 @@ class DlmsSession:
             taken.append(Notification(kind="refused", body=body))
             connection.refused = 0
         return taken
+
+    async def push_lists(self) -> Sequence[PushList]:
+        """The push object lists of the Push Setup objects."""
+        return await ask_push_lists(self._access)
 
     async def aclose(self) -> None:
         """Release the association and close the link, within two seconds whatever the meter does."""

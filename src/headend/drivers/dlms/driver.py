@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headend.drivers.base import NO_SECRETS, Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.base import (
+    NO_SECRETS,
+    Capability,
+    Ear,
+    Layer,
+    MeterModel,
+    Notification,
+    Push,
+    PushList,
+    Secrets,
+    Sniff,
+)
 from headend.drivers.dlms import explaining, parameters, refs, sniffing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from headend.drivers.dlms.client import DlmsSession
     from headend.drivers.dlms.security import Counters
@@ -83,6 +94,28 @@ class DlmsDriver:
     def sniff(self, first: bytes) -> Sniff:
         """A wrapper frame or an HDLC frame with a plausible beginning."""
         return sniffing.sniff(first)
+
+    def listen(self, max_octets: int) -> Ear:
+        """Hear pushes in HDLC, the wrapper or M-Bus long frames, whichever comes."""
+        from headend.drivers.dlms.hearing import DlmsEar  # noqa: PLC0415 - see above
+
+        return DlmsEar(max_octets)
+
+    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:
+        """Decipher a push and refuse one that came before or is less protected than the meter's parameters say."""
+        from headend.drivers.dlms import unsealing  # noqa: PLC0415 - see above
+
+        security = parameters.parameters_of(meter, profile).security
+        return unsealing.unseal(push, meter, security, secrets, self.counters)
+
+    def understand(
+        self, push: Push, meter: Meter | None, profile: MeterProfile | None, lists: Sequence[PushList] = ()
+    ) -> Notification:
+        """Decode a push in plain."""
+        from headend.drivers.dlms import understanding  # noqa: PLC0415 - see above
+
+        zone = parameters.parameters_of(meter, profile).zone if meter is not None else None
+        return understanding.understand(push, zone, profile, lists)
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""

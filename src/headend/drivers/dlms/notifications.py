@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.base import Notification
+from headend.drivers.base import Notification, PushList
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.nodes import first_error, read_data
 from headend.drivers.dlms.pushes import Pushed, read_push
-from headend.drivers.dlms.refs import CosemRef
+from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.drivers.mapping import scale
 from headend.errors import DecodeError
 from headend.model.objects import ObjectRef
@@ -22,7 +22,7 @@ from headend.standards.obis import Obis
 from headend.standards.units import units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from headend.model.objects import ObjectEntry, RawValue
     from headend.protocols.dlms.clock import EpochReader
@@ -35,11 +35,14 @@ def to_notification(
     apdu: DataNotification | EventNotification | InformationReport,
     reader: EpochReader,
     entries: Mapping[ObjectRef, ObjectEntry],
+    *,
+    lists: Iterable[PushList] = (),
     names: ShortNames | None = None,
 ) -> Notification:
     """One notification; data that cannot be decoded stay octets.
 
-    `entries` are the objects of the meter file, `names` those that a meter with short names has told.
+    `entries` are the objects of the meter file, `lists` what the meter pushes without saying what it is, `names` what a
+    meter with short names has told.
     """
     if isinstance(apdu, InformationReport):
         return _report(apdu, names)
@@ -54,9 +57,20 @@ def to_notification(
     body = read_data(apdu.body)
     if first_error(body) is not None:
         return Notification(kind="push", body=apdu.body, measured_at=at)
-    pushed = read_push(body, tagged_date_time=apdu.tagged_date_time)
-    values = dict(_value(each, entries) for each in pushed if not isinstance(each.raw, list) and each.raw is not None)
-    return Notification(kind="push", body=body.plain(), measured_at=at, values=values)
+    own = [[None if ref is None else cosem_ref(ref.address) for ref in each] for each in lists]
+    values: dict[ObjectRef, RawValue] = {}
+    scales: dict[ObjectRef, tuple[int, str]] = {}
+    for each in read_push(body, tagged_date_time=apdu.tagged_date_time, lists=own):
+        if isinstance(each.raw, list) or each.raw is None:
+            continue
+        pushed, value = _value(each, entries)
+        values[pushed] = value
+        entry, told = entries.get(pushed), _scale(each)
+        if told is not None and (entry is None or entry.scaler is None):
+            scales[pushed] = told
+        if at is None and each.is_clock and isinstance(each.raw, bytes):
+            at = _moment(each.raw, reader)
+    return Notification(kind="push", body=body.plain(), measured_at=at, values=values, scales=scales)
 
 
 def _report(report: InformationReport, names: ShortNames | None) -> Notification:
@@ -84,10 +98,10 @@ def _value(pushed: Pushed, entries: Mapping[ObjectRef, ObjectEntry]) -> tuple[Ob
     """The object and its value as a read of it would bring it: with the scaler of the meter file where both are told."""
     ref = _ref(pushed, entries)
     entry = entries.get(ref)
-    exponent = _exponent(pushed)
-    if entry is None or entry.scaler is None or exponent is None or exponent == entry.exponent:
+    told = _scale(pushed)
+    if entry is None or entry.scaler is None or told is None or told[0] == entry.exponent:
         return ref, _clock_or_raw(pushed)
-    return ref, scale(pushed.raw, exponent - entry.exponent)
+    return ref, scale(pushed.raw, told[0] - entry.exponent)
 
 
 def _clock_or_raw(pushed: Pushed) -> RawValue:
@@ -111,13 +125,15 @@ _CLASSES: Final = (_REGISTER, _DATA, 4, 5, _CLOCK)
 """Classes whose attribute 2 is the value."""
 
 
-def _exponent(pushed: Pushed) -> int | None:
-    """The power of ten from the value to the base unit, where the push or its list tells scaler and unit."""
+def _scale(pushed: Pushed) -> tuple[int, str] | None:
+    """The power of ten from the value to the base unit, and that unit, where the push or its list tells scaler and unit."""
     if pushed.scaler is None:
         return None
     unit = next((unit for unit in units().values() if unit.symbol == pushed.unit), None)
-    prefix = unit.exponent if unit else 0
-    return None if prefix is None else pushed.scaler + prefix
+    if unit is None:
+        return pushed.scaler, pushed.unit
+    prefix = unit.exponent
+    return None if prefix is None else (pushed.scaler + prefix, unit.base)
 
 
 def _moment(date_time: bytes, reader: EpochReader) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
@@ -18,6 +18,10 @@ from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.hdlc.address import AddressSize
 from headend.protocols.wrapper import WrapperFraming
+
+if TYPE_CHECKING:
+    from headend.model.meter import Meter
+    from headend.model.profile import MeterProfile
 
 ClientFraming: TypeAlias = WrapperFraming | HdlcConnection | GatewayFraming
 
@@ -172,6 +176,14 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         _zone(str(params.get("zone", "UTC"))),
         _security(params),
     )
+
+
+def parameters_of(meter: Meter, profile: MeterProfile | None) -> Parameters:
+    """The parameters of a meter over those of its meter file; one that only pushes need not say its framing."""
+    params: dict[str, Value] = {**meter.params}
+    if profile is not None:
+        params = {**profile.link, **profile.association, **params}
+    return read_params(meter.framing or FRAMINGS[0], params)
 
 
 def _security(params: Mapping[str, Value]) -> SecurityParameters:

@@ -7,6 +7,7 @@ object list   [[class, obis, attribute, index …] …], then a value for each o
               Landis+Gyr, Iskraemeco in Switzerland, Energomera. Scalers are not told
 pairs         obis, value, obis, value …; Kamstrup, Kaifa in Sweden. The list's name tells the scalers
 triples       obis, value, scaler_unit, obis …; Kaifa in Lower Austria
+own list      values alone, and the meter file or the meter's Push Setup says what they are
 positions     values alone; the list's name and its length tell what they are: Kaifa in Norway, Iskraemeco in Slovenia
 ```
 
@@ -16,10 +17,10 @@ known gives no values, and a value whose scaler nobody tells has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from headend.drivers.dlms.nodes import Node, is_logical_name
 from headend.drivers.mapping import octets_to_text, scale
@@ -30,7 +31,14 @@ from headend.protocols.dlms.clock import CosemDateTime
 from headend.standards.obis import Obis
 from headend.standards.units import find_unit
 
+OwnList: TypeAlias = Sequence[tuple[int, Obis, int] | None]
+"""Class, logical name and attribute of each value, None for what is no attribute alone."""
+
+_LOGICAL_NAME: Final = 1
 _VALUE: Final = 2
+_CLOCK: Final = 8
+_SCALED_BY: Final = {3: 3, 4: 3, 5: 4}
+"""Classes of amounts, and the attribute that holds scaler and unit."""
 _DATE_TIME_LENGTH: Final = 12
 
 
@@ -116,8 +124,20 @@ _IDENTIFIERS: Final = frozenset({42, 96})
 """Group C of the objects of medium 0 whose values are texts."""
 
 
-def read_push(body: Node, *, tagged_date_time: bool = False) -> list[Pushed]:
-    """The values of the objects in a push, in its order; none when its shape is not known."""
+def read_push(body: Node, *, tagged_date_time: bool = False, lists: Iterable[OwnList] = ()) -> list[Pushed]:
+    """The values of the objects in a push, in its order; none when its shape is not known.
+
+    `lists` are the meter's own: the first whose kinds of values are those of the push says what they are.
+    """
+    own = next((listed for listed in lists if _is_of(listed, body.children)), None)
+    if own is not None:
+        return _told_scales(
+            [
+                Pushed(obis=item[1], node=node, class_id=item[0], attribute_id=item[2])
+                for item, node in zip(own, body.children, strict=True)
+                if item is not None
+            ]
+        )
     named = _named_list(body)
     values = list(_read_sequence(body, named.scalers if named else _NO_SCALERS)) if body.is_sequence else []
     if values:
@@ -128,6 +148,40 @@ def read_push(body: Node, *, tagged_date_time: bool = False) -> list[Pushed]:
     if tagged_date_time and alone is not None and alone.tag is Tag.UINT32:
         return [_scaled(Obis.parse(_KAIFA_POWER), alone, {"W": 0})]
     return []
+
+
+def _is_of(listed: OwnList, children: Sequence[Node]) -> bool:
+    """True when the values may be those of the list."""
+    return len(listed) == len(children) and all(
+        item is None or _may_be(item, node) for item, node in zip(listed, children, strict=True)
+    )
+
+
+def _may_be(item: tuple[int, Obis, int], node: Node) -> bool:
+    class_id, obis, attribute_id = item
+    raw = node.value
+    if attribute_id == _LOGICAL_NAME:
+        return raw == obis.to_bytes()
+    if raw is None or node.error is not None or attribute_id != _VALUE:
+        return node.error is None
+    if class_id == _CLOCK:
+        return isinstance(raw, bytes) and len(raw) == _DATE_TIME_LENGTH
+    return class_id not in _SCALED_BY or (isinstance(raw, int | float) and not isinstance(raw, bool))
+
+
+def _told_scales(values: list[Pushed]) -> list[Pushed]:
+    """Scaler and unit where the list holds the attribute that tells them beside the value."""
+    told = {(each.class_id, each.obis, each.attribute_id): each.raw for each in values}
+    scaled = []
+    for each in values:
+        raw = told.get((each.class_id, each.obis, _SCALED_BY.get(each.class_id, 0)))
+        match raw:
+            case [int(scaler), int(code)] if each.attribute_id == _VALUE:
+                unit = find_unit(code)
+                scaled.append(replace(each, scaler=scaler, unit=unit.symbol if unit else ""))
+            case _:
+                scaled.append(each)
+    return scaled
 
 
 def _named_list(body: Node) -> _NamedList | None:

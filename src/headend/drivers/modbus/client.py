@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from headend.drivers.base import Capability, Notification
+from headend.drivers.base import Capability, Notification, PushList
 from headend.drivers.modbus.identity import identity_from_objects, identity_from_server_id, identity_plan
 from headend.drivers.modbus.plan import Block, ReadRules, plan_blocks
 from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
@@ -262,6 +262,10 @@ class ModbusSession:
 
     def notifications(self) -> Sequence[Notification]:
         """Modbus meters say nothing unasked."""
+        return ()
+
+    async def push_lists(self) -> Sequence[PushList]:
+        """Modbus meters push nothing."""
         return ()
 
     async def aclose(self) -> None:

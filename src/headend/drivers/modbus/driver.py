@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from headend.drivers.base import NO_SECRETS, Capability, Layer, MeterModel, Secrets, Sniff
+from headend.drivers.base import (
+    NO_SECRETS,
+    Capability,
+    Ear,
+    Layer,
+    MeterModel,
+    Notification,
+    Push,
+    PushList,
+    Secrets,
+    Sniff,
+)
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
-from headend.errors import ConfigError
+from headend.errors import CapabilityError, ConfigError
 from headend.model.meter import Meter
 from headend.model.objects import ObjectRef
 from headend.model.profile import MeterProfile
@@ -17,6 +28,7 @@ from headend.protocols.base import CounterStore, NeedData
 from headend.transport.link import Link
 
 _FRAMINGS = {"": False, "tcp": False, "rtu": True}
+_NO_PUSHES = CapabilityError("Modbus meters push nothing")
 
 
 class ModbusDriver:
@@ -67,6 +79,24 @@ class ModbusDriver:
         if isinstance(found, NeedData):
             return Sniff.NEED_DATA
         return Sniff.MATCH if found else Sniff.NO
+
+    def listen(self, max_octets: int) -> Ear:  # noqa: ARG002 - there is nothing to bound
+        """Modbus has no pushes."""
+        raise _NO_PUSHES
+
+    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:  # noqa: ARG002 - never called
+        """Modbus has no pushes."""
+        raise _NO_PUSHES
+
+    def understand(
+        self,
+        push: Push,  # noqa: ARG002 - never called
+        meter: Meter | None,  # noqa: ARG002
+        profile: MeterProfile | None,  # noqa: ARG002
+        lists: Sequence[PushList] = (),  # noqa: ARG002
+    ) -> Notification:
+        """Modbus has no pushes."""
+        raise _NO_PUSHES
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames, or a bare PDU."""

@@ -7,7 +7,7 @@ from headend.protocols.base import NEED_DATA, ApduReceived, NeedData
 from headend.protocols.hdlc.address import Address
 from headend.protocols.hdlc.extractor import FrameExtractor
 from headend.protocols.hdlc.frame import Frame, Kind
-from headend.protocols.hdlc.segmentation import Assembly
+from headend.protocols.hdlc.segmentation import MAX_APDU, Assembly
 
 
 class HdlcListener:
@@ -15,14 +15,19 @@ class HdlcListener:
 
     __slots__ = ("_assembly", "_extractor", "_stations")
 
-    def __init__(self) -> None:
+    def __init__(self, max_apdu: int = MAX_APDU) -> None:
+        """`max_apdu` bounds what is put together from segments."""
         self._extractor = FrameExtractor()
-        self._assembly = Assembly(llc_required=False)
+        self._assembly = Assembly(llc_required=False, limit=max_apdu)
         self._stations: tuple[Address, Address] | None = None
 
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets; RemoteProtocolError when the bounded buffer overflows."""
         self._extractor.receive_data(data)
+
+    def abandon(self) -> None:
+        """Give up an incomplete frame: a datagram has ended."""
+        self._extractor.abandon()
 
     def next_event(self) -> ApduReceived | NeedData:
         """The next APDU, or NEED_DATA; RemoteProtocolError for wrong octets, which are dropped."""

@@ -31,19 +31,20 @@ def split_apdu(llc: bytes, apdu: bytes, size: int) -> list[Segment]:
 class Assembly:
     """Information fields in order to APDUs; `data` is what has come of an incomplete one."""
 
-    __slots__ = ("_llc_required", "data")
+    __slots__ = ("_limit", "_llc_required", "data")
 
-    def __init__(self, *, llc_required: bool) -> None:
+    def __init__(self, *, llc_required: bool, limit: int = MAX_APDU) -> None:
         self._llc_required = llc_required
+        self._limit = limit
         self.data = bytearray()
 
     def add(self, information: bytes, *, more: bool) -> bytes | None:
         """Add an information field; the APDU without its LLC header once it is complete."""
         data = self.data
         data += information
-        if len(data) > MAX_APDU:
+        if len(data) > self._limit:
             data.clear()
-            raise RemoteProtocolError("segmented APDU too long", expected=f"at most {MAX_APDU} octets")
+            raise RemoteProtocolError("segmented APDU too long", expected=f"at most {self._limit} octets")
         if more:
             return None
         apdu = bytes(data)
