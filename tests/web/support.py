@@ -120,7 +120,7 @@ class BenchDriver:
     def sniff(self, first: bytes) -> Sniff:
         return Sniff.NO
 
-    def explain(self, data: bytes) -> Layer:
+    def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
 
 

@@ -123,9 +123,14 @@ async def remove_secret(meter_id: str, name: str, parts: Parts) -> None:
 
 
 def secret_octets(text: str, name: str) -> Secret:
-    """The secret that `hex:…` or `text:…` holds. Files and variables of the server are out of a client's reach."""
+    """The secret of a meter that `hex:…` or `text:…` holds."""
     if name not in SECRET_PARAMS:
         raise ConfigError("unknown name of a secret", hint="one of " + ", ".join(SECRET_PARAMS))
+    return read_secret(text, name)
+
+
+def read_secret(text: str, name: str) -> Secret:
+    """What `hex:…` or `text:…` holds. Files and variables of the server are out of a client's reach."""
     form, _, value = text.partition(":")
     try:
         octets = {"hex": bytes.fromhex, "text": str.encode}[form](value)

@@ -1,4 +1,4 @@
-"""What the head-end is and knows: health, version, catalogue, library, decoding."""
+"""What the head-end is and knows: health, version, catalogue, library."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from headend.drivers.base import Layer
-from headend.drivers.pasted import explain_any, read_hex
-from headend.drivers.registry import driver_names
 from headend.errors import NotFound, StorageError
 from headend.model.profile import MeterProfile
 from headend.model.quantity import quantities
@@ -132,29 +129,6 @@ def read_profile(profile_id: str, parts: Parts) -> schemas.ProfileOut:
             )
             for each in profile.load_profiles
         ],
-    )
-
-
-@api.post("/decode", operation_id="decode", openapi_extra=VIEWER)
-def decode(body: schemas.DecodeIn, parts: Parts) -> schemas.Decoded:
-    """Explain a frame, layer by layer. Without `protocol` the drivers are asked whose frame it is."""
-    octets = read_hex(body.hex)
-    names = [body.protocol] if body.protocol else driver_names()
-    name, layer = explain_any(octets, [parts.driver(each) for each in names])
-    return schemas.Decoded(protocol=name, length=len(octets), layer=_layer(layer))
-
-
-def _layer(layer: Layer) -> schemas.DecodedLayer:
-    return schemas.DecodedLayer(
-        name=layer.name,
-        offset=layer.offset,
-        length=layer.length,
-        fields=[
-            schemas.DecodedField(name=name, value=value, offset=offset, length=length)
-            for name, value, offset, length in layer.fields
-        ],
-        layers=[_layer(inner) for inner in layer.layers],
-        error=layer.error,
     )
 
 

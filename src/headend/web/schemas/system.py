@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from headend.web.schemas.base import In
-
 
 class Health(BaseModel):
     """Liveness."""
@@ -102,41 +100,6 @@ class ProfileOut(ProfileSummary):
     note: str
     objects: list[ProfileObject]
     load_profiles: list[ProfileHistory]
-
-
-class DecodeIn(In):
-    """Octets to explain."""
-
-    hex: str = Field(max_length=200_000, examples=["0001 0000 0006 01 04 0000 0006"])
-    protocol: str = Field("", examples=["modbus"])
-
-
-class DecodedField(BaseModel):
-    """One field of a layer."""
-
-    name: str
-    value: str
-    offset: int
-    length: int
-
-
-class DecodedLayer(BaseModel):
-    """One layer of a frame."""
-
-    name: str
-    offset: int
-    length: int
-    fields: list[DecodedField]
-    layers: list[DecodedLayer]
-    error: str
-
-
-class Decoded(BaseModel):
-    """What the octets mean."""
-
-    protocol: str
-    length: int
-    layer: DecodedLayer
 
 
 class EventOut(BaseModel):
