@@ -156,9 +156,18 @@ class MeterModel(Protocol):
 
     keyring: object
     """What the driver's meter role keeps of the meter's security beyond a link; None until it keeps something."""
+    memory: object
+    """What it keeps of what was written and done, likewise."""
+
+    @property
+    def began_at(self) -> int:
+        """Since when the meter runs, by its clock: before that nothing was due."""
 
     def now(self) -> int:
         """The meter's own clock."""
+
+    def turn_back(self, at: int | None) -> None:
+        """Let the clock show a time that has gone by, so that what is overdue is done at its time; None: the present again."""
 
     def value(self, index: int, at: int) -> Value:
         """The value of `profile.objects[index]` at a time, in the base unit of its quantity (texts as they are)."""

@@ -17,11 +17,11 @@ from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.place import Table, line_of
-from headend.model.profile import DetectRule, LoadProfile, MeterProfile, ProfileState, ProfileTest
+from headend.model.profile import DetectRule, FunctionSetup, LoadProfile, MeterProfile, ProfileState, ProfileTest
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
-_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "push", "detect", "quirk", "test"}
+_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "push", "function", "detect", "quirk", "test"}
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
 _PUSH_KEYS = {"objects"}
@@ -108,6 +108,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         objects=objects,
         load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),
         push_lists=tuple(_push_list(table, protocol) for table in tables("push")),
+        functions=tuple(map(_function, tables("function"))),
         detect=tuple(
             DetectRule(fact=table.take("fact", str), value=table.take("value", str), weight=table.take("weight", int))
             for table in tables("detect")
@@ -181,6 +182,11 @@ def _push_list(table: Table, protocol: str) -> tuple[ObjectRef, ...]:
     table.allow(_PUSH_KEYS)
     objects: list[Any] = table.take("objects", list)
     return tuple(_ref(table, "objects", protocol, str(each)) for each in objects)
+
+
+def _function(table: Table) -> FunctionSetup:
+    said = {key: value for key, value in table.values.items() if key != "ref"}
+    return FunctionSetup(ref=table.take("ref", str), said=said)
 
 
 def _test(table: Table) -> ProfileTest:

@@ -114,8 +114,8 @@ class VirtualMeter:
     """
 
     __slots__ = (
-        "_curve", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "number", "params", "secrets",
-        "seed", "voltages",
+        "_curve", "_moment", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "memory", "number",
+        "params", "secrets", "seed", "voltages",
     )  # fmt: skip
 
     def __init__(
@@ -132,8 +132,10 @@ class VirtualMeter:
         self.params = params
         self.secrets = secrets
         self.keyring: object = None  # the driver's: changed keys, counters
+        self.memory: object = None  # the driver's: attributes that were written, images, what is due
         self.seed = mix(seed, number)
         self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
+        self._moment: int | None = None
         self._offset = 0
         self._set_at = kind.started_at
         self.gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
@@ -183,7 +185,16 @@ class VirtualMeter:
 
     def now(self) -> int:
         """The meter's own clock."""
-        return self.shown_time(self.kind.clock())
+        return self.shown_time(self.kind.clock()) if self._moment is None else self._moment
+
+    def turn_back(self, at: int | None) -> None:
+        """Let the clock show a time that has gone by; None: the present again."""
+        self._moment = at
+
+    @property
+    def began_at(self) -> int:
+        """When the fleet began, by this meter's clock."""
+        return self.shown_time(self.kind.started_at)
 
     def shown_time(self, at: int) -> int:
         """What the meter's clock shows at a time of the world."""
@@ -204,6 +215,8 @@ class VirtualMeter:
     def set_clock(self, at: int) -> None:
         """Set the meter's clock."""
         now = self.kind.clock()
+        if self._moment is not None:  # what it was set to then, it has gone on from
+            at += self.shown_time(now) - self._moment
         self._offset = at - now
         self._set_at = now
 
@@ -297,7 +310,7 @@ class VirtualMeter:
     def switch_relay(self, *, closed: bool) -> None:
         """Open or close the load relay."""
         if closed != self.relay_closed():
-            at = self.kind.clock()
+            at = self.kind.clock() if self._moment is None else self._world_time(self._moment)
             self.gaps = (*self.gaps, at - at % 1000)
             self.instant = NO_INSTANT
 

@@ -46,6 +46,14 @@ class LoadProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSetup:
+    """An object that does something by itself, and how it is set up when the meter is new: what the driver knows by `ref`."""
+
+    ref: str
+    said: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTest:
     """An annotated exchange and the readings it must give (quantity -> value in base units)."""
 
@@ -71,6 +79,7 @@ class MeterProfile:
     load_profiles: tuple[LoadProfile, ...] = ()
     push_lists: tuple[tuple[ObjectRef, ...], ...] = ()
     """what the meter pushes without saying what it is, list by list, in the order of the values"""
+    functions: tuple[FunctionSetup, ...] = ()
     detect: tuple[DetectRule, ...] = ()
     link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)

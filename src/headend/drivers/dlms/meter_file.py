@@ -6,6 +6,10 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 from headend.drivers.dlms import meter_objects
+from headend.drivers.dlms.meter.clock import Clock
+from headend.drivers.dlms.meter.functions import Plant
+from headend.drivers.dlms.meter.known import make_function
+from headend.drivers.dlms.meter.relay import Relay
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
 from headend.drivers.dlms.meter_profiles import LoadBuffer
 from headend.drivers.dlms.meter_setup import invocation_counter
@@ -36,10 +40,13 @@ class MeterFile:
         self._zone = read_params("wrapper", {**profile.link, **profile.association}).zone
         self.objects: dict[tuple[int, bytes], CosemObject] = {}
         self.buffers: dict[bytes, LoadBuffer] = {}
+        self.plant = Plant(self.objects, self._zone, _measuring_period(profile))
         self._add_file()
         self._add_implicit()
         if secured:
             self._put(invocation_counter(0))
+        for made in self.objects.values():
+            self.plant.watch(made)
         self.names = frozenset(name for _, name in self.objects)
         self.reads: dict[bytes, Read] = {
             AttributeDescriptor(class_id, name, attribute_id).encode() + NO_SELECTION: read
@@ -76,16 +83,17 @@ class MeterFile:
 
     def _add_implicit(self) -> None:
         """Clock, relay, association and the like, which the meter role plays itself, whatever the file says of them."""
-        names = {meter_objects.CLOCK: [Obis(0, 0, 1, 0, 0)], meter_objects.RELAY: [Obis(0, 0, 96, 3, 10)]}
-        for class_id, name in list(self.objects):
-            if class_id in names:
-                names[class_id].append(Obis.from_bytes(name))
-        if any(class_id == meter_objects.RELAY for class_id, _ in self.objects):
-            del names[meter_objects.RELAY][0]
-        for clock_name in names[meter_objects.CLOCK]:
-            self._put(meter_objects.clock(clock_name, self._zone))
-        for relay_name in names[meter_objects.RELAY]:
-            self._put(meter_objects.relay(relay_name))
+        for setup in self._profile.functions:
+            self._put(self.plant.add(make_function(self.plant, setup)))
+        made = self.plant.functions
+        usual = {meter_objects.CLOCK: (Clock, Obis(0, 0, 1, 0, 0)), meter_objects.RELAY: (Relay, Obis(0, 0, 96, 3, 10))}
+        for class_id, (kind, usual_name) in usual.items():
+            names = {Obis.from_bytes(name) for each, name in self.objects if each == class_id}
+            if class_id == meter_objects.CLOCK or not names:
+                names.add(usual_name)
+            for name in sorted(names, key=str):
+                if (class_id, name.to_bytes()) not in made:
+                    self._put(self.plant.add(kind(self.plant, name, {})))
         own_name = meter_objects.logical_device_name()
         if (own_name.class_id, own_name.name.to_bytes()) not in self.objects:
             self._put(own_name)
@@ -116,6 +124,11 @@ class MeterFile:
             found = read_params("wrapper", merged)
             self._parameters[params] = found
         return found
+
+
+def _measuring_period(profile: MeterProfile) -> int:
+    """Milliseconds between the rows of the first load profile that has a period."""
+    return 1000 * next((table.period_seconds for table in profile.load_profiles if table.period_seconds > 0), 900)
 
 
 def _whole(buffer: LoadBuffer) -> Read:

@@ -7,33 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter_types import WireType, clock_writer
 from headend.model.objects import ObjectEntry
 from headend.model.quantity import base_unit, find_quantity
-from headend.model.reading import from_millis
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.axdr import (
     Data,
     Tag,
     array,
     bit_string,
-    boolean,
     encode_data,
     enum,
     int8,
-    int16,
     octet_string,
     structure,
     uint8,
     uint16,
     uint32,
 )
-from headend.protocols.dlms.classes import AccessRight, ControlState, ObjectListEntry, Sap, ScalerUnit
-from headend.protocols.dlms.clock import ClockStatus, CosemDate, CosemDateTime, CosemTime, EpochReader
+from headend.protocols.dlms.classes import AccessRight, ObjectListEntry, Sap, ScalerUnit
 from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance
 from headend.standards.obis import Obis
 from headend.standards.units import units
@@ -47,11 +43,6 @@ DATA, REGISTER, EXTENDED_REGISTER, DEMAND_REGISTER, LOAD_PROFILE, CLOCK, ASSOCIA
 ASSOCIATION_VERSION: Final = 0
 
 _QUARTER: Final = 900_000
-_MINUTE: Final = 60_000
-_LONGEST_SHIFT: Final = 900
-_INTERNAL_CRYSTAL: Final = 1
-_REMOTE: Final = 4
-"""control_mode: disconnected and reconnected from remote."""
 _ASSOCIATED: Final = 2
 _NO_UNIT: Final = 255
 _SECRET: Final = 7
@@ -212,86 +203,6 @@ def sap_assignment() -> CosemObject:
 
 def _name_of(model: MeterModel) -> bytes:
     return model.identity.logical_device_name.encode("latin-1", "replace")
-
-
-def clock(name: Obis, zone: tzinfo) -> CosemObject:
-    """The meter's clock, in the time of a zone."""
-    made = CosemObject(CLOCK, name)
-    write_time = clock_writer(zone)
-    reader = EpochReader(zone)
-    anything = CosemDateTime(CosemDate(), CosemTime()).to_bytes()
-    summer_time = any(_local(month, zone).dst() for month in range(1, 13))
-
-    def now(association: Association) -> datetime:
-        return from_millis(association.model.now()).astimezone(zone)
-
-    def deviation(association: Association) -> bytes:
-        local = now(association)
-        standard = (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
-        return encode_data(int16(-(standard // timedelta(minutes=1))))
-
-    def status(association: Association) -> bytes:
-        return encode_data(uint8(ClockStatus.DST if now(association).dst() else 0))
-
-    def set_time(association: Association, data: Data) -> None:
-        if data.tag not in (Tag.OCTET_STRING, Tag.DATE_TIME) or not isinstance(data.value, bytes):
-            raise Refused(DataAccessResult.TYPE_UNMATCHED)
-        moment = reader.read(data.value) if len(data.value) == len(anything) else None
-        if moment is None:
-            raise Refused(DataAccessResult.OTHER_REASON)
-        association.model.set_clock(moment)
-
-    def adjust(step: int) -> Invoke:
-        def invoke(association: Association, _: Data | None) -> None:
-            association.model.set_clock((association.model.now() + step // 2) // step * step)
-
-        return invoke
-
-    def shift(association: Association, data: Data | None) -> None:
-        seconds = data.value if data is not None and data.tag is Tag.INT16 else None
-        if not isinstance(seconds, int):
-            raise Refused(DataAccessResult.TYPE_UNMATCHED)
-        if abs(seconds) > _LONGEST_SHIFT:
-            raise Refused(DataAccessResult.OTHER_REASON)
-        association.model.set_clock(association.model.now() + seconds * 1000)
-
-    made.reads |= {
-        2: lambda association: write_time(association.model.now()),
-        3: deviation,
-        4: status,
-        5: static(octet_string(anything)),
-        6: static(octet_string(anything)),
-        7: static(int8(60 if summer_time else 0)),
-        8: static(boolean(summer_time)),
-        9: static(enum(_INTERNAL_CRYSTAL)),
-    }
-    made.writes[2] = set_time
-    made.methods |= {1: adjust(_QUARTER), 2: adjust(_QUARTER), 3: adjust(_MINUTE), 6: shift}
-    return made
-
-
-def _local(month: int, zone: tzinfo) -> datetime:
-    return datetime(2024, month, 15, tzinfo=UTC).astimezone(zone)
-
-
-def relay(name: Obis) -> CosemObject:
-    """Disconnect control: methods 1 and 2 switch the load relay from remote."""
-    made = CosemObject(RELAY, name)
-
-    def control_state(association: Association) -> bytes:
-        closed = association.model.relay_closed()
-        return encode_data(enum(ControlState.CONNECTED if closed else ControlState.DISCONNECTED))
-
-    made.reads |= {
-        2: lambda association: b"\x03\x01" if association.model.relay_closed() else b"\x03\x00",
-        3: control_state,
-        4: static(enum(_REMOTE)),
-    }
-    made.methods |= {
-        1: lambda association, _: association.model.switch_relay(closed=False),
-        2: lambda association, _: association.model.switch_relay(closed=True),
-    }
-    return made
 
 
 def association(object_list: Read) -> CosemObject:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.library import load_profile
+from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.errors import AccessDenied, Busy, LinkError
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
+from headend.protocols.dlms.axdr import Data, decode_data, encode_data, int8
 from headend.protocols.wrapper import wrap
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
@@ -101,6 +106,9 @@ class FixedMeter:
         self.params = params
         self.secrets: Mapping[str, Any] = {"secret": Secret(SECRET)}
         self.keyring: object = None
+        self.memory: object = None
+        self.began_at = NOW
+        self.past: int | None = None
         self.values = list(VALUES)
         self.clock = NOW
         self.closed = True
@@ -110,7 +118,10 @@ class FixedMeter:
         self.broken: set[int] = set()
 
     def now(self) -> int:
-        return self.clock
+        return self.clock if self.past is None else self.past
+
+    def turn_back(self, at: int | None) -> None:
+        self.past = at
 
     def value(self, index: int, at: int) -> Value:
         assert at == self.clock
@@ -242,3 +253,68 @@ def aarq_lls() -> str:
 @pytest.fixture(scope="session")
 def aarq_none() -> str:
     return AARQ_NONE
+
+
+@dataclass
+class World:
+    """A virtual meter whose clock stands until somebody sets it, and a head-end that is associated with it."""
+
+    kind: MeterKind
+    at: int
+    meter: VirtualMeter = field(init=False)
+    head_end: HeadEnd = field(init=False)
+
+    async def get(self, ref: str) -> Any:
+        """The plain value of an attribute, or the reason why there is none as a negative number."""
+        answer = bytes.fromhex(await self.head_end.ask("c001c1" + cosem_ref(ref).attribute.encode().hex() + "00"))
+        assert answer[:3] == bytes.fromhex("c401c1")
+        return decode_data(answer, 4)[0] if not answer[3] else -answer[4]
+
+    async def set(self, ref: str, data: Data) -> int:
+        """Write an attribute; the result, 0 when all is well."""
+        request = "c101c1" + cosem_ref(ref).attribute.encode().hex() + "00" + encode_data(data).hex()
+        return int(await self.head_end.ask(request), 16) - 0xC501C100
+
+    async def act(self, ref: str, data: Data | None = None) -> int:
+        """Invoke a method, without anything else with the parameter integer(0); the result, 0 when all is well."""
+        parameter = encode_data(int8(0) if data is None else data).hex()
+        answer = await self.head_end.ask("c301c1" + cosem_ref(ref).method.encode().hex() + "01" + parameter)
+        assert answer.startswith("c701c1")
+        assert answer.endswith("00")
+        return int(answer[6:8], 16)
+
+    def later(self, **period: float) -> None:
+        """Let time go by."""
+        self.at += round(timedelta(**period).total_seconds() * 1000)
+
+
+FILE = """
+[meter]
+vendor = "Acme"
+model = "A3"
+protocol = "dlms"
+state = "DRAFT"
+source = "test"
+[association]
+client = 1
+auth = "lls"
+"""
+MakeWorld = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture(scope="session")
+def make_world() -> MakeWorld:
+    """Makes a virtual meter of what stands in a meter file besides its head."""
+
+    async def make(text: str, *, at: int = NOW, zone: str = "UTC", number: int = 7) -> World:
+        profile = load_profile(f'{FILE}zone = "{zone}"\n{text}', "acme-a3", "test")
+        world = World(MeterKind(profile, lambda: at), at)
+        world.kind.clock = lambda: world.at
+        world.meter = VirtualMeter(world.kind, number, secrets={"secret": Secret(SECRET)})
+        near, far = memory_pair()
+        driver.serve(far, world.meter)
+        world.head_end = HeadEnd(near, 1, 1)
+        assert (await world.head_end.ask(AARQ_LLS)).startswith("6129")
+        return world
+
+    return make

@@ -1,0 +1,282 @@
+"""The functions of a meter file: objects that keep what is written, and what happens by the clock, caught up when asked.
+
+A meter has no timer. Before anything of a meter with schedules is read, written or invoked, all happens that should have
+happened by then, in its order, each at its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import tzinfo
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+from headend.drivers.base import MeterModel
+from headend.drivers.dlms.meter.forms import Form
+from headend.drivers.dlms.meter.memory import Memory, memory_of
+from headend.drivers.dlms.meter_objects import Association, CosemObject, Invoke, Read, Refused, Write
+from headend.errors import ConfigError
+from headend.protocols.dlms.apdu.descriptor import DataAccessResult
+from headend.protocols.dlms.axdr import Data, encode_data
+from headend.protocols.dlms.initiate import Conformance
+from headend.standards.cosem import find_class
+from headend.standards.obis import Obis
+
+NEVER: Final = 1 << 62
+_MOST_STEPS: Final = 1000
+"""Moments that are caught up at once; of a longer time only the last ones would be seen anyway."""
+
+
+class Held(NamedTuple):
+    """An attribute that a function keeps: its form, and its value until somebody writes it; fixed ones nobody writes."""
+
+    form: Form
+    initial: Data
+    fixed: bool = False
+
+
+Holds: TypeAlias = Mapping[int, Held]
+Method: TypeAlias = Callable[[MeterModel, "Data | None"], None]
+
+
+class Function:
+    """One object that keeps what is written. Its behaviour is in the classes made of it, which must not keep anything else."""
+
+    class_id: ClassVar[int]
+    version: ClassVar[int] = 0
+    holds: ClassVar[Holds] = {}
+    options: ClassVar[Mapping[str, Form]] = {}
+    """what a meter file may say of it beside the values of attributes"""
+
+    def __init__(self, plant: Plant, name: Obis, said: Mapping[str, Any]) -> None:
+        """`said` is what the meter file says: values of attributes by their names; raises ConfigError."""
+        self.plant = plant
+        self.name = name
+        self.made = CosemObject(self.class_id, name, self.version)
+        self.said = _Said(self, said)
+        self._initial = {number: held.initial for number, held in self.holds.items()} | self.said.attributes
+        for number, held in self.holds.items():
+            self.made.reads[number] = partial(self._read, number)
+            if not held.fixed:
+                self.made.writes[number] = partial(self._write, number, held.form)
+        for number, method in self.methods().items():
+            self.made.methods[number] = partial(_invoke, method)
+
+    def methods(self) -> Mapping[int, Method]:
+        """Its methods by their numbers."""
+        return {}
+
+    def written(self, model: MeterModel, attribute_id: int) -> None:
+        """Somebody has written an attribute."""
+
+    # --- what it keeps ---
+
+    def data(self, model: MeterModel, attribute_id: int) -> Data:
+        """An attribute, with its types."""
+        memory = model.memory
+        initial = self._initial[attribute_id]
+        if not isinstance(memory, Memory):
+            return initial
+        return memory.held.get((self.class_id, self.name, attribute_id), initial)
+
+    def plain(self, model: MeterModel, attribute_id: int) -> Any:  # noqa: ANN401 - what the form says, which a type cannot
+        """An attribute, in the structure of its form."""
+        return self.data(model, attribute_id).plain()
+
+    def elements(self, model: MeterModel, attribute_id: int) -> tuple[Data, ...]:
+        """The elements of an array."""
+        value = self.data(model, attribute_id).value
+        return value if isinstance(value, tuple) else ()
+
+    def keep(self, model: MeterModel, attribute_id: int, data: Data) -> None:
+        """Keep another value of an attribute; what happens by the clock may come sooner now."""
+        memory = memory_of(model)
+        memory.held[self.class_id, self.name, attribute_id] = data
+        memory.due = 0
+
+    def state(self, model: MeterModel) -> Any:  # noqa: ANN401 - each function has its own
+        """What it remembers besides; None until it remembers something."""
+        memory = model.memory
+        return memory.states.get((self.class_id, self.name)) if isinstance(memory, Memory) else None
+
+    def remember(self, model: MeterModel, state: Any) -> None:  # noqa: ANN401 - ditto
+        """Remember something besides."""
+        memory = memory_of(model)
+        memory.states[self.class_id, self.name] = state
+        memory.due = 0
+
+    def _read(self, attribute_id: int, association: Association) -> bytes:
+        return encode_data(self.data(association.model, attribute_id))
+
+    def _write(self, attribute_id: int, form: Form, association: Association, data: Data) -> None:
+        if not form.fits(data):
+            raise Refused(DataAccessResult.TYPE_UNMATCHED)
+        self.keep(association.model, attribute_id, data)
+        self.written(association.model, attribute_id)
+
+
+def _invoke(method: Method, association: Association, data: Data | None) -> None:
+    method(association.model, data)
+
+
+class Clocked(Function):
+    """A function that does something by the clock."""
+
+    def following(self, model: MeterModel, after: int) -> int:
+        """When it does something next after a moment of the meter's clock; NEVER when it does not."""
+        raise NotImplementedError
+
+    def act(self, model: MeterModel, at: int) -> None:
+        """Do what is to be done at that time, which the meter's clock shows."""
+        raise NotImplementedError
+
+    def asked(self, model: MeterModel) -> None:
+        """The meter is asked something, and nothing is overdue."""
+
+
+class _Said:
+    """What a meter file says of a function."""
+
+    def __init__(self, function: Function, said: Mapping[str, Any]) -> None:
+        known = find_class(function.class_id, function.version)
+        numbers = {each.name: each.attribute_id for each in known.attributes.values()} if known else {}
+        where = f"function {function.class_id}/{function.name}"
+        self.attributes: dict[int, Data] = {}
+        self.options: dict[str, Data] = {}
+        for key, value in said.items():
+            number = numbers.get(key, 0)
+            held = function.holds.get(number)
+            form = held.form if held is not None else function.options.get(key)
+            if form is None:
+                expected = [name for name, number in numbers.items() if number in function.holds] + [*function.options]
+                raise ConfigError(f"{where}: no {key!r}", hint="one of " + ", ".join(sorted(expected)))
+            try:
+                made = form.make(value)
+            except ValueError as error:
+                raise ConfigError(f"{where}: {key}: expected {error}, got {value!r}") from None
+            if held is not None:
+                self.attributes[number] = made
+            else:
+                self.options[key] = made
+
+    def option(self, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - what the form says
+        """What the file says beside attributes."""
+        data = self.options.get(name)
+        return otherwise if data is None else data.plain()
+
+
+class Plant:
+    """All functions of one meter file, and all its objects, which scripts act on."""
+
+    def __init__(self, objects: Mapping[tuple[int, bytes], CosemObject], zone: tzinfo, measuring_period: int) -> None:
+        """`measuring_period` is that of its load profile, in milliseconds."""
+        self.objects = objects
+        self.zone = zone
+        self.measuring_period = measuring_period
+        self.functions: dict[tuple[int, bytes], Function] = {}
+        self._clocked: list[Clocked] = []
+
+    def add(self, function: Function) -> CosemObject:
+        """Take a function, and return its object."""
+        self.functions[function.class_id, function.name.to_bytes()] = function
+        if isinstance(function, Clocked):
+            self._clocked.append(function)
+        return function.made
+
+    def of_class(self, class_id: int) -> Iterable[Function]:
+        """The functions of one class."""
+        return (function for (each, _), function in self.functions.items() if each == class_id)
+
+    # --- the clock ---
+
+    def catch_up(self, model: MeterModel) -> None:
+        """Let all happen that should have happened by now, each at its time."""
+        memory, now = memory_of(model), model.now()
+        if now < memory.due or memory.busy:
+            return
+        memory.busy = True
+        try:
+            steps = 0
+            while (at := self._following(model, memory.seen)) <= now and steps < _MOST_STEPS:
+                steps += 1
+                self._act(model, memory, at)
+            memory.seen = max(now, memory.seen)
+            for function in self._clocked:
+                function.asked(model)
+            memory.due = self._following(model, memory.seen)
+        finally:
+            model.turn_back(None)
+            memory.busy = False
+
+    def _following(self, model: MeterModel, after: int) -> int:
+        return min((function.following(model, after) for function in self._clocked), default=NEVER)
+
+    def _act(self, model: MeterModel, memory: Memory, at: int) -> None:
+        """One moment: whatever happens then, in the order of the meter file."""
+        due = [function for function in self._clocked if function.following(model, memory.seen) == at]
+        memory.seen = at
+        for function in due:
+            model.turn_back(at)
+            function.act(model, at)
+
+    def clock_was_set(self, model: MeterModel) -> None:
+        """What lies between the old and the new time does not happen."""
+        if self._clocked:
+            memory = memory_of(model)
+            memory.seen, memory.due = model.now(), 0
+
+    def watch(self, made: CosemObject) -> None:
+        """Let everything that is done with an object come after what is overdue."""
+        if not self._clocked:
+            return
+        made.reads = {number: self._first(read) for number, read in made.reads.items()}
+        made.writes = {number: self._around(write) for number, write in made.writes.items()}
+        made.methods = {number: self._around(invoke) for number, invoke in made.methods.items()}
+
+    def _first(self, read: Read) -> Read:
+        def after_catching_up(association: Association) -> bytes:
+            self.catch_up(association.model)
+            return read(association)
+
+        return after_catching_up
+
+    def _around(self, act: Write | Invoke) -> Any:  # noqa: ANN401 - as it was given
+        """Catch up first, and work out anew what comes next afterwards."""
+
+        def between(association: Association, data: Any) -> None:  # noqa: ANN401 - ditto
+            self.catch_up(association.model)
+            act(association, data)
+            self.catch_up(association.model)
+
+        return between
+
+    # --- one function acts on another ---
+
+    def inside(self, model: MeterModel) -> Association:
+        """How the meter deals with its own objects: it may do everything."""
+        return Association(
+            model=model,
+            client_sap=0,
+            server_sap=0,
+            mechanism=0,
+            application_context=0,
+            may_change=True,
+            conformance=Conformance(0),
+            with_list=False,
+            max_send_pdu=0xFFFF,
+            max_receive_pdu=0xFFFF,
+        )
+
+    def find(self, class_id: int, name: bytes) -> CosemObject:
+        """An object of the meter; raises Refused."""
+        made = self.objects.get((class_id, name))
+        if made is None:
+            raise Refused(DataAccessResult.OBJECT_UNDEFINED)
+        return made
+
+    def read(self, model: MeterModel, class_id: int, name: bytes, attribute_id: int) -> bytes:
+        """An attribute of an object, encoded; raises Refused."""
+        read = self.find(class_id, name).reads.get(attribute_id)
+        if read is None:
+            raise Refused(DataAccessResult.OBJECT_UNAVAILABLE)
+        return read(self.inside(model))
