@@ -12,9 +12,13 @@ from headend.protocols.dlms.apdu.action import (
     ActionRequestNextPblock,
     ActionRequestNormal,
     ActionRequestPblock,
+    ActionRequestWithList,
+    ActionRequestWithListAndFirstPblock,
     ActionResponseNextPblock,
     ActionResponseNormal,
     ActionResponsePblock,
+    ActionResponseWithList,
+    Outcome,
 )
 from headend.protocols.dlms.apdu.descriptor import (
     AccessSelection,
@@ -37,9 +41,13 @@ from headend.protocols.dlms.apdu.set import (
     SetRequestDatablock,
     SetRequestFirstDatablock,
     SetRequestNormal,
+    SetRequestWithList,
+    SetRequestWithListAndFirstDatablock,
     SetResponseDatablock,
     SetResponseLastDatablock,
+    SetResponseLastDatablockWithList,
     SetResponseNormal,
+    SetResponseWithList,
 )
 from headend.protocols.dlms.apdu.table import Apdu, decode_apdu
 
@@ -81,6 +89,16 @@ EXACT: dict[str, tuple[str, Apdu]] = {
         "c1 03 c1 01 00000002 02 e909",
         SetRequestDatablock(0xC1, last_block=True, block_number=2, raw_data=bytes.fromhex("e909")),
     ),
+    "SET of two attributes": (
+        f"c1 04 c1 02 0008 0000010000ff 02 00 0007 0100630100ff 02 01 02 {ENTRIES.hex()} 02 0901 41 1105",
+        SetRequestWithList(0xC1, ((CLOCK, None), (BUFFER, AccessSelection(2, ENTRIES))), (b"\x09\x01A", b"\x11\x05")),
+    ),
+    "SET of two attributes, first block": (
+        "c1 05 c1 02 0008 0000010000ff 02 00 0001 00002a0000ff 02 00 00 00000001 03 020901",
+        SetRequestWithListAndFirstDatablock(
+            0xC1, ((CLOCK, None), (LDN, None)), last_block=False, block_number=1, raw_data=b"\x02\x09\x01"
+        ),
+    ),
     "ACTION on the relay": (
         "c3 01 c1 0046 000060030aff 01 01 0f00",
         ActionRequestNormal(0xC1, RELAY, b"\x0f\x00"),
@@ -90,6 +108,16 @@ EXACT: dict[str, tuple[str, Apdu]] = {
     "ACTION, first block": (
         "c3 04 c1 0046 000060030aff 01 00 00000001 02 0f00",
         ActionRequestFirstPblock(0xC1, RELAY, last_block=False, block_number=1, raw_data=b"\x0f\x00"),
+    ),
+    "ACTION on two relays": (
+        "c3 03 c1 02 0046 000060030aff 01 0046 000060030aff 01 02 0f00 00",
+        ActionRequestWithList(0xC1, (RELAY, RELAY), (b"\x0f\x00", b"\x00")),
+    ),
+    "ACTION on two relays, first block": (
+        "c3 05 c1 02 0046 000060030aff 01 0046 000060030aff 01 01 00000001 03 020000",
+        ActionRequestWithListAndFirstPblock(
+            0xC1, (RELAY, RELAY), last_block=True, block_number=1, raw_data=b"\x02\x00\x00"
+        ),
     ),
     "ACTION, following block": (
         "c3 06 c1 01 00000002 01 ff",
@@ -120,6 +148,25 @@ EXACT: dict[str, tuple[str, Apdu]] = {
     "SET, last block taken": (
         "c5 03 c1 0d 00000002",
         SetResponseLastDatablock(0xC1, DataAccessResult.SCOPE_OF_ACCESS_VIOLATED, 2),
+    ),
+    "SET of two attributes, last block taken": (
+        "c5 04 c1 02 00 03 00000002",
+        SetResponseLastDatablockWithList(0xC1, (DataAccessResult.SUCCESS, DataAccessResult.READ_WRITE_DENIED), 2),
+    ),
+    "SET of two attributes done": (
+        "c5 05 c1 02 00 03",
+        SetResponseWithList(0xC1, (DataAccessResult.SUCCESS, DataAccessResult.READ_WRITE_DENIED)),
+    ),
+    "ACTION of three methods": (
+        "c7 03 c1 03 00 00 03 00 00 01 00 0901 41",
+        ActionResponseWithList(
+            0xC1,
+            (
+                Outcome(ActionResult.SUCCESS),
+                Outcome(ActionResult.READ_WRITE_DENIED),
+                Outcome(ActionResult.SUCCESS, b"\x09\x01A"),
+            ),
+        ),
     ),
     "ACTION done": ("c7 01 c1 00 00", ActionResponseNormal(0xC1, ActionResult.SUCCESS)),
     "ACTION that returns something": (
@@ -184,10 +231,12 @@ BAD = {
     "GET response neither data nor reason": "c4 01 c1 02 00",
     "unknown SET request": "c1 07 c1",
     "unknown SET response": "c5 07 c1",
-    "unknown ACTION request": "c3 03 c1",
-    "unknown ACTION response": "c7 03 c1",
+    "unknown ACTION request": "c3 07 c1",
+    "unknown ACTION response": "c7 05 c1",
     "DataNotification with a date-time of five octets": "0f 00000000 05 0102030405 00",
     "list longer than the APDU": "c0 03 c1 7f 0008",
+    "SET of two attributes with one value": "c1 04 c1 02 0008 0000010000ff 02 00 0008 0000010000ff 02 00 01 00",
+    "ACTION on one relay with two parameters": "c3 03 c1 01 0046 000060030aff 01 02 00 00",
     "list of malformed data": "c4 03 c1 01 00 63",
 }
 

@@ -385,7 +385,8 @@ def test_an_aarq_that_cannot_be_read(user_information: bytes) -> None:
 
 def test_nothing_longer_than_the_meter_takes_is_sent(make_pair: Any) -> None:
     pair = make_pair()
-    pair.associate(server_pdu=64)
+    pair.ask(AssociationRequest(initiate=InitiateRequest(conformance=Conformance.SET)))
+    pair.answer(AssociationResponse(initiate=InitiateResponse(conformance=EVERYTHING, max_receive_pdu=64)))
     with pytest.raises(LocalProtocolError, match="takes 64"):
         pair.client.send(SetRequestNormal(0xC1, ENERGY, long_data(64)))
     assert pair.client.state is State.ASSOCIATED

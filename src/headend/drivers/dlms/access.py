@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.errors import (
+    CapabilityError,
     DecodeError,
     HeadendError,
     KeyMissing,
@@ -13,11 +14,21 @@ from headend.errors import (
     ServiceRefused,
 )
 from headend.protocols.dlms.acse import ApplicationContext, Mechanism
-from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.action import (
+    ActionRequestNormal,
+    ActionRequestWithList,
+    ActionResponseNormal,
+    ActionResponseWithList,
+)
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithList
-from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.apdu.set import (
+    SetRequestNormal,
+    SetRequestWithList,
+    SetResponseNormal,
+    SetResponseWithList,
+)
 from headend.protocols.dlms.axdr import decode_data
 from headend.protocols.dlms.classes import to_scaler_unit
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse, BlockReceived
@@ -43,12 +54,15 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.security import Security
     from headend.model.objects import RawValue
     from headend.protocols.dlms.apdu.descriptor import AccessSelection
+    from headend.protocols.dlms.apdu.get import DataOrResult
     from headend.protocols.dlms.apdu.table import Request
     from headend.protocols.dlms.security.authentication import Authentication
 
 PROPOSED: Final = (
     Conformance.PRIORITY_MANAGEMENT
     | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.BLOCK_TRANSFER_WITH_ACTION
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.GET
     | Conformance.SET
@@ -243,21 +257,52 @@ class Access:
             answer = await self.conversation.ask_next_block(self.timeout)
         yield self._encoded(answer, ref)
 
-    async def set(self, ref: CosemRef, data: bytes) -> None:
-        """Write one attribute."""
-        answer = await self._request(SetRequestNormal(self._invoke(), ref.attribute, data), f"SET {ref}")
+    async def set(self, ref: CosemRef, data: bytes, selection: AccessSelection | None = None) -> None:
+        """Write one attribute, or the part of it that is selected."""
+        request = SetRequestNormal(self._invoke(), ref.attribute, data, selection)
+        answer = await self._request(request, f"SET {ref}")
         if not isinstance(answer, SetResponseNormal):
             raise _unexpected(answer, f"SET {ref}")
         if answer.result != DataAccessResult.SUCCESS:
             raise access_error(answer.result, f"SET {ref}")
 
-    async def invoke(self, ref: CosemRef, parameters: bytes | None) -> None:
-        """Invoke one method."""
+    async def set_list(self, writes: Sequence[tuple[CosemRef, bytes]]) -> list[HeadendError | None]:
+        """Write several attributes in one exchange; an error in the place of each that the meter refuses.
+
+        Raises CapabilityError when the meter takes no lists.
+        """
+        self._require_lists()
+        attributes = tuple((ref.attribute, None) for ref, _ in writes)
+        values = tuple(data for _, data in writes)
+        answer = await self._request(SetRequestWithList(self._invoke(), attributes, values), "SET of a list")
+        if not isinstance(answer, SetResponseWithList) or len(answer.results) != len(writes):
+            raise _unexpected(answer, "SET of a list")
+        return [
+            None if result == DataAccessResult.SUCCESS else access_error(result, f"SET {ref}")
+            for (ref, _), result in zip(writes, answer.results, strict=True)
+        ]
+
+    async def invoke(self, ref: CosemRef, parameters: bytes | None) -> bytes | None:
+        """Invoke one method; what it returns, encoded."""
         answer = await self._request(ActionRequestNormal(self._invoke(), ref.method, parameters), f"ACTION {ref}")
         if not isinstance(answer, ActionResponseNormal):
             raise _unexpected(answer, f"ACTION {ref}")
-        if answer.result != ActionResult.SUCCESS:
-            raise action_error(answer.result, f"ACTION {ref}")
+        returned = _returned(ref, answer.result, answer.return_parameters)
+        if isinstance(returned, HeadendError):
+            raise returned
+        return returned
+
+    async def invoke_list(self, calls: Sequence[tuple[CosemRef, bytes]]) -> list[bytes | HeadendError | None]:
+        """Invoke several methods in one exchange; what each returns, or its error.
+
+        Every method has parameters, null-data where it takes none. Raises CapabilityError when the meter takes no lists.
+        """
+        self._require_lists()
+        methods, values = tuple(ref.method for ref, _ in calls), tuple(data for _, data in calls)
+        answer = await self._request(ActionRequestWithList(self._invoke(), methods, values), "ACTION of a list")
+        if not isinstance(answer, ActionResponseWithList) or len(answer.outcomes) != len(calls):
+            raise _unexpected(answer, "ACTION of a list")
+        return [_returned(ref, *outcome) for (ref, _), outcome in zip(calls, answer.outcomes, strict=True)]
 
     async def scales(self, refs: Sequence[CosemRef]) -> list[Scale | HeadendError]:
         """Scaler and unit of values, asked once; an error where the meter does not tell them."""
@@ -303,6 +348,10 @@ class Access:
             raise refusal_error(answer, what)
         return answer
 
+    def _require_lists(self) -> None:
+        if Conformance.MULTIPLE_REFERENCES not in self.conformance:
+            raise CapabilityError("this meter takes one attribute or method at a time")
+
     def _invoke(self) -> int:
         return self.conversation.connection.next_invoke_id()
 
@@ -332,6 +381,15 @@ class Access:
 
 def _unexpected(answer: object, what: str) -> HeadendError:
     return RemoteProtocolError(f"{what}: an answer of another kind", got=type(answer).__name__)
+
+
+def _returned(ref: CosemRef, result: ActionResult, returned: DataOrResult | None) -> bytes | HeadendError | None:
+    """What a method has returned, or why it failed."""
+    if result != ActionResult.SUCCESS:
+        return action_error(result, f"ACTION {ref}")
+    if not isinstance(returned, DataAccessResult):
+        return returned
+    return None if returned == DataAccessResult.SUCCESS else access_error(returned, f"what ACTION {ref} returns")
 
 
 def _scale(raw: RawValue, ref: CosemRef) -> Scale | HeadendError:

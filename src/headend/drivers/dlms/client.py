@@ -189,15 +189,14 @@ class DlmsSession:
 
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
-        kept, connection = self._conversation.notifications, self._conversation.connection
-        if not kept and not connection.refused:
+        kept, refused = self._conversation.notifications, self._conversation.connection.take_refused()
+        if not kept and not refused:
             return []
         taken = [to_notification(apdu, self._reader, self._entries) for apdu in kept]
         kept.clear()
-        if connection.refused:
-            body = f"{connection.refused} not protected as the security policy demands: dropped"
+        if refused:
+            body = f"{refused} not protected as the security policy demands: dropped"
             taken.append(Notification(kind="refused", body=body))
-            connection.refused = 0
         return taken
 
     async def push_lists(self) -> Sequence[PushList]:

@@ -100,7 +100,7 @@ class Commander:
             return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
         return Outcome(verdict=Verdict.CONFIRMED, detail="the meter has acknowledged")
 
-    async def _verified(self, act: Awaitable[None], ref: CosemRef, as_wanted: Callable[[RawValue], bool]) -> Outcome:
+    async def _verified(self, act: Awaitable[object], ref: CosemRef, as_wanted: Callable[[RawValue], bool]) -> Outcome:
         """Do it, read back, compare."""
         try:
             await act

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headend.errors import HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.dlms.apdu.general_block import GeneralBlock
 from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS, DataNotification, EventNotification
 from headend.protocols.dlms.apdu.short import InformationReport
 from headend.protocols.dlms.connection import DlmsConnection
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 MAX_NOTIFICATIONS: Final = 1000
 """Pushes kept until somebody takes them; then the oldest are dropped."""
+
+_NO_WHOLE_ANSWER: Final = NOTIFICATION_TAGS | {GeneralBlock.TAG}
+"""First octets of APDUs that the connection is to take, also on a ciphered link."""
 
 ATTEMPTS: Final = 2
 """How often HDLC sends a frame before the meter counts as silent; each has an equal share of the time-out."""
@@ -171,9 +175,11 @@ class Conversation(Exchange):
             buffer, start, end = found
             protection = self._protection
             if protection is not None:
-                if buffer[start] in NOTIFICATION_TAGS:
+                if buffer[start] in _NO_WHOLE_ANSWER:
                     self._deliver(self.connection.take(ApduReceived(buffer[start:end], 0, 0)))
-                    self._fast = fast
+                    self._flush()
+                    if self.waiting:
+                        self._fast = fast
                     return
                 buffer = protection.unprotect(buffer[start:end])
                 start, end = 0, len(buffer)

@@ -82,7 +82,8 @@ class Association:
 Read: TypeAlias = Callable[[Association], bytes]
 """The encoded value of an attribute."""
 Write: TypeAlias = Callable[[Association, Data], None]
-Invoke: TypeAlias = Callable[[Association, Data | None], None]
+Invoke: TypeAlias = Callable[[Association, Data | None], bytes | None]
+"""Does what the method does, and gives the encoded data that it returns, if any."""
 
 
 @dataclass(slots=True)

@@ -17,16 +17,28 @@ from headend.protocols.dlms.acse import (
     AssociationResult,
     Diagnostic,
 )
-from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.action import (
+    ActionRequestNormal,
+    ActionRequestWithList,
+    ActionResponseNormal,
+    ActionResponseWithList,
+    Outcome,
+)
 from headend.protocols.dlms.apdu.descriptor import (
     AccessSelection,
     ActionResult,
     AttributeDescriptor,
     DataAccessResult,
+    MethodDescriptor,
 )
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse, ServiceError, StateError
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetRequestWithList, GetResponseNormal
-from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.apdu.set import (
+    SetRequestNormal,
+    SetRequestWithList,
+    SetResponseNormal,
+    SetResponseWithList,
+)
 from headend.protocols.dlms.apdu.table import DECODERS, Request
 from headend.protocols.dlms.axdr import Data, decode_typed, encode_length
 from headend.protocols.dlms.blocks import MIN_PDU
@@ -46,6 +58,9 @@ PUBLIC_CLIENT: Final = 16
 OFFERED: Final = (
     Conformance.PRIORITY_MANAGEMENT
     | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.BLOCK_TRANSFER_WITH_ACTION
+    | Conformance.GENERAL_BLOCK_TRANSFER
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.GET
     | Conformance.SET
@@ -132,8 +147,17 @@ def respond(connection: DlmsConnection, file: MeterFile, association: Associatio
             connection.answer_get(invoke_id, chain((count,), *results), with_list=True)
         case SetRequestNormal(_, attribute, data, access):
             connection.send(SetResponseNormal(invoke_id, _set(file, association, attribute, data, access)))
-        case ActionRequestNormal():
-            connection.send(ActionResponseNormal(invoke_id, _invoke(file, association, request)))
+        case SetRequestWithList(_, attributes, values):
+            written = [
+                _set(file, association, attribute, data, access)
+                for (attribute, access), data in zip(attributes, values, strict=True)
+            ]
+            connection.send(SetResponseWithList(invoke_id, tuple(written)))
+        case ActionRequestNormal(_, method, parameters):
+            connection.send(ActionResponseNormal(invoke_id, *_invoke(file, association, method, parameters)))
+        case ActionRequestWithList(_, methods, values):
+            outcomes = [_invoke(file, association, method, data) for method, data in zip(methods, values, strict=True)]
+            connection.send(ActionResponseWithList(invoke_id, tuple(outcomes)))
 
 
 def _is_agreed(request: Request, conformance: Conformance) -> bool:
@@ -145,8 +169,12 @@ def _is_agreed(request: Request, conformance: Conformance) -> bool:
             return Conformance.MULTIPLE_REFERENCES in conformance
         case SetRequestNormal():
             return Conformance.SET in conformance
+        case SetRequestWithList():
+            return Conformance.SET | Conformance.MULTIPLE_REFERENCES in conformance
         case ActionRequestNormal():
             return Conformance.ACTION in conformance
+        case ActionRequestWithList():
+            return Conformance.ACTION | Conformance.MULTIPLE_REFERENCES in conformance
         case _:
             return False
 
@@ -220,19 +248,18 @@ def _set(
     return DataAccessResult.SUCCESS
 
 
-def _invoke(file: MeterFile, association: Association, request: ActionRequestNormal) -> ActionResult:
-    method = request.method
+def _invoke(file: MeterFile, association: Association, method: MethodDescriptor, parameters: bytes | None) -> Outcome:
     try:
         made = _find(file, method.class_id, method.logical_name)
         invoke = made.methods.get(method.method_id)
         if invoke is None or not association.may_change:
-            return ActionResult.READ_WRITE_DENIED
-        invoke(association, None if request.parameters is None else _decode(request.parameters))
+            return Outcome(ActionResult.READ_WRITE_DENIED)
+        returned = invoke(association, None if parameters is None else _decode(parameters))
     except Refused as refused:
-        return ActionResult(refused.result)
+        return Outcome(ActionResult(refused.result))
     except HeadendError as error:
-        return ActionResult(_reason(error))
-    return ActionResult.SUCCESS
+        return Outcome(ActionResult(_reason(error)))
+    return Outcome(ActionResult.SUCCESS, returned)
 
 
 def _decode(octets: bytes) -> Data:

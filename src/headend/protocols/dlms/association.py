@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from headend.errors import DecodeError
 from headend.protocols.dlms.acse import Aare, Aarq
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, decode_confirmed_service_error
+from headend.protocols.dlms.apdu.table import decode_apdu
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import (
     InitiateRequest,
@@ -17,7 +18,26 @@ from headend.protocols.dlms.initiate import (
 from headend.protocols.dlms.octets import Reader
 
 if TYPE_CHECKING:
-    from headend.protocols.dlms.events import Protection
+    from headend.protocols.dlms.events import Protection, Spoken
+
+
+def encode_spoken(event: Spoken, protection: Protection | None) -> bytes:
+    """The APDU of what one side says; of the associations only the initiate APDU is ciphered here."""
+    if isinstance(event, AssociationRequest):
+        return request_to_aarq(event, protection).encode()
+    if isinstance(event, AssociationResponse):
+        return response_to_aare(event, protection).encode()
+    return event.encode()
+
+
+def decode_spoken(apdu: bytes, protection: Protection | None) -> Spoken:
+    """What one side says, from its plain APDU."""
+    decoded = decode_apdu(apdu)
+    if isinstance(decoded, Aarq):
+        return request_from_aarq(decoded, protection)
+    if isinstance(decoded, Aare):
+        return response_from_aare(decoded, protection)
+    return decoded
 
 
 def request_to_aarq(event: AssociationRequest, protection: Protection | None) -> Aarq:

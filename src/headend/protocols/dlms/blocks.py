@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, TypeVar
 
 from headend.errors import RemoteProtocolError
-from headend.protocols.dlms.apdu.descriptor import DataAccessResult
-from headend.protocols.dlms.apdu.get import GetResponseWithDatablock
 
 MIN_PDU: Final = 12
 """The shortest APDU that a side may announce; shorter announcements are taken for this one."""
 
-_HEAD: Final = 9
-"""Octets of a response with datablock before the length of its raw data."""
+GET_HEAD: Final = 9
+"""Octets of a GET response with datablock before the length of its raw data."""
+SHORT_HEAD: Final = 8
+"""The same for blocks of SET and ACTION, but for the first one of a request."""
+
+Block = TypeVar("Block")
 
 
-def room_for_raw_data(max_pdu: int, overhead: int) -> int:
-    """How many octets of raw data fit into a response with datablock of `max_pdu` octets."""
-    room = max_pdu - overhead - _HEAD
+def room_for_raw_data(max_pdu: int, overhead: int, head: int = GET_HEAD) -> int:
+    """How many octets of raw data fit into an APDU of `max_pdu` octets after `head` octets; 0 or less for none."""
+    room = max_pdu - overhead - head
     if room <= 0x80:
-        return max(room - 1, 1)
+        return room - 1
     return room - 2 if room <= 0x101 else room - 3
 
 
@@ -51,34 +53,37 @@ class BlockReceiver:
         return bytes(self._data)
 
 
-class BlockSender:
+class BlockSender(Generic[Block]):
     """Cuts data into blocks, numbered from 1. The data come in pieces, each made when a block needs it."""
 
-    __slots__ = ("_invoke", "_number", "_pieces", "_size", "_waiting")
+    __slots__ = ("_first", "_make", "_pieces", "_size", "_waiting", "done", "number")
 
-    def __init__(self, invoke_id_and_priority: int, pieces: Iterator[bytes], size: int) -> None:
-        self._invoke = invoke_id_and_priority
+    def __init__(
+        self, make: Callable[[bool, int, bytes], Block], pieces: Iterator[bytes], size: int, first: int | None = None
+    ) -> None:
+        """`make` makes an APDU of last block, number and raw data; `first` is the size of the first block."""
+        self._make = make
         self._pieces = pieces
-        self._size = size
+        self._size = max(size, 1)
+        self._first = self._size if first is None else first
         self._waiting = bytearray()
-        self._number = 0
+        self.number = 0
+        self.done = False
 
     def whole(self, room: int) -> bytes | None:
         """All data, when they are not longer than `room`; None when they need blocks. To be asked first."""
         self._fill(room)
         return None if len(self._waiting) > room else bytes(self._waiting)
 
-    def next_block(self, acknowledged: int) -> GetResponseWithDatablock:
-        """The block after `acknowledged`; the standard's refusal when another one was sent last."""
-        if acknowledged != self._number:
-            reason = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
-            return GetResponseWithDatablock(self._invoke, last_block=True, block_number=acknowledged, result=reason)
-        self._fill(self._size)
-        raw_data = bytes(self._waiting[: self._size])
-        del self._waiting[: self._size]
-        self._number += 1
-        last = not self._waiting
-        return GetResponseWithDatablock(self._invoke, last_block=last, block_number=self._number, result=raw_data)
+    def next_block(self) -> Block:
+        """The block after the one that was made last."""
+        size = self._size if self.number else self._first
+        self._fill(size)
+        raw_data = bytes(self._waiting[:size])
+        del self._waiting[:size]
+        self.number += 1
+        self.done = not self._waiting
+        return self._make(self.done, self.number, raw_data)
 
     def _fill(self, size: int) -> None:
         """Take pieces until there are more octets than `size`, so that the last block is known to be the last."""

@@ -1,15 +1,16 @@
 """`DlmsConnection`: one association over an injected framing, in either role, without I/O.
 
 A client sends an AssociationRequest, then one request at a time, then an Rlrq, and takes one event for each of them from
-`next_event`. A server does the opposite. Long answers to GET travel in blocks without anybody noticing: the client asks
-for the next block by itself, the server cuts what does not fit the longest APDU of the client.
+`next_event`. A server does the opposite. What is longer than one APDU travels in blocks without anybody noticing: requests
+and answers of GET, SET and ACTION in blocks of their service, all else in general blocks, where both sides have agreed on
+them. Whoever is asked in general blocks answers in them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from headend.errors import LocalProtocolError, RemoteProtocolError, SecurityError
+from headend.errors import LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import (
     NEED_DATA,
     ApduReceived,
@@ -21,46 +22,37 @@ from headend.protocols.base import (
 )
 from headend.protocols.dlms.acse import Aare, Aarq
 from headend.protocols.dlms.apdu.descriptor import CONFIRMED, HIGH_PRIORITY, INVOKE_ID, DataAccessResult
-from headend.protocols.dlms.apdu.get import (
-    GetRequestNext,
-    GetResponseNormal,
-    GetResponseWithDatablock,
-    GetResponseWithList,
-    decode_results,
-)
-from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
+from headend.protocols.dlms.apdu.general_block import GeneralBlock
+from headend.protocols.dlms.apdu.get import GetResponseNormal
 from headend.protocols.dlms.apdu.short import (
     ReadRequest,
     ReadResponse,
+    ShortRequest,
     ShortResponse,
-    WriteRequest,
     acknowledged_block,
     block_of_answer,
 )
-from headend.protocols.dlms.apdu.table import Request, Response, decode_apdu
-from headend.protocols.dlms.association import (
-    request_from_aarq,
-    request_to_aarq,
-    response_from_aare,
-    response_to_aare,
-)
-from headend.protocols.dlms.blocks import MIN_PDU, BlockReceiver, BlockSender, room_for_raw_data
+from headend.protocols.dlms.apdu.table import Request, Response
+from headend.protocols.dlms.association import decode_spoken, encode_spoken
+from headend.protocols.dlms.blocks import MIN_PDU
+from headend.protocols.dlms.channel import NO_LIMIT, Channel
+from headend.protocols.dlms.dialogue import Answering, Asking, check_answer, check_short_answer, cut_data, too_long
 from headend.protocols.dlms.events import (
     AssociationRequest,
     AssociationResponse,
-    BlockReceived,
     Event,
     Spoken,
     message_of,
 )
 from headend.protocols.dlms.initiate import NO_CONFORMANCE, Conformance, InitiateRequest, InitiateResponse
-from headend.protocols.dlms.octets import Reader
 from headend.protocols.dlms.short_blocks import AnswerBlocks, ShortTransfer
 from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, TRANSITIONS, Message, State, step
+from headend.protocols.dlms.transfers import WholeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from headend.protocols.dlms.blocks import BlockSender
     from headend.protocols.dlms.events import Protection
 
 MAX_TRANSFER: Final = 0x1000000
@@ -68,41 +60,40 @@ MAX_TRANSFER: Final = 0x1000000
 
 _ASSOCIATED: Final = State.ASSOCIATED
 _REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
-_NO_LIMIT: Final = 0xFFFF
-_WITH_LIST: Final = 0x03
 _ANSWER: Final = ApduReceived(b"", 0, 0)
+_UNANSWERED: Final = frozenset({Message.NOTIFICATION, Message.UNCONFIRMED})
+_READ: Final = bytes((ReadRequest.TAG,))
 _TITLED: Final = {Aarq.TAG: Message.AARQ, Aare.TAG: Message.AARE_ACCEPTED}
 """What brings a system title and a counter along: refused out of turn before it is looked into."""
-_TO_RESPONSE: Final = 0x04
-"""Distance from the tag of a request to that of its response."""
-_TO_SHORT_RESPONSE: Final = 0x07
-_READ: Final = b"\x05"
-_READ_BLOCKS: Final = Conformance.BLOCK_TRANSFER_WITH_GET
-_WRITE_BLOCKS: Final = Conformance.BLOCK_TRANSFER_WITH_SET
-"""The conformance block has one bit for GET and READ, and one for SET and WRITE."""
 
 
 class DlmsConnection:
-    """One association. `state` is the conversation's, `conformance` and `max_send_pdu` what was negotiated."""
+    """One association; `state` is the conversation's."""
 
     def __init__(
-        self, role: Role, framing: Framing, *, protection: Protection | None = None, max_transfer: int = MAX_TRANSFER
+        self,
+        role: Role,
+        framing: Framing,
+        *,
+        protection: Protection | None = None,
+        max_transfer: int = MAX_TRANSFER,
+        window: int = 1,
     ) -> None:
-        """`framing` plays the same role; `protection` ciphers; `max_transfer` bounds an answer that comes in blocks."""
+        """`framing` plays the same role; `protection` ciphers; `max_transfer` bounds what comes in blocks.
+
+        `window` is how many general blocks in a row we take. A client that takes more than one asks in general blocks where
+        the meter does them, so that the answer streams.
+        """
         self.role = role
         self.state = State.IDLE
-        self.conformance: Conformance = NO_CONFORMANCE
-        self.max_send_pdu = _NO_LIMIT
-        self.refused = 0
-        """notifications that were dropped because they are not protected as they must be: anybody may have sent them"""
         self._framing = framing
         self._protection = protection
+        self._channel = Channel(framing, protection, window=window, limit=max_transfer)
         self._max_transfer = max_transfer
         self._invoke_id = 0
         self._asked = b""
-        self._streaming = False
-        self._receiver: BlockReceiver | None = None
-        self._sender: BlockSender | None = None
+        self._asking: Asking | None = None
+        self._answering = Answering(max_transfer)
         self._short = ShortTransfer(max_transfer)
         self._proposal = InitiateRequest(conformance=NO_CONFORMANCE)
 
@@ -115,9 +106,24 @@ class DlmsConnection:
         self._framing.close()
 
     @property
+    def conformance(self) -> Conformance:
+        """What both sides have agreed on."""
+        return self._channel.conformance
+
+    @property
+    def max_send_pdu(self) -> int:
+        """The longest APDU that the other side takes."""
+        return self._channel.max_pdu
+
+    @property
     def max_request(self) -> int:
         """The longest request before it is ciphered."""
-        return self.max_send_pdu - (self._protection.overhead if self._protection else 0)
+        return self._channel.max_pdu - self._channel.overhead
+
+    def take_refused(self) -> int:
+        """How many notifications were dropped since the last call because they are not protected as they must be."""
+        refused, self._channel.refused = self._channel.refused, 0
+        return refused
 
     def next_invoke_id(self) -> int:
         """The invoke-id-and-priority octet of the next request: confirmed, high priority, another id than the last."""
@@ -138,46 +144,44 @@ class DlmsConnection:
         Raises LocalProtocolError when it is not ours to send, not now, or longer than the other side takes; then
         nothing was queued and nothing has changed.
         """
-        if isinstance(event, GetRequestNext):
+        message = message_of(event)
+        if message is Message.NEXT:
             raise LocalProtocolError("the connection asks for blocks by itself")
-        if SENDER[message_of(event)] is not self.role:
+        if SENDER[message] is not self.role:
             raise LocalProtocolError(f"a {self.role.value} does not send {type(event).__name__}")
-        if isinstance(event, GetResponseNormal | GetResponseWithList) and not self._fits(event):
-            with_list = isinstance(event, GetResponseWithList)
-            data = event.encode_results() if isinstance(event, GetResponseWithList) else event.encode()[4:]
-            self.answer_get(event.invoke_id_and_priority, iter((data,)), with_list=with_list)
-            return
-        if isinstance(event, ReadResponse) and len(event.encode()) > self.max_request:
+        self._advance(message, LocalProtocolError)
+        if isinstance(event, Request | ShortRequest):
+            self._ask(event)
+        elif isinstance(event, ReadResponse) and not self._channel.limits.fits(len(event.encode())):
             self.answer_read(iter((event.encode()[1:],)))
-            return
-        if isinstance(event, ReadRequest | WriteRequest):
-            self._advance(Message.REQUEST, LocalProtocolError)
-            blocks = (_READ_BLOCKS if isinstance(event, ReadRequest) else _WRITE_BLOCKS) in self.conformance
-            event = self._short.begin(event, self.max_request, blocks=blocks)
-        apdu = self._send(event)
-        if isinstance(event, Request | ReadRequest | WriteRequest):
-            self._note_request(apdu[:3])
-        elif isinstance(event, AssociationRequest):
+        elif isinstance(event, Response):
+            self._send(self._answering.answer(event, self._channel.limits))
+        else:
+            self._send(event)
+        if isinstance(event, AssociationRequest):
             self._proposal = event.initiate
         elif isinstance(event, AssociationResponse):
             self._negotiate(event)
 
-    def send_streaming(self, event: Request) -> None:
+    def send_streaming(self, event: Request | ReadRequest) -> None:
         """Like `send`, but an answer in blocks comes as one BlockReceived for each block and is not put together.
 
         After each but the last the caller goes on with `ask_next_block`, or gives up the rest by sending another request.
+        An answer in general blocks is put together all the same.
         """
         self.send(event)
-        self._streaming = True
+        self._asking = Asking(self._asked, self._max_transfer, streaming=True)
+        self._short.streaming = True
 
     def ask_next_block(self) -> None:
         """Queue the request for the block after the last one; raises LocalProtocolError when no transfer is under way."""
-        if self._asked[:1] == _READ:
-            self._send(self._short.next_request())
-            return
-        if self._receiver is None:
+        if self._asking is None or self.state is not State.BLOCKS:
             raise LocalProtocolError("no block transfer is under way")
-        self._send(GetRequestNext(self._asked[2], self._receiver.number))
+        self._send(self._short.next_request() if self._asked[:1] == _READ else self._asking.next_block())
+
+    def ask_lost_blocks(self) -> bool:
+        """Queue a repetition of the acknowledgement when general blocks are missing; False when none are."""
+        return self._channel.ask_again()
 
     def answer_get(self, invoke_id_and_priority: int, pieces: Iterator[bytes], *, with_list: bool = False) -> None:
         """Server: answer a GET with encoded data that are made piece by piece, as far as the client asks for them.
@@ -185,47 +189,34 @@ class DlmsConnection:
         One APDU when they fit, otherwise blocks, or a refusal if the client takes none. With a list the data are the
         number of results and the results.
         """
-        state = self._advance(Message.RESPONSE, LocalProtocolError)
-        overhead = self._protection.overhead if self._protection else 0
-        head = bytes((0xC4, 0x03, invoke_id_and_priority) if with_list else (0xC4, 0x01, invoke_id_and_priority, 0x00))
-        sender = BlockSender(invoke_id_and_priority, pieces, room_for_raw_data(self.max_send_pdu, overhead))
-        whole = sender.whole(self.max_send_pdu - overhead - len(head))
-        if whole is not None:
-            self._transmit(head + whole)
-            self.state = state
-        elif Conformance.BLOCK_TRANSFER_WITH_GET in self.conformance:
-            self._sender = sender
-            self._send(sender.next_block(0))
-        else:
-            self._send(GetResponseNormal(invoke_id_and_priority, DataAccessResult.OTHER_REASON))
+        invoke = invoke_id_and_priority
+        sender = cut_data(invoke, pieces, self._channel.limits)
+        head = bytes((0xC4, 0x03, invoke) if with_list else (0xC4, 0x01, invoke, 0x00))
+        refusal = too_long(GetResponseNormal(invoke, b""))
+        self._answer_in_pieces(head, sender, lambda: self._answering.cut(invoke, sender), refusal)
 
     def answer_read(self, pieces: Iterator[bytes]) -> None:
         """Server: answer a READ with the encoded list of results, made piece by piece as far as the client asks for them."""
-        state = self._advance(Message.RESPONSE, LocalProtocolError)
-        overhead = self._protection.overhead if self._protection else 0
-        blocks = AnswerBlocks(pieces, self.max_send_pdu, overhead)
-        whole = blocks.whole(self.max_request - 1)
-        if whole is not None:
-            self._transmit(b"\x0c" + whole)
-            self.state = state
-        elif _READ_BLOCKS in self.conformance:
-            self._send(self._short.first_block(blocks))
-        else:
-            self._send(ReadResponse((DataAccessResult.OTHER_REASON,)))
+        limits = self._channel.limits
+        blocks = AnswerBlocks(pieces, limits.max_pdu, limits.overhead)
+        refusal = ReadResponse((DataAccessResult.OTHER_REASON,))
+        self._answer_in_pieces(b"\x0c", blocks, lambda: self._short.first_block(blocks), refusal)
 
     def send_prepared(self, apdu: bytes) -> None:
         """Like `send`, for the encoded APDU of a request."""
         state = self._advance(Message.REQUEST, LocalProtocolError)
-        self._transmit(apdu)
+        self._channel.forget()
+        self._channel.send(apdu)
         self.state = state
-        self._note_request(apdu[:3])
+        self._asked = apdu[:3]
+        self._asking = None
 
     def request_sent(self, head: bytes) -> None:
         """Take note of a request that went to the link without this object; `head` is its APDU up to the invoke id."""
         self.state = _REQUESTED if self.state is _ASSOCIATED else self._advance(Message.REQUEST, LocalProtocolError)
         self._asked = head
-        self._streaming = False
-        self._receiver = None
+        self._asking = None
+        self._channel.forget()
 
     def request_answered(self) -> None:
         """Take note that the answer was taken from the link without this object."""
@@ -249,57 +240,74 @@ class DlmsConnection:
     def take(self, received: FramingEvent) -> Event | NeedData:
         """What `next_event` makes of one event of the framing, for an owner who drives the framing himself."""
         if isinstance(received, ApduReceived):
-            raw, protection = received.apdu, self._protection
-            if protection is None or 0x60 <= raw[0] <= 0x63:
-                return self._receive(raw, received)
-            unasked = self.role is Role.CLIENT and (received.unsolicited or raw[0] in NOTIFICATION_TAGS)
-            try:
-                plain = protection.unprotect(raw)
-            except (SecurityError, RemoteProtocolError):
-                if not unasked:
-                    raise
-                self.refused += 1
+            plain = self._channel.take(received, awaited=self._awaits_blocks)
+            if plain is None:
                 return NEED_DATA
             return self._receive(plain, received)
         if isinstance(received, LinkReleased):
             self.state = State.IDLE
-            self._sender = self._receiver = None
+            self._asking = None
+            self._channel.forget()
+            self._answering.forget()
             self._short.clear()
         return received
 
     def take_answer(self, apdu: bytes) -> Event | NeedData:
-        """What `take` makes of an answer that was deciphered already."""
+        """What `take` makes of an answer that was deciphered already, or of a general block on a plain link."""
+        if apdu[0] == GeneralBlock.TAG:
+            return self.take(ApduReceived(apdu, 0, 0))
         return self._receive(apdu, _ANSWER)
 
-    def _send(self, event: Spoken) -> bytes:
-        """Send what has its final form and make the step; returns the APDU."""
+    def _send(self, event: Spoken) -> None:
+        """Send what has its final form and make the step."""
         message = message_of(event)
         state = self._advance(message, LocalProtocolError)
-        if isinstance(event, AssociationRequest):
-            apdu = request_to_aarq(event, self._protection).encode()
-        elif isinstance(event, AssociationResponse):
-            apdu = response_to_aare(event, self._protection).encode()
-        else:
-            apdu = event.encode()
+        apdu = encode_spoken(event, self._protection)
         if message in ACSE:
             self._framing.send_apdu(apdu)
         else:
-            self._transmit(apdu)
+            self._channel.send(apdu, confirmed=message not in _UNANSWERED)
         self.state = state
-        return apdu
 
-    def _note_request(self, head: bytes) -> None:
-        self._asked = head
-        self._streaming = False
-        self._receiver = None
+    def _ask(self, request: Request | ShortRequest) -> None:
+        """Client: send a request, or its first block."""
+        self._channel.begin()
+        limits = self._channel.limits
+        apdu, asking, cuts = request.encode(), None, limits.may_cut(request.TAG)
+        if isinstance(request, ShortRequest):
+            request = self._short.begin(request, limits.max_pdu - limits.overhead, blocks=cuts)
+        elif isinstance(request, WholeRequest) and cuts and not limits.fits(len(apdu)):
+            asking = Asking(apdu[:3], self._max_transfer)
+            request = asking.cut(request, limits)
+        self._send(request)
+        self._asked = apdu[:3]
+        self._asking = asking
 
-    def _transmit(self, apdu: bytes) -> None:
-        """Protect and send one APDU, not longer than the other side takes."""
-        if self._protection is not None:
-            apdu = self._protection.protect(apdu)
-        if len(apdu) > self.max_send_pdu:
-            raise LocalProtocolError(f"an APDU of {len(apdu)} octets; the other side takes {self.max_send_pdu}")
-        self._framing.send_apdu(apdu)
+    def _answer_in_pieces(
+        self,
+        head: bytes,
+        pieces: BlockSender[Response] | AnswerBlocks,
+        first: Callable[[], Spoken],
+        refusal: Response | ReadResponse,
+    ) -> None:
+        """Server: one APDU when the pieces fit after `head`, otherwise the first block, or a refusal."""
+        state = self._advance(Message.RESPONSE, LocalProtocolError)
+        limits = self._channel.limits
+        in_blocks = limits.may_cut(head[0])
+        longest = limits.max_pdu if in_blocks else self._channel.longest
+        whole = pieces.whole(longest - limits.overhead - len(head))
+        if whole is None:
+            self._send(first() if in_blocks else refusal)
+            return
+        self._channel.send(head + whole)
+        self.state = state
+
+    @property
+    def _awaits_blocks(self) -> bool:
+        """True when general blocks may come: part of an answer that we wait for, or of a request."""
+        if self.role is Role.CLIENT:
+            return self.state is State.REQUESTED
+        return self.state is not State.IDLE and self._channel.cuts_all
 
     def _advance(self, message: Message, error: type[LocalProtocolError | RemoteProtocolError]) -> State:
         """The state after the message; raises `error` when it may not come now."""
@@ -308,15 +316,11 @@ class DlmsConnection:
             raise error(f"{message.value} in state {self.state.value}")
         return state
 
-    def _fits(self, event: GetResponseNormal | GetResponseWithList) -> bool:
-        overhead = self._protection.overhead if self._protection else 0
-        return len(event.encode()) + overhead <= self.max_send_pdu
-
     def _receive(self, apdu: bytes, received: ApduReceived) -> Event | NeedData:
         """The event of one plain APDU, if it is one for the caller."""
         if apdu[0] in _TITLED:
             self._check_turn(_TITLED[apdu[0]])
-        event = self._decode(apdu)
+        event = decode_spoken(apdu, self._protection)
         message = message_of(event)
         if SENDER[message] is self.role:
             self._refuse(f"a {message.value} for a {self.role.value}")
@@ -337,102 +341,56 @@ class DlmsConnection:
             self._refuse(f"a {message.value} for a {self.role.value}")
         self._advance(message, RemoteProtocolError)
 
-    def _decode(self, plain: bytes) -> Spoken:
-        apdu = decode_apdu(plain)
-        if isinstance(apdu, Aarq):
-            return request_from_aarq(apdu, self._protection)
-        if isinstance(apdu, Aare):
-            return response_from_aare(apdu, self._protection)
-        return apdu
-
     def _take_request(self, event: Spoken, state: State) -> Event | NeedData:
         """Server: note what the client wants; blocks are sent at once."""
-        if isinstance(event, ReadRequest | WriteRequest):
-            taken = self._short.take_request(event)
+        if isinstance(event, ShortRequest):
+            short = self._short.take_request(event)
             self.state = state
-            if isinstance(taken, ReadRequest | WriteRequest):
-                return taken
-            self._send(taken)
+            if isinstance(short, ShortRequest):
+                return short
+            self._send(short)
             return NEED_DATA
         self.state = state
-        if isinstance(event, GetRequestNext):
-            self._send_next_block(event)
-            return NEED_DATA
-        self._sender = None
-        if isinstance(event, AssociationRequest):
-            self._proposal = event.initiate
-        return event
-
-    def _send_next_block(self, event: GetRequestNext) -> None:
-        """Server: the next block of the answer that is under way."""
-        if self._sender is None:
-            reason = DataAccessResult.NO_LONG_GET_IN_PROGRESS
-            block = GetResponseWithDatablock(
-                event.invoke_id_and_priority, last_block=True, block_number=event.block_number, result=reason
-            )
-        else:
-            block = self._sender.next_block(event.block_number)
-        if message_of(block) is Message.RESPONSE:
-            self._sender = None
-        self._send(block)
+        if not isinstance(event, Request):
+            self._answering.forget()
+            if isinstance(event, AssociationRequest):
+                self._proposal = event.initiate
+            return event
+        taken = self._answering.take(event, self._channel.limits)
+        if isinstance(taken, Request):
+            return taken
+        self._send(taken)
+        return NEED_DATA
 
     def _take_answer(self, event: Spoken, state: State) -> Event | NeedData:
-        """Client: check that the answer belongs to the request."""
+        """Client: check that the answer belongs to the request, and say what it calls for."""
+        if isinstance(event, AssociationResponse):
+            self._negotiate(event)
         if isinstance(event, ShortResponse):
             return self._take_short_answer(event, state)
-        if isinstance(event, Response):
-            self._check_answer(event)
-            if isinstance(event, GetResponseWithDatablock):
-                return self._take_block(event, state)
-        elif isinstance(event, AssociationResponse):
-            self._negotiate(event)
+        if not isinstance(event, Response):
+            self.state = state
+            return event
+        check_answer(self._asked, event)
+        asking, self._asking = self._asking or Asking(self._asked, self._max_transfer), None
+        self.state = State.ASSOCIATED  # an error in a block transfer ends it
+        taken = asking.take(event)
         self.state = state
-        return event
-
-    def _check_answer(self, response: Response) -> None:
-        tag, _, invoke = self._asked
-        got = response.invoke_id_and_priority
-        if (got ^ invoke) & INVOKE_ID:
-            self._refuse("an answer to another request", f"invoke id {invoke & INVOKE_ID}", str(got & INVOKE_ID))
-        if tag + _TO_RESPONSE != response.TAG:
-            self._refuse("an answer to another service", f"{tag + _TO_RESPONSE:02x}", f"{response.TAG:02x}")
-        if isinstance(response, GetResponseWithList) and self._asked[1] != _WITH_LIST:
-            self._refuse("a list of results", "one result", f"{len(response.results)}")
-
-    def _take_block(self, block: GetResponseWithDatablock, state: State) -> Event | NeedData:
-        """Client: one block of an answer. Ask for the next one, or put them together."""
-        self.state = State.ASSOCIATED
-        if not isinstance(block.result, bytes):
-            return GetResponseNormal(block.invoke_id_and_priority, block.result)
-        receiver, self._receiver = self._receiver or BlockReceiver(self._max_transfer), None
-        receiver.check(block.block_number)
-        if not self._streaming:
-            receiver.add(block.result)
-        self.state = state
-        if not block.last_block:
-            self._receiver = receiver
-        if self._streaming:
-            return BlockReceived(block.invoke_id_and_priority, block.block_number, block.result, block.last_block)
-        if not block.last_block:
-            self.ask_next_block()
-            return NEED_DATA
-        if self._asked[1] == _WITH_LIST:
-            reader = Reader(receiver.data())
-            results = decode_results(reader)
-            reader.finish("list of results")
-            return GetResponseWithList(block.invoke_id_and_priority, results)
-        return GetResponseNormal(block.invoke_id_and_priority, receiver.data())
+        if state is State.BLOCKS:
+            self._asking = asking
+        if not isinstance(taken, Request):
+            return taken
+        self._send(taken)
+        return NEED_DATA
 
     def _take_short_answer(self, response: ShortResponse, state: State) -> Event | NeedData:
-        """Client: the answer to a READ or WRITE, or to a block of it; what brings the next block is sent at once."""
-        expected = self._asked[0] + _TO_SHORT_RESPONSE
-        if expected != response.TAG:
-            self._refuse("an answer to another service", f"{expected:02x}", f"{response.TAG:02x}")
+        """Client: the same for the answer to a READ or WRITE, or to a block of it."""
+        check_short_answer(self._asked, response)
         if block_of_answer(response) or acknowledged_block(response) is not None:
             self.state = State.ASSOCIATED  # stands when the block is wrong
-        taken = self._short.take_answer(response, streaming=self._streaming)
+        taken = self._short.take_answer(response)
         self.state = state
-        if not isinstance(taken, ReadRequest | WriteRequest):
+        if not isinstance(taken, ShortRequest):
             return taken
         self._send(taken)
         return NEED_DATA
@@ -440,13 +398,11 @@ class DlmsConnection:
     def _negotiate(self, response: AssociationResponse) -> None:
         """What holds from now on: the conformance of both, and the longest APDU of the other side."""
         if response.accepted and isinstance(response.initiate, InitiateResponse):
-            self.conformance = response.initiate.conformance & self._proposal.conformance
+            conformance = response.initiate.conformance & self._proposal.conformance
             limit = (response.initiate if self.role is Role.CLIENT else self._proposal).max_receive_pdu
-            least = MIN_PDU + (self._protection.overhead if self._protection else 0)
-            self.max_send_pdu = max(limit, least) if limit else _NO_LIMIT
-            if self._protection is not None:
-                self._protection.agreed(self.conformance, self._proposal.dedicated_key)
+            least = MIN_PDU + self._channel.overhead
+            self._channel.agreed(conformance, max(limit, least) if limit else NO_LIMIT, self._proposal.dedicated_key)
 
     @staticmethod
-    def _refuse(message: str, expected: str = "", got: str = "") -> NoReturn:
-        raise RemoteProtocolError(message, expected=expected, got=got)
+    def _refuse(message: str) -> NoReturn:
+        raise RemoteProtocolError(message)

@@ -7,9 +7,16 @@ from typing import Final, Protocol, TypeAlias
 
 from headend.protocols.base import LinkOpened, LinkReleased
 from headend.protocols.dlms.acse import ApplicationContext, AssociationResult, DiagnosticSource, Element, Rlre, Rlrq
+from headend.protocols.dlms.apdu.action import (
+    ActionRequestNextPblock,
+    ActionRequestPblock,
+    ActionResponseNextPblock,
+    ActionResponsePblock,
+)
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
+from headend.protocols.dlms.apdu.set import SetRequestDatablock, SetResponseDatablock
 from headend.protocols.dlms.apdu.short import (
     InformationReport,
     ReadRequest,
@@ -76,6 +83,11 @@ Event: TypeAlias = Spoken | BlockReceived | LinkOpened | LinkReleased
 _MESSAGES: Final[dict[type, Message]] = {
     AssociationRequest: Message.AARQ,
     GetRequestNext: Message.NEXT,
+    SetRequestDatablock: Message.NEXT,
+    SetResponseDatablock: Message.BLOCK,
+    ActionRequestNextPblock: Message.NEXT,
+    ActionRequestPblock: Message.NEXT,
+    ActionResponseNextPblock: Message.BLOCK,
     ExceptionResponse: Message.EXCEPTION,
     ConfirmedServiceError: Message.EXCEPTION,
     DataNotification: Message.NOTIFICATION,
@@ -100,6 +112,8 @@ def message_of(event: Spoken) -> Message:
     if isinstance(event, ReadResponse):
         block = block_of_answer(event)
         return Message.RESPONSE if block is None or block.last_block else Message.BLOCK
+    if isinstance(event, ActionResponsePblock):
+        return Message.RESPONSE if event.last_block else Message.BLOCK
     return _MESSAGES.get(type(event)) or (Message.REQUEST if isinstance(event, Request) else Message.RESPONSE)
 
 

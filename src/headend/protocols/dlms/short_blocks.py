@@ -63,7 +63,7 @@ _WRITE_HEAD: Final = 8
 class ShortTransfer:
     """The block transfers of one connection, in either role; `limit` bounds what comes in blocks."""
 
-    __slots__ = ("_answer", "_asked", "_cutter", "_limit", "_receiver", "_request")
+    __slots__ = ("_answer", "_asked", "_cutter", "_limit", "_receiver", "_request", "streaming")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -71,6 +71,7 @@ class ShortTransfer:
 
     def clear(self) -> None:
         """Nothing is under way any more."""
+        self.streaming = False
         self._asked = 0
         self._cutter: _RequestCutter | None = None
         self._receiver: BlockReceiver | None = None
@@ -91,7 +92,7 @@ class ShortTransfer:
         self._asked, self._cutter = len(request.variables), cutter
         return cutter.next_block() if cutter else request
 
-    def take_answer(self, response: ShortResponse, *, streaming: bool) -> ShortResponse | BlockReceived | ShortRequest:
+    def take_answer(self, response: ShortResponse) -> ShortResponse | BlockReceived | ShortRequest:
         """What is in an answer, or the request that brings the rest of it; raises RemoteProtocolError."""
         number = acknowledged_block(response)
         if number is not None:
@@ -103,7 +104,7 @@ class ShortTransfer:
             return request
         block = block_of_answer(response)
         if block is not None:
-            return self._take_block(block, streaming=streaming)
+            return self._take_block(block)
         under_way = self._cutter or self._receiver
         match response.results:
             case (DataAccessResult() as reason,) if under_way:
@@ -118,15 +119,15 @@ class ShortTransfer:
             raise LocalProtocolError("no block transfer is under way")
         return ReadRequest((BlockNumberAccess(self._receiver.number),))
 
-    def _take_block(self, block: DataBlock, *, streaming: bool) -> ReadResponse | BlockReceived | ReadRequest:
+    def _take_block(self, block: DataBlock) -> ReadResponse | BlockReceived | ReadRequest:
         receiver, self._receiver = self._receiver or BlockReceiver(self._limit), None
         self._cutter = None
         receiver.check(block.block_number)
-        if not streaming:
+        if not self.streaming:
             receiver.add(block.raw_data)
         if not block.last_block:
             self._receiver = receiver
-        if streaming:
+        if self.streaming:
             return BlockReceived(0, block.block_number, block.raw_data, block.last_block)
         if not block.last_block:
             return self.next_request()
@@ -234,7 +235,7 @@ class AnswerBlocks:
 
     def __init__(self, pieces: Iterator[bytes], max_pdu: int, overhead: int) -> None:
         """`pieces` are the list of results as it is encoded."""
-        self._sender = BlockSender(0, pieces, room_for_raw_data(max_pdu + _LESS_HEAD, overhead))
+        self._sender = BlockSender(_data_block, pieces, room_for_raw_data(max_pdu + _LESS_HEAD, overhead))
 
     def whole(self, room: int) -> bytes | None:
         """All results when they are not longer than `room`; to be asked first."""
@@ -244,10 +245,13 @@ class AnswerBlocks:
         """The block after `acknowledged`, or a refusal."""
         if acknowledged >= HIGHEST_BLOCK:
             return ReadResponse((DataAccessResult.LONG_GET_ABORTED,))
-        block = self._sender.next_block(acknowledged)
-        if not isinstance(block.result, bytes):
-            return ReadResponse((block.result,))
-        return ReadResponse((DataBlock(block.last_block, block.block_number, block.result),))
+        if acknowledged != self._sender.number:
+            return ReadResponse((DataAccessResult.DATA_BLOCK_NUMBER_INVALID,))
+        return self._sender.next_block()
+
+
+def _data_block(last: bool, number: int, raw_data: bytes) -> ReadResponse:  # noqa: FBT001 - fields in their order
+    return ReadResponse((DataBlock(last, number, raw_data),))
 
 
 def _answer_of_blocks(raw_data: bytes) -> ReadResponse:

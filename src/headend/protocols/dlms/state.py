@@ -12,12 +12,12 @@ and the other when it receives it. `SENDER` says which side may send what. There
    └──────────────────── RLRE ─── RELEASING ◀┘                   BLOCKS
 ```
 
-BLOCKS is the pause of a block transfer: the server has sent a block that is not the last and the client may ask for the
-next one, or may give the rest up by asking for something else. Each block of a long request of short-name referencing is a
-REQUEST of its own, which the server answers with its number. An UNCONFIRMED request has no answer. An AARQ on an open
-association begins a new one, because a client that lost its link without a release has no other way. A server may answer a
-release that it knows nothing of, and may report an EXCEPTION at any time; what it answers is then over. A NOTIFICATION
-changes nothing.
+BLOCKS is the pause of a block transfer: the server has sent a block that is not the last, or has taken one that is not the
+last, and the client goes on with the next one, or may give the rest up by asking for something else. Each block of a long
+request of short-name referencing is a REQUEST of its own, which the server answers with its number. An UNCONFIRMED request
+has no answer. An AARQ on an open association begins a new one, because a client that lost its link without a release has no
+other way. A server may answer a release that it knows nothing of, and may report an EXCEPTION at any time; what it answers
+is then over. A NOTIFICATION changes nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Message(enum.Enum):
     AARE_REFUSED = "AARE (refused)"
     REQUEST = "request"
     UNCONFIRMED = "request without an answer"
-    BLOCK = "block that is not the last"
-    NEXT = "request for the next block"
+    BLOCK = "block of a transfer that goes on"
+    NEXT = "next block, or request for it"
     RESPONSE = "response"
     EXCEPTION = "exception response"
     NOTIFICATION = "notification"

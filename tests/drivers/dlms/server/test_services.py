@@ -68,7 +68,7 @@ READS = {
     "70/0-0:96.3.10.255/4": "1604",
     "15/0-0:40.0.0.255/3": "02020f01120001",
     "15/0-0:40.0.0.255/4": "090760857405080101",
-    "15/0-0:40.0.0.255/5": "0206041800521d12ffff1204b011060f000900",
+    "15/0-0:40.0.0.255/5": "02060418005e1d12ffff1204b011060f000900",
     "15/0-0:40.0.0.255/6": "090760857405080201",
     "15/0-0:40.0.0.255/8": "1602",
     "7/1-0:99.1.0.255/3": (
@@ -205,9 +205,65 @@ async def test_writing_with_selective_access_is_refused(head_end: Any) -> None:
     assert await head_end.ask(request) == "c501c10d"
 
 
-async def test_writing_in_blocks_is_not_agreed(head_end: Any) -> None:
-    descriptor = cosem_ref("1/0-0:96.50.0.255/2").attribute.encode().hex()
-    assert await head_end.ask(f"c102c1{descriptor}00010000000105060000002a") == "d80202"
+MESSAGE = cosem_ref("1/0-0:96.13.0.255/2").attribute.encode().hex()
+LIMIT = cosem_ref("1/0-0:96.50.0.255/2").attribute.encode().hex()
+UNDEFINED = cosem_ref("3/1-0:9.9.9.255/2").attribute.encode().hex()
+
+
+async def test_writing_in_blocks(head_end: Any, meter: Any) -> None:
+    assert await head_end.ask(f"c102c1{MESSAGE}00 00 00000001 04 0a05 6865") == "c502c100000001"
+    assert await head_end.ask("c103c1 00 00000002 02 6c70") == "c502c100000002"
+    assert await head_end.ask("c103c1 01 00000003 01 21") == "c503c10000000003"
+    assert meter.values[6] == "help!"
+    assert await head_end.ask(f"c102c1{MESSAGE}00 01 00000001 04 0a02 6f6b") == "c503c10000000001"
+    assert meter.values[6] == "ok"
+    assert await head_end.ask(f"c102c1{MESSAGE}00 01 00000001 04 0a09 6f6b") == "c503c10c00000001"  # cut short
+
+
+async def test_writing_a_list(head_end: Any, meter: Any) -> None:
+    targets = f"03 {MESSAGE}00 {UNDEFINED}00 {LIMIT}00"
+    values = "03 0a026f6b 1100 060000002a"
+    assert await head_end.ask(f"c104c1 {targets} {values}") == "c505c1" + "03000400"
+    assert (meter.values[6], meter.values[9]) == ("ok", 42)
+    assert await head_end.ask(f"c105c1 {targets} 00 00000001 06 03 0a01 21 1100") == "c502c100000001"
+    assert await head_end.ask("c103c1 01 00000002 05 060000002b") == "c504c1" + "03000400" + "00000002"
+    assert (meter.values[6], meter.values[9]) == ("!", 43)
+
+
+async def test_invoking_a_list(head_end: Any, meter: Any) -> None:
+    relay, clock = (
+        cosem_ref(address).method.encode().hex() for address in ("70/0-0:96.3.10.255/1", "8/0-0:1.0.0.254/1")
+    )
+    assert await head_end.ask(f"c303c1 02 {relay} {clock} 02 0f00 00") == "c703c1" + "02" + "0000" + "0400"
+    assert not meter.closed
+    meter.closed = True
+    assert await head_end.ask(f"c304c1 {relay} 00 00000001 01 0f") == "c704c100000001"
+    assert await head_end.ask("c306c1 01 00000002 01 00") == "c701c10000"
+    assert not meter.closed
+    meter.closed = True
+    assert await head_end.ask(f"c305c1 02 {relay} {clock} 00 00000001 02 020f") == "c704c100000001"
+    assert await head_end.ask("c306c1 01 00000002 02 0000") == "c703c1" + "02" + "0000" + "0400"
+    assert not meter.closed
+
+
+async def test_lists_and_blocks_that_do_not_fit_together(head_end: Any, meter: Any) -> None:
+    before = list(meter.values)
+    assert await head_end.ask(f"c104c1 02 {MESSAGE}00 {LIMIT}00 01 0a026f6b") == "d80103"  # two for one
+    assert await head_end.ask(f"c105c1 02 {MESSAGE}00 {LIMIT}00 01 00000001 05 01 0a026f6b") == "d80103"
+    assert await head_end.ask("c103c1 01 00000002 01 00") == "c503c11200000002"  # no transfer is left
+    assert await head_end.ask(f"c305c1 01 {MESSAGE} 01 00000001 03 02 0000") == "d80103"
+    assert await head_end.ask("c306c1 01 00000002 01 00") == "c701c11000"
+    assert meter.values == before
+
+
+async def test_lists_and_blocks_that_were_not_agreed_on(meter: Any, connect: Any, aarq_lls: str) -> None:
+    few = aarq_lls.replace("007e1f", "00001f")  # neither blocks nor lists
+    head_end = connect(meter)
+    assert (await head_end.ask(few)).startswith("6129")
+    assert await head_end.ask(f"c102c1{LIMIT}00 01 00000001 05 060000002a") == "d80202"
+    assert await head_end.ask(f"c104c1 01 {LIMIT}00 01 060000002a") == "d80202"
+    assert await head_end.ask(f"c303c1 01 {LIMIT} 01 00") == "d80202"
+    assert meter.values[9] == 7
 
 
 async def test_the_relay(head_end: Any, meter: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
+from headend.errors import DecodeError
+from headend.protocols.dlms.axdr import encode_length
 from headend.protocols.dlms.axdr_plain import decode_data
 from headend.protocols.dlms.octets import Reader
 
@@ -44,6 +46,10 @@ class AccessSelection(NamedTuple):
 
     selector: int
     parameters: bytes
+
+
+SelectedAttributes: TypeAlias = tuple[tuple[AttributeDescriptor, AccessSelection | None], ...]
+"""The attributes of a request with list, each with the part of it that is meant."""
 
 
 class DataAccessResult(enum.IntEnum):
@@ -125,7 +131,45 @@ def decode_selection(reader: Reader) -> AccessSelection | None:
     return AccessSelection(reader.u8("access selector"), take_data(reader))
 
 
+def encode_attributes(attributes: SelectedAttributes) -> bytes:
+    """How many, and each with its selection."""
+    each = (attribute.encode() + encode_selection(access) for attribute, access in attributes)
+    return encode_length(len(attributes)) + b"".join(each)
+
+
+def decode_attributes(reader: Reader) -> SelectedAttributes:
+    """A list of attributes, each with its selection."""
+    count = reader.length("number of attributes")
+    return tuple((decode_attribute(reader), decode_selection(reader)) for _ in range(count))
+
+
+def encode_methods(methods: tuple[MethodDescriptor, ...]) -> bytes:
+    """How many, and each."""
+    return encode_length(len(methods)) + b"".join(method.encode() for method in methods)
+
+
+def decode_methods(reader: Reader) -> tuple[MethodDescriptor, ...]:
+    """A list of methods."""
+    return tuple(decode_method(reader) for _ in range(reader.length("number of methods")))
+
+
 def take_data(reader: Reader) -> bytes:
     """One A-XDR value, checked but still encoded."""
     _, end = decode_data(reader.data, reader.offset, reader.end)
     return reader.octets(end - reader.offset, "data")
+
+
+def encode_values(values: tuple[bytes, ...]) -> bytes:
+    """SEQUENCE OF Data: how many, and each."""
+    return encode_length(len(values)) + b"".join(values)
+
+
+def decode_values(reader: Reader) -> tuple[bytes, ...]:
+    """SEQUENCE OF Data; each stays encoded."""
+    return tuple(take_data(reader) for _ in range(reader.length("number of values")))
+
+
+def check_count(what: str, wanted: int, found: int) -> None:
+    """Raise DecodeError unless there are as many values as things that they are for."""
+    if wanted != found:
+        raise DecodeError(what, expected=f"{wanted} values", got=str(found))

@@ -13,8 +13,11 @@ from headend.protocols.dlms.apdu.descriptor import (
     AccessSelection,
     AttributeDescriptor,
     DataAccessResult,
+    SelectedAttributes,
     decode_attribute,
+    decode_attributes,
     decode_selection,
+    encode_attributes,
     encode_selection,
     take_data,
 )
@@ -61,12 +64,11 @@ class GetRequestWithList:
     TAG: ClassVar[int] = 0xC0
 
     invoke_id_and_priority: int
-    attributes: tuple[tuple[AttributeDescriptor, AccessSelection | None], ...]
+    attributes: SelectedAttributes
 
     def encode(self) -> bytes:
         """The APDU."""
-        head = bytes((0xC0, 0x03, self.invoke_id_and_priority)) + encode_length(len(self.attributes))
-        return head + b"".join(attribute.encode() + encode_selection(access) for attribute, access in self.attributes)
+        return bytes((0xC0, 0x03, self.invoke_id_and_priority)) + encode_attributes(self.attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +144,7 @@ def decode_get_request(reader: Reader) -> GetRequest:
     elif kind == 0x02:
         request = GetRequestNext(invoke, reader.u32("block number"))
     elif kind == 0x03:
-        count = reader.length("number of attributes")
-        request = GetRequestWithList(
-            invoke, tuple((decode_attribute(reader), decode_selection(reader)) for _ in range(count))
-        )
+        request = GetRequestWithList(invoke, decode_attributes(reader))
     else:
         raise DecodeError("GET request", offset=offset, expected="type 01, 02 or 03", got=f"{kind:02x}")
     reader.finish("GET request")
