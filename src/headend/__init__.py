@@ -2,10 +2,12 @@
 
 ```python
 async with headend.connect("dlms://192.0.2.7?client=16") as meter:
-    print(await meter.session.identify())
+    print(await meter.read("1-0:1.8.0.255"))
 
 print(headend.decode("7ea0070321930f017e").layer)
 ```
+
+Everything else is in docs/reference/python-api.md.
 """
 
 from __future__ import annotations

@@ -7,19 +7,16 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import typer
 
 from headend.cli.output import print_json, print_table, progress
 from headend.drivers.library import Library
-from headend.drivers.mapping import scale
-from headend.drivers.registry import driver
-from headend.errors import ConfigError, HeadendError, NotFound, RemoteProtocolError
-from headend.model.objects import HistoryRequest, ObjectEntry, ObjectInfo, RawValue, ReadPlan, ReadResult
-from headend.model.reading import from_millis, to_millis
+from headend.errors import ConfigError, RemoteProtocolError
 from headend.model.url import parse_url
-from headend.runtime.connect import Connected, connect
+from headend.runtime.connect import connect
+from headend.runtime.connected import Connected, Measured
 from headend.runtime.secrets import resolve_secrets
 from headend.transport.loop import run as run_loop
 
@@ -40,19 +37,16 @@ def read(
     """Read objects and print them, again and again where that is wanted."""
 
     async def work(meter: Connected) -> None:
-        entries = await _entries(meter, refs)
-        plan = ReadPlan(entries=tuple(entries))
         while True:
-            rows = _rows(plan, await meter.session.read(plan))
+            found = await meter.read_all(*refs)
             if as_json:
-                print_json([_document(*row) for row in rows])
+                print_json([_document(one) for one in found])
             else:
                 if watch:
                     typer.echo(f"--- {datetime.now(UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}")
-                shown = [_line(*row, brief=not refs) for row in rows]
-                print_table(("object", "quantity", "value", "unit"), shown)
-            errors = [error for *_, error in rows if error]
-            if rows and len(errors) == len(rows):
+                print_table(("object", "quantity", "value", "unit"), [_line(one, brief=not refs) for one in found])
+            errors = [one.error for one in found if one.error]
+            if found and len(errors) == len(found):
                 raise errors[0]
             if not watch:
                 return
@@ -61,78 +55,23 @@ def read(
     _with_meter(url, timeout, folders, work, hexdump=hexdump)
 
 
-_Row: TypeAlias = tuple[ObjectEntry, object, str, HeadendError | None]
-"""An entry, its value, the unit of that, and why there is none."""
-
-
-def _rows(plan: ReadPlan, result: ReadResult) -> list[_Row]:
-    exponents = result.exponents or [entry.exponent for entry in plan.entries]
-    units = result.units or [entry.unit for entry in plan.entries]
-    return [
-        (entry, None if index in result.errors else _plain(value, exponents[index]), units[index], error)
-        for index, (entry, value) in enumerate(zip(plan.entries, result.values, strict=True))
-        for error in [result.errors.get(index)]
-    ]
-
-
-def _document(entry: ObjectEntry, value: object, unit: str, error: HeadendError | None) -> dict[str, object]:
+def _document(one: Measured) -> dict[str, object]:
     return {
-        "ref": str(entry.ref),
-        "quantity": entry.quantity or None,
-        "name": entry.name or None,
-        "value": value,
-        "unit": unit or None,
-        **({"error": error.code, "detail": str(error)} if error else {}),
+        "ref": str(one.ref),
+        "quantity": one.quantity or None,
+        "name": one.name or None,
+        "value": one.value,
+        "unit": one.unit or None,
+        **({"error": one.error.code, "detail": str(one.error)} if one.error else {}),
     }
 
 
-def _line(
-    entry: ObjectEntry, value: object, unit: str, error: HeadendError | None, *, brief: bool
-) -> tuple[str, str, str, str]:
+def _line(one: Measured, *, brief: bool) -> tuple[str, str, str, str]:
     """A line of the table; `brief` says of a long structure only how long it is."""
-    said = f"! {error}" if error else _text(value)
-    if brief and isinstance(value, list) and len(said) > LONGEST:
-        said = f"({len(value)} elements: name the object to see them)"
-    return entry.ref.address, entry.quantity or entry.name, said, "" if error else unit
-
-
-async def _entries(meter: Connected, refs: list[str]) -> list[ObjectEntry]:
-    known = {entry.ref: entry for entry in (meter.profile.objects if meter.profile else ())}
-    if not refs and known:
-        return list(known.values())
-    listed: Sequence[ObjectInfo] | None = None
-    if not refs:
-        listed = await meter.session.objects()
-        return [_entry(info) for info in listed if not info.history and _readable(info)]
-    entries = []
-    for text in refs:
-        try:
-            ref = driver(meter.meter.protocol).parse_ref(text.removeprefix(f"{meter.meter.protocol}:"))
-        except ConfigError:
-            listed = listed if listed is not None else await meter.session.objects()
-            info = _find(text, listed)
-            entries.append(known.get(info.ref) or _entry(info))
-        else:
-            entries.append(known.get(ref) or ObjectEntry(ref=ref, scaler=None))
-    return entries
-
-
-def _entry(info: ObjectInfo) -> ObjectEntry:
-    return ObjectEntry(
-        ref=info.ref, quantity=info.quantity, name=info.name or info.class_name, unit=info.unit, scaler=None
-    )
-
-
-def _readable(info: ObjectInfo) -> bool:
-    return not info.attributes or "r" in info.attributes.get(2, "r")
-
-
-def _find(text: str, listed: Sequence[ObjectInfo]) -> ObjectInfo:
-    """An object of the meter's list by a part of its address, such as an OBIS code alone."""
-    for info in listed:
-        if text in info.ref.address:
-            return info
-    raise NotFound(f"the meter has no object {text!r}", hint="headend objects URL lists what it has")
+    said = f"! {one.error}" if one.error else _text(one.value)
+    if brief and isinstance(one.value, list) and len(said) > LONGEST:
+        said = f"({len(one.value)} elements: name the object to see them)"
+    return one.ref.address, one.quantity or one.name, said, "" if one.error else one.unit
 
 
 def history(
@@ -148,41 +87,22 @@ def history(
     as_json: bool,
 ) -> None:
     """Read a load profile and print its rows as they arrive."""
-    if (start or end) and (first or last):
-        raise ConfigError(
-            "a load profile is read by time or by entry, not by both", hint="use --from/--to or --first/--last"
-        )
     since, until = _time(start, "--from"), _time(end, "--to")
 
     async def work(meter: Connected) -> None:
-        target = (await _entries(meter, [ref]))[0].ref
-        request = HistoryRequest(ref=target, start=since, end=until, first_entry=first, last_entry=last)
         rows: list[dict[str, object]] = []
         header = False
         with progress("rows") as done:
-            async for block in meter.session.read_history(request):
-                names = [column.quantity or column.ref.address for column in block.columns]
-                units = [column.unit for column in block.columns]
-                if not as_json and not header:
-                    header = True
-                    typer.echo(
-                        "\t".join(
-                            [
-                                "time",
-                                *(
-                                    f"{name} [{unit}]" if unit else name
-                                    for name, unit in zip(names, units, strict=True)
-                                ),
-                            ]
-                        )
-                    )
-                for at, row in zip(block.times, block.rows, strict=True):
-                    values = [_plain(value, column.exponent) for value, column in zip(row, block.columns, strict=True)]
-                    if as_json:
-                        rows.append({"time": _iso(at), **dict(zip(names, values, strict=True))})
-                    else:
-                        typer.echo("\t".join([_iso(at) or "-", *(_text(value) for value in values)]))
-                done(len(block.rows))
+            async for row in meter.history(ref, start=since, end=until, first=first, last=last):
+                if as_json:
+                    rows.append({"time": _iso(row.time), **row.values})
+                else:
+                    if not header:
+                        header = True
+                        names = [f"{name} [{unit}]" if unit else name for name, unit in row.units.items()]
+                        typer.echo("\t".join(["time", *names]))
+                    typer.echo("\t".join([_iso(row.time) or "-", *map(_text, row.values.values())]))
+                done(1)
         if as_json:
             print_json(rows)
 
@@ -193,7 +113,7 @@ def objects(url: str, *, timeout: float, folders: list[str] | None, as_json: boo
     """Print the object list."""
 
     async def work(meter: Connected) -> None:
-        listed = await meter.session.objects()
+        listed = await meter.objects()
         if as_json:
             print_json([{**dataclasses.asdict(info), "ref": str(info.ref)} for info in listed])
             return
@@ -218,7 +138,7 @@ def identify(url: str, *, timeout: float, folders: list[str] | None, as_json: bo
     """Print who the meter says it is."""
 
     async def work(meter: Connected) -> None:
-        found = dataclasses.asdict(await meter.session.identify())
+        found = dataclasses.asdict(await meter.identify())
         if as_json:
             print_json(found)
         else:
@@ -261,25 +181,18 @@ def _without(secrets: Sequence[bytes], octets: bytes) -> str:
     return text
 
 
-def _time(text: str | None, option: str) -> int | None:
+def _time(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{option}: expected a time like 2026-03-01 or 2026-03-01T12:00Z, got {text!r}") from None
-    return to_millis(at if at.tzinfo else at.replace(tzinfo=UTC))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _iso(at: int | None) -> str | None:
-    return None if at is None else from_millis(at).isoformat().replace("+00:00", "Z")
-
-
-def _plain(raw: RawValue, exponent: int) -> object:
-    """A raw value for JSON: amounts scaled, octets as text or hexadecimal, structures as lists."""
-    if isinstance(raw, list):
-        return [_plain(item, 0) for item in raw]
-    return scale(raw, exponent)
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
 def _text(value: object) -> str:

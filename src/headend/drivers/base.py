@@ -122,6 +122,9 @@ class Session(Protocol):
     async def objects(self) -> Sequence[ObjectInfo]:
         """The meter's own object list, or the profile's where the protocol has none."""
 
+    def forget(self) -> None:
+        """Ask the meter anew for what it does not change (scalers, columns, object list), when that is needed next."""
+
     async def execute(self, command: Command) -> Outcome:
         """Carry out a command and verify it by reading back. Never repeats a command by itself."""
 

@@ -7,28 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
-from headend.drivers.base import Session
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
 from headend.errors import ConfigError
-from headend.model.meter import EndpointKind, Meter
-from headend.model.profile import MeterProfile
+from headend.model.meter import EndpointKind
 from headend.model.url import parse_url
+from headend.runtime.connected import Connected
 from headend.runtime.folders import counter_file, data_folder
 from headend.runtime.secrets import resolve_secrets
 from headend.transport.link import Tap
 from headend.transport.open import open_link
-
-
-class Connected:
-    """A session with one meter, with the meter and its profile at hand."""
-
-    __slots__ = ("meter", "profile", "session")
-
-    def __init__(self, meter: Meter, profile: MeterProfile | None, session: Session) -> None:
-        self.meter = meter
-        self.profile = profile
-        self.session = session
 
 
 @asynccontextmanager

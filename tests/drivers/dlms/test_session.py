@@ -314,7 +314,10 @@ async def test_the_object_list(attach: Any, version: int, shown: tuple[str, ...]
     assert (listed[1].attributes, listed[1].methods) == ({1: shown[0], 2: shown[1]}, {1: shown[2]})
     assert (listed[1].quantity, listed[1].class_name) == ("active_energy_import_total", "Register")
     meter.data["15/0-0:40.0.0.255/2"] = bytes.fromhex(f"0101 {register}")
+    assert len(await session.objects()) == 2  # asked once
+    session.forget()
     assert len(await session.objects()) == 1
+    session.forget()
     meter.data["15/0-0:40.0.0.255/2"] = b"\x00"
     with pytest.raises(DecodeError):
         await session.objects()

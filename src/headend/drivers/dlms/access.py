@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.parameters import Parameters
     from headend.drivers.dlms.refs import CosemRef
     from headend.drivers.dlms.security import Security
-    from headend.model.objects import RawValue
+    from headend.drivers.dlms.shape import Shape
+    from headend.model.objects import ObjectInfo, RawValue
     from headend.protocols.dlms.apdu.descriptor import AccessSelection
     from headend.protocols.dlms.apdu.get import DataOrResult
     from headend.protocols.dlms.apdu.table import Request
@@ -91,6 +92,21 @@ PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
 """Types of the plain values that answer a prepared request for one attribute."""
 
 
+class Static:
+    """What a meter does not change while an association lasts: scalers, what its load profiles capture, its object list.
+
+    Asked once, and anew when the association had to be made again (the meter may have started with other firmware), when the
+    rows of a load profile do not fit what it was said to capture, or when somebody says so.
+    """
+
+    __slots__ = ("objects", "scales", "shapes")
+
+    def __init__(self) -> None:
+        self.scales: dict[CosemRef, Scale | HeadendError] = {}
+        self.shapes: dict[CosemRef, Shape] = {}
+        self.objects: Sequence[ObjectInfo] | None = None
+
+
 class Access:
     """One association. Raises MeterError for what the meter refuses; LinkError and ProtocolError end the conversation."""
 
@@ -111,7 +127,7 @@ class Access:
         self._secrets = secrets
         self._security = security
         self._may_reassociate = True
-        self._scales: dict[CosemRef, Scale | HeadendError] = {}
+        self.static = Static()
 
     @property
     def conformance(self) -> Conformance:
@@ -306,13 +322,18 @@ class Access:
 
     async def scales(self, refs: Sequence[CosemRef]) -> list[Scale | HeadendError]:
         """Scaler and unit of values, asked once; an error where the meter does not tell them."""
-        asked = {ref: scaler_ref(ref) for ref in refs if ref not in self._scales}
+        scales = self.static.scales
+        asked = {ref: scaler_ref(ref) for ref in refs if ref not in scales}
         wanted = [(ref, other) for ref, other in asked.items() if other is not None]
         if wanted:
             told = await self.read_refs(*(other for _, other in wanted))
             for (ref, other), raw in zip(wanted, told, strict=True):
-                self._scales[ref] = raw if isinstance(raw, HeadendError) else _scale(raw, other)
-        return [self._scales.get(ref, UNSCALED) for ref in refs]
+                scales[ref] = raw if isinstance(raw, HeadendError) else _scale(raw, other)
+        return [scales.get(ref, UNSCALED) for ref in refs]
+
+    def forget(self) -> None:
+        """Ask anew for what does not change, when it is needed next."""
+        self.static = Static()
 
     async def _associate_again(self, answer: ExceptionResponse, prepared: PreparedGet) -> Any:  # noqa: ANN401 - see Conversation.get
         """The answer to a second try; a third one, after a new association, when the meter seems to have lost the old one."""
@@ -322,6 +343,7 @@ class Access:
         if isinstance(again, ExceptionResponse) and association_is_lost(again):
             self._may_reassociate = False
             await self.associate()
+            self.forget()
             again = await self.conversation.get(prepared, self.timeout)
             self._may_reassociate = not isinstance(again, ExceptionResponse)
         return again

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.base import Capability, Notification, PushList, Secrets
-from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale
+from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale, Static
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.commands import RELAY, Commander
 from headend.drivers.dlms.conversation import Conversation
@@ -70,6 +70,7 @@ class _Ready(NamedTuple):
     prepared: PreparedPlan
     told: _Told | None
     with_list: bool
+    static: Static
 
 
 async def attach(
@@ -131,9 +132,9 @@ class DlmsSession:
         """Read all entries of a plan, several in one request where the meter takes lists."""
         access = self._access
         ready = self._plans.get(plan)
-        if ready is None or ready.with_list is not access.with_list:
+        if ready is None or ready.with_list is not access.with_list or ready.static is not access.static:
             ready = await self._prepare(plan)
-        prepared, told, _ = ready
+        prepared, told, _, _ = ready
         get, timeout = self._conversation.get, access.timeout
         values: list[RawValue] = []
         errors: Errors = {}
@@ -170,7 +171,7 @@ class DlmsSession:
         prepared = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        ready = self._plans[plan] = _Ready(prepared, told, access.with_list)
+        ready = self._plans[plan] = _Ready(prepared, told, access.with_list, access.static)
         return ready
 
     def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
@@ -178,8 +179,15 @@ class DlmsSession:
         return self._histories.read(request)
 
     async def objects(self) -> Sequence[ObjectInfo]:
-        """The object list of the association."""
-        return await ask_objects(self._access)
+        """The object list of the association, asked once."""
+        static = self._access.static
+        if static.objects is None:
+            static.objects = await ask_objects(self._access)
+        return static.objects
+
+    def forget(self) -> None:
+        """Ask anew for scalers, capture objects and the object list when they are needed next."""
+        self._access.forget()
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out a command and verify it by reading back."""

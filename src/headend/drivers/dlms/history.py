@@ -42,6 +42,10 @@ class _NoRows(Exception):
     """The load profile has no row in the range."""
 
 
+class _Misfit(RemoteProtocolError):
+    """A row does not fit what the load profile was said to capture: somebody has changed that meanwhile, or it is wrong."""
+
+
 class Histories:
     """The load profiles of one session; what they capture is asked once."""
 
@@ -51,7 +55,6 @@ class Histories:
         self._zone = zone
         self._entries = entries
         self._reader = EpochReader(zone)
-        self._shapes: dict[CosemRef, Shape] = {}
         self._shown: CosemDateTime | None = None
         self._asked_clock = False
 
@@ -60,9 +63,25 @@ class Histories:
         ref = cosem_ref(request.ref.address)
         if ref.class_id != PROFILE_GENERIC:
             raise ConfigError(f"{ref} is no load profile", hint="load profiles have class 7: 7/1-0:99.1.0.255/2")
-        shape = self._shapes.get(ref)
+        known = ref in self._access.static.shapes
+        begun = False
+        try:
+            async for block in self._blocks(ref, request):
+                begun = True
+                yield block
+        except _Misfit:
+            self._access.static.shapes.pop(ref, None)
+            if begun or not known:
+                raise
+            async for block in self._blocks(ref, request):
+                yield block
+
+    async def _blocks(self, ref: CosemRef, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
+        """The rows, in the best way that the meter takes."""
+        shapes = self._access.static.shapes
+        shape = shapes.get(ref)
         if shape is None:
-            shape = self._shapes[ref] = await ask_shape(self._access, ref, self._entries)
+            shape = shapes[ref] = await ask_shape(self._access, ref, self._entries)
         ways = self._ways(shape, request)
         for way in ways:
             begun = False
@@ -102,7 +121,7 @@ class Histories:
             if not rows:
                 continue
             if any(len(row) != len(shape.captured) for row in rows):
-                raise RemoteProtocolError(f"{ref}: a row that does not fit the capture objects")
+                raise _Misfit(f"{ref}: a row that does not fit the capture objects")
             moments: list[int | None] = [None] * len(rows)
             if shape.clock >= 0:
                 column = [row[shape.clock] for row in rows]

@@ -186,6 +186,9 @@ class ModbusSession:
             next_id = response.next_object_id
         return found
 
+    def forget(self) -> None:
+        """Nothing is asked but values."""
+
     async def objects(self) -> Sequence[ObjectInfo]:
         """The objects of the profile: Modbus has no object list."""
         if self._profile is None:
