@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
 from headend.protocols.dlms.apdu.general_block import GeneralBlock
+from headend.protocols.dlms.blocks import room_for_raw_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HEAD: Final = 9
-"""Octets of a block before its data, the length in three octets."""
+_HEAD: Final = 6
+"""Octets of a block before the length of its data."""
 _MOST: Final = 0xFFFF
 """The greatest block number."""
 _PATIENCE: Final = 3
@@ -82,6 +83,7 @@ class GeneralTransfer:
         "_outgoing",
         "_peer_window",
         "_size",
+        "_told",
         "_window",
     )
 
@@ -95,6 +97,7 @@ class GeneralTransfer:
         self._size = 1
         self._first = 1  # number of the first block of what is sent
         self._confirmed = 0
+        self._told = 0  # block that we have acknowledged last
         self._fruitless = 0
 
     @property
@@ -104,7 +107,7 @@ class GeneralTransfer:
 
     def send(self, apdu: bytes, max_pdu: int) -> list[bytes]:
         """The first blocks of an APDU, as many as the other side takes; raises LocalProtocolError for one that needs too many."""
-        size = max(max_pdu - _HEAD, 1)
+        size = _room(max_pdu)
         if self._number + (len(apdu) - 1) // size >= _MOST:
             raise LocalProtocolError(f"an APDU of {len(apdu)} octets; that is too long for blocks of {size}")
         self._outgoing = apdu
@@ -123,20 +126,17 @@ class GeneralTransfer:
                 assembly.taken = block.block_number
             return None, self._continue(block.acknowledged)
         if block.block_number == 1 and assembly.taken and not assembly.pending:
-            self._number, self._outgoing = 0, b""  # the other side begins a new exchange
-        before = assembly.taken
+            self._number, self._told, self._outgoing = 0, 0, b""  # the other side begins a new exchange
         whole = assembly.add(block)
-        if assembly.taken != before:
-            self._fruitless = 0
         if whole is not None or block.streaming:
             return whole, []
-        self._try_again()
+        self._note(assembly.taken > self._told)
         return None, [self.acknowledgement()]
 
     def acknowledgement(self) -> bytes:
         """Tell which block was taken last, so that the other side goes on after it."""
         self._number = min(self._number + 1, _MOST)
-        taken = self._assembly.taken
+        self._told = taken = self._assembly.taken
         return GeneralBlock(
             last_block=True, window=self._window, block_number=self._number, acknowledged=taken
         ).encode()
@@ -145,14 +145,13 @@ class GeneralTransfer:
         """The blocks after the last one that has arrived."""
         if not self._first - 1 <= acknowledged < self._last:
             return []
-        if acknowledged > self._confirmed:
-            self._fruitless = 0
-        self._try_again()
+        self._note(acknowledged > self._confirmed)
         self._confirmed = acknowledged
         return self._blocks(acknowledged + 1)
 
-    def _try_again(self) -> None:
-        self._fruitless += 1
+    def _note(self, progress: bool) -> None:  # noqa: FBT001 - the one thing to note
+        """Count how often nothing has come of it."""
+        self._fruitless = 0 if progress else self._fruitless + 1
         if self._fruitless > _PATIENCE:
             raise RemoteProtocolError("the same block again and again", got=f"after block {self._assembly.taken}")
 
@@ -182,12 +181,12 @@ class GeneralTransfer:
 
 def longest_in_blocks(max_pdu: int) -> int:
     """The longest APDU for which there are block numbers, when the other side has used half of them for its own."""
-    return max(max_pdu - _HEAD, 1) * (_MOST // 2)
+    return _room(max_pdu) * (_MOST // 2)
 
 
 def push_blocks(apdu: bytes, max_pdu: int) -> Iterator[bytes]:
     """The blocks of an APDU that nobody acknowledges."""
-    size = max(max_pdu - _HEAD, 1)
+    size = _room(max_pdu)
     last = (len(apdu) - 1) // size
     for index in range(last + 1):
         block = GeneralBlock(
@@ -198,3 +197,8 @@ def push_blocks(apdu: bytes, max_pdu: int) -> Iterator[bytes]:
             data=apdu[index * size : (index + 1) * size],
         )
         yield block.encode()
+
+
+def _room(max_pdu: int) -> int:
+    """How many octets of an APDU go into one block."""
+    return max(room_for_raw_data(max_pdu, 0, _HEAD), 1)
