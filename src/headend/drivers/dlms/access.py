@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
+from headend.drivers.dlms.refs import CosemRef
+from headend.drivers.dlms.short_conversation import ShortConversation
 from headend.errors import (
     CapabilityError,
     DecodeError,
@@ -41,6 +43,7 @@ from headend.protocols.dlms.refusals import (
     refusal_error,
 )
 from headend.protocols.dlms.security.authentication import Said, check_pass_4, pass_3
+from headend.protocols.dlms.short_names import ASSOCIATION_NAME, ASSOCIATION_SN, to_short_names
 from headend.protocols.dlms.state import State
 from headend.standards.units import find_unit
 
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
     from headend.drivers.base import Secrets
     from headend.drivers.dlms.conversation import Conversation, PreparedGet
     from headend.drivers.dlms.parameters import Parameters
-    from headend.drivers.dlms.refs import CosemRef
     from headend.drivers.dlms.security import Security
     from headend.drivers.dlms.shape import Shape
     from headend.model.objects import ObjectInfo, RawValue
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from headend.protocols.dlms.apdu.get import DataOrResult
     from headend.protocols.dlms.apdu.table import Request
     from headend.protocols.dlms.security.authentication import Authentication
+    from headend.protocols.dlms.short_names import ShortNames
 
 PROPOSED: Final = (
     Conformance.PRIORITY_MANAGEMENT
@@ -73,6 +76,19 @@ PROPOSED: Final = (
     | Conformance.ACTION
 )
 """What the head-end does; a meter grants a part of it."""
+PROPOSED_SHORT: Final = (
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.INFORMATION_REPORT
+    | Conformance.DATA_NOTIFICATION
+    | Conformance.PARAMETERIZED_ACCESS
+)
+"""The same with short names."""
+SHORT_OBJECTS: Final = CosemRef(ASSOCIATION_SN, ASSOCIATION_NAME, 2)
+"""The object list that tells base names."""
 
 COUNTER: Final = "invocation-counter-error"
 """Reason of a command that was refused because of its invocation counter."""
@@ -112,7 +128,7 @@ class Access:
 
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: Conversation | ShortConversation,
         parameters: Parameters,
         secrets: Secrets,
         timeout: float,
@@ -133,6 +149,11 @@ class Access:
     def conformance(self) -> Conformance:
         """What was negotiated."""
         return self.conversation.connection.conformance
+
+    @property
+    def names(self) -> ShortNames | None:
+        """What a meter with short names calls its objects; None where objects have logical names."""
+        return self.conversation.names if isinstance(self.conversation, ShortConversation) else None
 
     async def associate(self) -> None:
         """Associate, and let both sides prove themselves; raises AssociationRejected, SecurityError or KeyMissing.
@@ -163,6 +184,8 @@ class Access:
                 request.system_title, answer.system_title, request.authentication_value, answer.authentication_value
             )
             await self._prove(self._security.authentication, said)
+        if isinstance(self.conversation, ShortConversation) and not self.conversation.names.objects:
+            self.conversation.names = to_short_names(await self.get(SHORT_OBJECTS))
 
     async def _prove(self, authentication: Authentication, said: Said) -> None:
         """Passes 3 and 4 of high level security."""
@@ -173,8 +196,10 @@ class Access:
 
     def _association_request(self) -> AssociationRequest:
         mechanism, security = self._parameters.mechanism, self._security
-        password, title, dedicated_key, proposed = b"", b"", b"", PROPOSED
-        context = ApplicationContext.LN
+        password, title, dedicated_key = b"", b"", b""
+        short_names = self._parameters.short_names
+        proposed = PROPOSED_SHORT if short_names else PROPOSED
+        context = ApplicationContext.SN if short_names else ApplicationContext.LN
         if mechanism is Mechanism.LLS:
             secret = self._secrets.get("secret")
             if secret is None:
@@ -184,7 +209,7 @@ class Access:
             title = security.title
             password = security.new_challenge() or password
             if security.protection is not None:
-                context = ApplicationContext.LN_CIPHERED
+                context = ApplicationContext.SN_CIPHERED if short_names else ApplicationContext.LN_CIPHERED
                 dedicated_key = security.new_dedicated_key()
                 if self._parameters.security.general:
                     proposed |= Conformance.GENERAL_PROTECTION

@@ -10,7 +10,6 @@ from headend.drivers.base import Capability, Notification, PushList, Secrets
 from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale, Static
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.commands import RELAY, Commander
-from headend.drivers.dlms.conversation import Conversation
 from headend.drivers.dlms.history import Histories
 from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
 from headend.drivers.dlms.listing import ask_objects
@@ -20,6 +19,7 @@ from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
 from headend.drivers.dlms.push_lists import ask_push_lists
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.security import Counters, begin_counter, make_security
+from headend.drivers.dlms.short_conversation import make_conversation
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
@@ -90,7 +90,7 @@ async def attach(
         buffered = await begin_counter(security, link, parameters, buffered=buffered, timeout=timeout)
         await security.prepare()
     protection = security.protection if security is not None else None
-    conversation = Conversation(link, parameters.addressing.make_framing(), protection)
+    conversation = make_conversation(link, parameters, protection)
     access = Access(conversation, parameters, secrets, timeout, security)
     conversation.start(buffered)
     try:
@@ -200,7 +200,7 @@ class DlmsSession:
         kept, refused = self._conversation.notifications, self._conversation.connection.take_refused()
         if not kept and not refused:
             return []
-        taken = [to_notification(apdu, self._reader, self._entries) for apdu in kept]
+        taken = [to_notification(apdu, self._reader, self._entries, self._access.names) for apdu in kept]
         kept.clear()
         if refused:
             body = f"{refused} not protected as the security policy demands: dropped"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.parameters import ClientFraming
     from headend.protocols.base import NeedData
     from headend.protocols.dlms.acse import Rlrq
+    from headend.protocols.dlms.apdu.short import ShortRequest
     from headend.protocols.dlms.apdu.table import Notification, Request
     from headend.protocols.dlms.events import AssociationRequest, Event, Protection
     from headend.protocols.hdlc import PreparedFrames
@@ -102,7 +103,7 @@ class Conversation(Exchange):
         await self._ask(timeout)
 
     def ask(
-        self, event: Request | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
+        self, event: Request | ShortRequest | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
     ) -> asyncio.Future[Any]:
         """Send a request; the event that answers it follows. When streaming, that may be the first block."""
         self._require_sound()

@@ -105,7 +105,7 @@ class Histories:
             return (_whole,)
         if shape.clock < 0:
             raise ConfigError(f"{request.ref} captures no time", hint="read it by entry, or whole")
-        if Conformance.SELECTIVE_ACCESS not in self._access.conformance:
+        if not self._access.conformance & (Conformance.SELECTIVE_ACCESS | Conformance.PARAMETERIZED_ACCESS):
             return (_whole,)
         return (self._by_range, self._by_bisection, _whole)
 

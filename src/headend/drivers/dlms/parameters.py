@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
-from headend.errors import CapabilityError, ConfigError
+from headend.errors import ConfigError
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
@@ -126,13 +126,15 @@ class Parameters:
     max_pdu: int
     zone: tzinfo
     security: SecurityParameters
+    short_names: bool = False
+    """the meter knows its objects by short names"""
 
 
 def check_params(params: Mapping[str, Value]) -> None:
     """Refuse unknown parameters and values out of range; raises ConfigError naming the parameter.
 
-    `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln); `max_pdu` is the
-    longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
+    `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln or sn); `max_pdu` is
+    the longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
     `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
     `network`, are the address of a meter behind a gateway.
@@ -151,12 +153,10 @@ def check_params(params: Mapping[str, Value]) -> None:
 
 
 def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
-    """The parameters of one meter; raises ConfigError, or CapabilityError for what is known but not done."""
+    """The parameters of one meter; raises ConfigError."""
     check_params(params)
     if framing not in FRAMINGS:
         raise ConfigError(f"unknown framing {framing!r} of DLMS", hint=" or ".join(FRAMINGS))
-    if params.get("ref", "ln") != "ln":
-        raise CapabilityError("short-name referencing is not supported", hint="ref=ln")
     mechanism = MECHANISMS[str(params.get("auth", "none"))]
     addressing = Addressing(
         framing=framing,
@@ -175,6 +175,7 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         _number(params, "max_pdu", 0xFFFF),
         _zone(str(params.get("zone", "UTC"))),
         _security(params),
+        short_names=params.get("ref", "ln") == "sn",
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.access import Access
-from headend.drivers.dlms.conversation import Conversation
 from headend.drivers.dlms.manufacturer import hls_function
+from headend.drivers.dlms.short_conversation import make_conversation
 from headend.errors import ConfigError, DecodeError, KeyMissing, LinkClosed, LinkTimeout
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism, Rlrq
@@ -214,7 +214,7 @@ async def begin_counter(
         return buffered
     addressing = replace(parameters.addressing, client=PUBLIC_CLIENT)
     public = replace(parameters, addressing=addressing, mechanism=Mechanism.NONE)
-    conversation = Conversation(link, addressing.make_framing())
+    conversation = make_conversation(link, public)
     access = Access(conversation, public, {}, timeout)
     conversation.start(buffered)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from headend.errors import DecodeError
 from headend.protocols.dlms.axdr import (
@@ -135,18 +135,44 @@ def to_object_list(value: Plain, association_version: int) -> list[ObjectListEnt
 def _to_entry(value: Plain, association_version: int) -> ObjectListEntry:
     class_id, version, name, rights = _elements("object_list_element", value, int, int, bytes, list)
     attribute_rights, method_rights = _elements("access_rights", rights, list, list)
-    attributes: dict[int, AccessRight] = {}
+    attributes, selectors = _attribute_rights(attribute_rights, association_version)
+    methods = _method_rights(method_rights, association_version)
+    return ObjectListEntry(class_id, version, Obis.from_bytes(name), attributes, methods, selectors)
+
+
+ShortRights: TypeAlias = "tuple[Mapping[int, AccessRight], Mapping[int, AccessRight]]"
+"""Rights by attribute and by method id."""
+
+
+def to_short_rights(value: Plain) -> dict[int, ShortRights]:
+    """Attribute access_rights_list of class 12, by base name; its modes are those of version 1 of class 15."""
+    rights: dict[int, ShortRights] = {}
+    for each in _array("access_rights_list", value):
+        base_name, attributes, methods = _elements("access_rights_element", each, int, list, list)
+        rights[base_name & 0xFFFF] = _attribute_rights(attributes, 1)[0], _method_rights(methods, 1)
+    return rights
+
+
+_Rights: TypeAlias = dict[int, AccessRight]
+
+
+def _attribute_rights(items: list[Plain], association_version: int) -> tuple[_Rights, dict[int, tuple[int, ...]]]:
+    attributes: _Rights = {}
     selectors: dict[int, tuple[int, ...]] = {}
-    for each in attribute_rights:
+    for each in items:
         attribute_id, mode, selection = _elements("attribute_access_item", each, int, int, (list, type(None)))
         attributes[attribute_id] = _attribute_right(mode, association_version)
         if selection:
             selectors[attribute_id] = tuple(_elements("access_selectors", selection, *[int] * len(selection)))
-    methods: dict[int, AccessRight] = {}
-    for each in method_rights:
+    return attributes, selectors
+
+
+def _method_rights(items: list[Plain], association_version: int) -> _Rights:
+    methods: _Rights = {}
+    for each in items:
         method_id, mode = _elements("method_access_item", each, int, (bool, int))
         methods[method_id] = _method_right(mode, association_version)
-    return ObjectListEntry(class_id, version, Obis.from_bytes(name), attributes, methods, selectors)
+    return methods
 
 
 def _attribute_right(mode: int, association_version: int) -> AccessRight:

@@ -29,6 +29,8 @@ RESERVED: Final = {
 }
 """Base names of the current association, the broadcast script table, the SAP assignment, the logical device name."""
 
+REPLY_TO_HLS_SN: Final = 0xFA58
+"""The short name of reply_to_HLS_authentication, in every version of the association."""
 _FIRST: Final = 0x0100
 """The first base name that is given away here; real meters leave low ones free too."""
 _LAST: Final = 0xF9FF
