@@ -1,4 +1,7 @@
-"""The DLMS driver reads, browses and commands a meter made of another stack, over wrapper and HDLC, with and without LLS."""
+"""The DLMS driver reads, browses and commands a meter made of another stack, over wrapper and HDLC, with and without LLS.
+
+Each test meets a meter with logical names and one with short names.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from headend.transport.open import open_link
 
 pytestmark = pytest.mark.peers
 
-SCRIPT = Path(__file__).parent / "peers" / "gurux_meter.py"
+PEERS = Path(__file__).parent / "peers"
+SCRIPTS = {"ln": "gurux_meter.py", "sn": "gurux_short_meter.py"}
 PROFILE = driver.parse_ref("7/1-0:99.1.0.255/2")
 START = to_millis(datetime(2024, 1, 1, tzinfo=UTC))
 PERIOD = 900_000
@@ -30,12 +34,13 @@ Open = Callable[..., Awaitable[Session]]
 
 @pytest.fixture(scope="module")
 def start_meter(peers_python: str) -> Iterator[Callable[..., int]]:
-    """Starts a meter with some options, once for all tests that do not change it; returns its port."""
+    """Starts a meter with some names and options, once for all tests that do not change it; returns its port."""
     processes: dict[tuple[str, ...], tuple[subprocess.Popen[str], int]] = {}
 
     def start(*options: str) -> int:
         if options not in processes:
-            process = subprocess.Popen([peers_python, str(SCRIPT), *options], stdout=subprocess.PIPE, text=True)
+            script = str(PEERS / SCRIPTS[options[0]])
+            process = subprocess.Popen([peers_python, script, *options[1:]], stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             processes[options] = process, int(process.stdout.readline().split()[1])
         return processes[options][1]
@@ -46,8 +51,13 @@ def start_meter(peers_python: str) -> Iterator[Callable[..., int]]:
         process.communicate()
 
 
+@pytest.fixture(params=["ln", "sn"])
+def ref(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def open_session(start_meter: Callable[..., int]) -> AsyncIterator[Open]:
+async def open_session(start_meter: Callable[..., int], ref: str) -> AsyncIterator[Open]:
     sessions: list[Session] = []
 
     async def open_one(
@@ -58,8 +68,9 @@ async def open_session(start_meter: Callable[..., int]) -> AsyncIterator[Open]:
         own: DlmsDriver | None = None,
         **params: str,
     ) -> Session:
-        endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=start_meter("--framing", framing, *options))
-        meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
+        port = start_meter(ref, "--framing", framing, *options)
+        endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=port)
+        meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params={"ref": ref, **params})
         link = await open_link(endpoint, 5)
         try:
             secrets = {name: Secret(key) for name, key in (keys or {}).items()}
@@ -216,3 +227,17 @@ async def test_a_wrong_key(open_session: Open, wrong: str) -> None:
         await open_session("--auth", "gmac", keys=keys, own=DlmsDriver(), auth="gmac", client="1")
     assert isinstance(caught.value, HeadendError)
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_a_long_write_in_blocks(start_meter: Callable[..., int], framing: str) -> None:
+    """With short names: a password of two hundred octets for a meter that takes sixty-four at once."""
+    port = start_meter("sn", "--framing", framing, "--max-pdu", "64", "--rows", "2")
+    endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=port)
+    meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params={"ref": "sn"})
+    session = await driver.attach(await open_link(endpoint, 5), meter, None, {})
+    text = "0123456789" * 20
+    write = Command(kind=CommandKind.WRITE, params={"ref": "1/0-0:96.1.0.255/2", "value": text})
+    assert (await session.execute(write)).verdict is Verdict.CONFIRMED
+    assert (await session.read(plan("1/0-0:96.1.0.255"))).values == [text.encode()]
+    await session.aclose()

@@ -7,7 +7,7 @@ import pytest
 from headend.drivers.dlms import driver
 from headend.drivers.dlms.parameters import Addressing, read_params
 from headend.drivers.dlms.refs import cosem_ref
-from headend.errors import CapabilityError, ConfigError
+from headend.errors import ConfigError
 from headend.model.reading import Value
 from headend.protocols.dlms.acse import Mechanism
 from headend.protocols.hdlc import HdlcConnection
@@ -84,8 +84,13 @@ def test_hdlc() -> None:
     assert framing.data_to_send()[3:8] == bytes.fromhex("00 02 00 23 03")
 
 
-def test_what_is_known_but_not_done() -> None:
-    with pytest.raises(CapabilityError, match="short-name"):
-        read_params("wrapper", {"ref": "sn"})
+def test_the_referencing() -> None:
+    assert read_params("wrapper", {"ref": "sn"}).short_names
+    assert not read_params("wrapper", {"ref": "ln"}).short_names
+    with pytest.raises(ConfigError, match="'ref' of DLMS: expected ln or sn"):
+        read_params("wrapper", {"ref": "xn"})
+
+
+def test_unknown_framings() -> None:
     with pytest.raises(ConfigError, match="unknown framing 'carrier-pigeon'"):
         read_params("carrier-pigeon", {})

@@ -228,6 +228,11 @@ class Meter:
         return 0
 
 
+def is_dedicated(tag: int) -> bool:
+    """A service under the dedicated key: of short names, of logical names, or any."""
+    return 0x45 <= tag <= 0x58 or 0xD0 <= tag <= 0xD7 or tag == 0xDC
+
+
 class Cipher:
     """The AES-GCM of Gurux, which does not look at the tags of what it deciphers, and the counters of the meter."""
 
@@ -251,13 +256,13 @@ class Cipher:
     def seal(self, tag: int, apdu: bytes) -> bytes:
         self.meter.said += 1
         security = Security.AUTHENTICATION_ENCRYPTION
-        dedicated = 0xD0 <= tag <= 0xD7 or tag == 0xDC
+        dedicated = is_dedicated(tag)
         parameter = self._parameter(tag, TITLE, dedicated=dedicated, security=security, counter=self.meter.said)
         return bytes(GXDLMSChippering.encryptAesGcm(parameter, bytearray(apdu)))
 
     def open(self, apdu: bytes) -> bytes:
         """The plain APDU; raises ReplayError."""
-        dedicated = 0xD0 <= apdu[0] <= 0xD7 or apdu[0] == 0xDC
+        dedicated = is_dedicated(apdu[0])
         title = self.settings.sourceSystemTitle
         parameter = self._parameter(0, title, dedicated=dedicated, security=Security.NONE, counter=0)
         buffer = GXByteBuffer()
@@ -284,11 +289,27 @@ class ReplayError(Exception):
 class Association:
     """One connection: settings of Gurux, and the services."""
 
+    logical_names = True
+    contexts = 1, 3
+    """application contexts, plain and ciphered"""
+    to_ciphered = 0x08, 0x10
+    """from the tag of a plain response to that under the global key, and under the dedicated key"""
+    vaa = b"\x00\x07"
+    conformance = (
+        Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+        | Conformance.GET
+        | Conformance.SET
+        | Conformance.SELECTIVE_ACCESS
+        | Conformance.ACTION
+        | Conformance.MULTIPLE_REFERENCES
+        | Conformance.GENERAL_PROTECTION
+    )
+
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.options = meter.options
         self.settings = GXDLMSSettings(True, None)  # noqa: FBT003 - a server
-        self.settings.setUseLogicalNameReferencing(True)
+        self.settings.setUseLogicalNameReferencing(self.logical_names)
         hdlc = self.options.framing == "hdlc"
         self.settings.interfaceType = InterfaceType.HDLC if hdlc else InterfaceType.WRAPPER
         self.settings.cipher = GXCiphering(bytearray(TITLE))
@@ -298,6 +319,7 @@ class Association:
         self.ciphered = False
         self.rest = b""
         self.block = 0
+        self.services = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}
 
     def answer(self, apdu: bytes) -> bytes:
         tag = apdu[0]
@@ -306,14 +328,13 @@ class Association:
         if tag == 0x62:
             self.open = False
             return b"\x63\x03\x80\x01\x00"
-        if self.ciphered and tag not in (0xC0, 0xC1, 0xC3):
+        if self.ciphered and tag not in self.services:
             return self._answer_ciphered(apdu)
-        services = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}
         if self.ciphered:
             return b"\xd8\x01\x05"
-        if not self.open or tag not in services:
+        if not self.open or tag not in self.services:
             return b"\xd8\x01\x01"
-        return services[tag](apdu)
+        return self.services[tag](apdu)
 
     def _answer_ciphered(self, apdu: bytes) -> bytes:
         try:
@@ -322,15 +343,19 @@ class Association:
             return b"\xd8\x01\x06" + (self.meter.heard + 1).to_bytes(4, "big")
         except Exception:  # noqa: BLE001 - whatever Gurux finds wrong with it
             return b"\xd8\x01\x05"
-        if not self.open and plain[0] != 0xC3:
+        if not self.open and not self._is_proof(plain):
             return b"\xd8\x01\x01"
-        reply = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}[plain[0]](plain)
+        reply = self.services[plain[0]](plain)
         if reply[0] == 0xD8:
             return reply
         tag = apdu[0]
-        if tag < 0xD8:  # 08 from plain to global, 08 from global to dedicated
-            tag = reply[0] + (0x10 if tag >= 0xD0 else 0x08)
+        if tag < 0xD8:
+            tag = reply[0] + self.to_ciphered[is_dedicated(tag)]
         return self.cipher.seal(tag, reply)
+
+    @staticmethod
+    def _is_proof(apdu: bytes) -> bool:
+        return apdu[0] == 0xC3
 
     def _associate(self, apdu: bytes) -> bytes:
         buffer = GXByteBuffer()
@@ -339,15 +364,7 @@ class Association:
         settings.authentication, settings.password = Authentication.NONE, None
         settings.cipher.security, settings.cipher.dedicatedKey = Security.NONE, None
         self.ciphered = False
-        settings.proposedConformance = (
-            Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
-            | Conformance.GET
-            | Conformance.SET
-            | Conformance.SELECTIVE_ACCESS
-            | Conformance.ACTION
-            | Conformance.MULTIPLE_REFERENCES
-            | Conformance.GENERAL_PROTECTION
-        )
+        settings.proposedConformance = self.conformance
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 _GXAPDU.parsePDU(settings, settings.cipher, buffer, None)
@@ -358,7 +375,7 @@ class Association:
             good = settings.authentication == Authentication.LOW and bytes(settings.password or b"") == PASSWORD
         if self.options.auth == "gmac" and settings.clientAddress != PUBLIC_CLIENT:
             return self._associate_ciphered()
-        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01\x01"
+        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01" + bytes(self.contexts[:1])
         self.open = good
         if not good:
             body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
@@ -372,12 +389,12 @@ class Association:
         conformance = int(self.settings.negotiatedConformance)
         bits = sum(1 << (23 - bit) for bit in range(24) if conformance & 1 << bit)
         initiate = b"\x08\x00\x06\x5f\x1f\x04\x00" + bits.to_bytes(3, "big")
-        return initiate + self.options.max_pdu.to_bytes(2, "big") + b"\x00\x07"
+        return initiate + self.options.max_pdu.to_bytes(2, "big") + self.vaa
 
     def _associate_ciphered(self) -> bytes:
         settings = self.settings
         good = settings.authentication == Authentication.HIGH_GMAC and settings.cipher.security != Security.NONE
-        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01\x03"
+        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01" + bytes(self.contexts[1:])
         self.open = False
         if not good:
             body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
@@ -393,14 +410,20 @@ class Association:
 
     def _prove(self, apdu: bytes) -> bytes:
         """reply_to_HLS_authentication: the proof of the client against that of the meter."""
-        proof, (client, meter) = apdu[15:], self.challenges
-        good = proof == self.cipher.proof(self.settings.sourceSystemTitle, int.from_bytes(proof[1:5], "big"), meter)
-        self.open = good
-        if not good:
+        own = self._proof_of_meter(apdu[15:])
+        if own is None:
             return b"\xc7\x01" + apdu[2:3] + b"\x03\x00"
-        self.meter.said += 1
-        own = self.cipher.proof(TITLE, self.meter.said, client)
         return b"\xc7\x01" + apdu[2:3] + b"\x00\x01\x00" + octets(own)
+
+    def _proof_of_meter(self, proof: bytes) -> bytes | None:
+        """The answer to a good proof of the client."""
+        client, meter = self.challenges
+        counter = int.from_bytes(proof[1:5], "big")
+        self.open = proof == self.cipher.proof(self.settings.sourceSystemTitle, counter, meter)
+        if not self.open:
+            return None
+        self.meter.said += 1
+        return self.cipher.proof(TITLE, self.meter.said, client)
 
     def _target(self, raw: bytes) -> tuple[int, str, int]:
         return int.from_bytes(raw[:2], "big"), ".".join(map(str, raw[2:8])), raw[8]
@@ -468,9 +491,9 @@ class Association:
 class Connection:
     """One socket with the framing of Gurux."""
 
-    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+    def __init__(self, sock: socket.socket, association: Association) -> None:
         self.sock = sock
-        self.association = Association(meter)
+        self.association = association
         self.settings = self.association.settings
         self.waiting = b""
         self.reply = GXReplyData()
@@ -539,7 +562,7 @@ class Connection:
         return bytes(GXDLMS.getHdlcFrame(settings, 0, self.left))
 
 
-def main() -> None:
+def main(associate: type[Association] = Association) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper")
     parser.add_argument("--auth", choices=("none", "lls", "gmac"), default="none")
@@ -556,7 +579,7 @@ def main() -> None:
     def serve(sock: socket.socket) -> None:
         with sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Connection(sock, meter).run()
+            Connection(sock, associate(meter)).run()
 
     while True:
         sock, _ = listener.accept()
