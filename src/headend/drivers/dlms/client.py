@@ -200,7 +200,7 @@ class DlmsSession:
         kept, refused = self._conversation.notifications, self._conversation.connection.take_refused()
         if not kept and not refused:
             return []
-        taken = [to_notification(apdu, self._reader, self._entries, self._access.names) for apdu in kept]
+        taken = [to_notification(apdu, self._reader, self._entries, names=self._access.names) for apdu in kept]
         kept.clear()
         if refused:
             body = f"{refused} not protected as the security policy demands: dropped"
