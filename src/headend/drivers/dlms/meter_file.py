@@ -9,9 +9,9 @@ from headend.drivers.dlms import meter_objects
 from headend.drivers.dlms.meter.clock import Clock
 from headend.drivers.dlms.meter.functions import Plant
 from headend.drivers.dlms.meter.known import make_function
+from headend.drivers.dlms.meter.load_profiles import LoadBuffer
 from headend.drivers.dlms.meter.relay import Relay
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
-from headend.drivers.dlms.meter_profiles import LoadBuffer
 from headend.drivers.dlms.meter_setup import invocation_counter
 from headend.drivers.dlms.meter_types import wire_type
 from headend.drivers.dlms.parameters import Parameters, read_params
@@ -56,17 +56,17 @@ class MeterFile:
         }
 
     def _add_file(self) -> None:
-        encoders = {}
+        values = {}
         for index, entry in enumerate(self._profile.objects):
             ref = cosem_ref(entry.ref.address)
             wire = wire_type(entry, self._zone)
-            encoders[entry.ref] = wire.encode
+            values[entry.ref] = index, wire.encode
             meter_objects.add_value(self._object(ref), ref.member, index, entry, wire)
         for made in self.objects.values():
             meter_objects.complete(made, self._zone)
         for load_profile in self._profile.load_profiles:
-            buffer = LoadBuffer(load_profile, encoders, self._zone)
-            made = buffer.to_object()
+            buffer = LoadBuffer(self.plant, load_profile, values)
+            made = self.plant.add(buffer)
             made.reads[_BUFFER] = _whole(buffer)
             self._put(made)
             self.buffers[cosem_ref(load_profile.ref.address).attribute.encode()] = buffer

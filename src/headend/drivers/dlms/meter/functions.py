@@ -55,6 +55,7 @@ class Function:
         self.made = CosemObject(self.class_id, name, self.version)
         self.said = _Said(self, said)
         self._initial = {number: held.initial for number, held in self.holds.items()} | self.said.attributes
+        self._encoded_initial: dict[int, bytes] = {}
         for number, held in self.holds.items():
             self.made.reads[number] = partial(self._read, number)
             if not held.fixed:
@@ -65,6 +66,9 @@ class Function:
     def methods(self) -> Mapping[int, Method]:
         """Its methods by their numbers."""
         return {}
+
+    def accept(self, model: MeterModel, attribute_id: int, data: Data) -> None:
+        """Somebody is about to write an attribute; raises Refused for what its form does not forbid."""
 
     def written(self, model: MeterModel, attribute_id: int) -> None:
         """Somebody has written an attribute."""
@@ -106,11 +110,18 @@ class Function:
         memory.due = 0
 
     def _read(self, attribute_id: int, association: Association) -> bytes:
-        return encode_data(self.data(association.model, attribute_id))
+        data = self.data(association.model, attribute_id)
+        if data is not self._initial[attribute_id]:
+            return encode_data(data)
+        encoded = self._encoded_initial.get(attribute_id)
+        if encoded is None:
+            encoded = self._encoded_initial[attribute_id] = encode_data(data)
+        return encoded
 
     def _write(self, attribute_id: int, form: Form, association: Association, data: Data) -> None:
         if not form.fits(data):
             raise Refused(DataAccessResult.TYPE_UNMATCHED)
+        self.accept(association.model, attribute_id, data)
         self.keep(association.model, attribute_id, data)
         self.written(association.model, attribute_id)
 
@@ -188,6 +199,11 @@ class Plant:
         return (function for (each, _), function in self.functions.items() if each == class_id)
 
     # --- the clock ---
+
+    def be_up_to_date(self, model: MeterModel) -> None:
+        """Catch up, where anything happens by the clock at all."""
+        if self._clocked:
+            self.catch_up(model)
 
     def catch_up(self, model: MeterModel) -> None:
         """Let all happen that should have happened by now, each at its time."""
