@@ -402,7 +402,7 @@ def test_events_and_decoding(site: Site, tab: Tab) -> None:
     expect(page.locator(".layer tr.on")).to_contain_text("source wPort")
     page.get_by_label("Octets in hexadecimal").fill("zz")
     tab.expected.append("422")
-    page.get_by_role("button", name="Decode").click()
+    page.get_by_role("button", name="Decode", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("hexadecimal")
 
 

@@ -14,6 +14,7 @@ _NOISE: Final = re.compile(r"0[xX]|\\x|[\s:,;_|\-.'\"{}()\[\]]")
 _OFFSET: Final = re.compile(r"\s*(?:0[xX])?([0-9a-fA-F]{4,16})(?::|\s\s|\t|\s*$|(?<=[0-9a-fA-F]{6})\s)")
 _TOKEN: Final = re.compile(r"(\s*)([0-9a-fA-F]+)(?=\s|$)")
 _BASE64: Final = "base64:"
+_SHORT_BASE64: Final = 16
 _LINE: Final = 16
 """Octets in a line of a hexdump whose successor does not tell."""
 
@@ -21,7 +22,7 @@ _LINE: Final = 16
 def read_hex(text: str) -> bytes:
     """Octets in hexadecimal: in any grouping, with 0x or commas, or a hexdump with offsets and text beside the octets.
 
-    What begins with `base64:` is that.
+    What begins with `base64:` is that, and so is long text that can be nothing else.
     """
     if text.lstrip().startswith(_BASE64):
         try:
@@ -36,12 +37,26 @@ def read_hex(text: str) -> bytes:
     try:
         data = bytes.fromhex(digits)
     except ValueError:
+        data = _base64("".join(text.split()))
+        if data:
+            return data
         wrong = next((char for char in digits if char not in "0123456789abcdefABCDEF"), None)
         said = f"{wrong!r} is no hexadecimal digit" if wrong else "an odd number of digits"
         raise ConfigError(f"hex: expected octets in hexadecimal: {said}") from None
     if not data:
         raise ConfigError("hex: expected octets in hexadecimal, got nothing")
     return data
+
+
+def _base64(text: str) -> bytes:
+    """What long text holds that is base64 and has far too many other letters for a slip in hexadecimal."""
+    others = sum(char not in "0123456789abcdefABCDEF" for char in text)
+    if len(text) < _SHORT_BASE64 or 8 * others < len(text):
+        return b""
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def _hexdump(lines: list[str]) -> bytes | None:

@@ -1,70 +1,127 @@
-// Decode: a frame as hexadecimal text, explained layer by layer; field and octets point at each other.
+// Decode: frames as text, or a file of octets or a capture, explained layer by layer; field and octets point at each other.
+// Keys live in this page's memory alone: not in the address, not in the browser's storage, and the head-end keeps none.
 
-import { html, useEffect, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { useStore } from "../lib/store.js";
 import { remember } from "../lib/route.js";
 import { plural } from "../lib/format.js";
+import { findings, pad, readFile, walk, wayTo } from "../lib/octets.js";
 import { api } from "../lib/api.js";
+import { Dump, Layer } from "../parts/octets.js";
 
-const SHOWN = 4096;
+const MANY = 150;
 const EXAMPLES = [
   ["DLMS: get request", "dlms", "0001 0010 0001 000d c0 01 c1 00 03 01 00 01 08 00 ff 02 00"],
   ["DLMS: association request", "dlms", "0001 0010 0001 001f 60 1d a1 09 06 07 60 85 74 05 08 01 01 be 10 04 0e 01 00 00 00 06 5f 1f 04 00 00 1e 1d ff ff"],
   ["Modbus TCP: read input registers", "modbus", "0001 0000 0006 01 04 0000 0006"],
   ["Modbus RTU: answer", "modbus", "01 04 04 43 66 33 34 1b 38"],
 ];
+const KEYS = [
+  ["ek", "Encryption key"], ["ak", "Authentication key"], ["client_title", "System title of the client"], ["server_title", "System title of the meter"],
+  ["dk", "Dedicated key"], ["bk", "Broadcast key"], ["mk", "Master key"], ["ka", "Private key-agreement key"],
+];
 
-const pad = (number) => number.toString(16).padStart(4, "0");
-const octetsOf = (text) => (text.toLowerCase().replaceAll("0x", " ").replace(/[:,\-\s]/g, "").match(/../g) || []);
-
-/** The innermost field or layer that covers an octet. */
-function covering(layer, at) {
-  for (const inner of layer.layers) if (at >= inner.offset && at < inner.offset + inner.length) return covering(inner, at);
-  return layer.fields.find((field) => at >= field.offset && at < field.offset + field.length) || layer;
+/** Keys as the head-end takes them: hexadecimal, however it was grouped. */
+function keysOf(values) {
+  const found = {};
+  for (const [name, text] of Object.entries(values)) if (text.trim()) found[name] = `hex:${text.replace(/0x|[\s:,-]/gi, "")}`;
+  return found;
 }
 
-function Dump({ octets, mark, point }) {
-  const lines = [];
-  for (let first = 0; first < Math.min(octets.length, SHOWN); first += 16) lines.push(first);
-  const over = (event) => { const at = event.target.dataset.at; point(at === undefined ? null : Number(at)); };
-  return html`<div class="dump mono" aria-label="Octets" role="group" onMouseOver=${over} onMouseLeave=${() => point(null)}>
-    ${lines.map((first) => html`<div key=${first}><span class="quiet">${pad(first)}</span>${octets.slice(first, first + 16).map((octet, index) => {
-      const at = first + index;
-      return html`<span data-at=${at} class=${mark && at >= mark.offset && at < mark.offset + mark.length ? "on" : ""}>${octet}</span>`;
-    })}</div>`)}
-    ${octets.length > SHOWN && html`<p class="quiet">… and ${plural(octets.length - SHOWN, "octet")} more</p>`}
-  </div>`;
+function Keys({ values, change }) {
+  return html`<details class="keys"><summary>Keys <span class="quiet">for ciphered frames, in hexadecimal; used for the answer and stored nowhere</span></summary>
+    <div class="key-fields">${KEYS.map(([name, label]) => html`<label key=${name}>${label}<input class=${`mono${name.endsWith("title") ? "" : " masked"}`} autocomplete="off" spellcheck=${false} value=${values[name] || ""} onInput=${(event) => change({ ...values, [name]: event.target.value })} /></label>`)}</div>
+  </details>`;
 }
 
-function Layer({ layer, octets, mark, setMark }) {
-  const place = (part) => `${pad(part.offset)} +${part.length}`;
-  const points = (part) => ({ onMouseEnter: () => setMark(part), onFocus: () => setMark(part), onMouseLeave: () => setMark(null), onBlur: () => setMark(null) });
-  const whole = (part) => part.offset === layer.offset && part.length === layer.length; // the decoder does not say where in the layer
-  const raw = (part) => { const text = octets.slice(part.offset, part.offset + Math.min(part.length, 12)).join(" "); return part.length > 12 ? `${text} …` : text; };
-  return html`<section class="layer"><h3 tabindex="0" class=${mark === layer ? "on" : ""} ...${points(layer)}>${layer.name} <span class="quiet mono">${place(layer)}</span></h3>
-    ${layer.error && html`<p class="note bad" role="alert">${layer.error}</p>`}
-    ${layer.fields.length > 0 && html`<div class="wide"><table class="list"><thead><tr><th scope="col">Offset</th><th scope="col">Field</th><th scope="col">Value</th><th scope="col">Octets</th></tr></thead><tbody>
-      ${layer.fields.map((field, index) => html`<tr key=${index} tabindex="0" class=${mark === field ? "on" : ""} ...${points(field)}><td class="mono quiet nowrap">${whole(field) ? "" : place(field)}</td><td>${field.name}</td><td class="value">${field.value}</td><td class="mono quiet">${whole(field) ? "" : raw(field)}</td></tr>`)}
-    </tbody></table></div>`}
-    ${layer.layers.map((inner, index) => html`<${Layer} key=${index} layer=${inner} octets=${octets} mark=${mark} setMark=${setMark} />`)}
-  </section>`;
+/** What is wrong and what is peculiar, each with the way to its place. */
+function Findings({ found, go }) {
+  if (!found.length) return null;
+  const wrong = found.filter((one) => one.wrong).length;
+  const title = [wrong && plural(wrong, "problem"), found.length - wrong && plural(found.length - wrong, "peculiarity", "peculiarities")].filter(Boolean).join(", ");
+  return html`<section class="card findings" aria-label="Findings"><header><h2>${title}</h2></header><ul>
+    ${found.slice(0, MANY).map((one, index) => html`<li key=${index} class=${one.wrong ? "fault" : ""}><button class="bare link mono" aria-label=${`Go to octet ${one.offset}`} onClick=${() => go(one)}>${pad(one.offset)}</button><span>${one.words}</span></li>`)}
+    ${found.length > MANY && html`<li class="quiet">… and ${found.length - MANY} more</li>`}
+  </ul></section>`;
+}
+
+function Answer({ answer }) {
+  const { layer, octets } = answer;
+  const [mark, setMark] = useState(null);
+  const [pinned, setPinned] = useState(null);
+  const [turned, setTurned] = useState(() => new Map());
+  const elements = useRef(new Map());
+  const wanted = useRef(null);
+  const few = [...walk(layer)].length <= MANY;
+  useEffect(() => {
+    const element = wanted.current && elements.current.get(wanted.current);
+    if (element) { wanted.current = null; element.focus({ preventScroll: true }); element.scrollIntoView({ block: "nearest" }); }
+  });
+  const isOpen = (one, depth) => turned.get(one) ?? (few || depth < 1);
+  const view = {
+    mark: mark || pinned, pinned, setMark, setPinned, isOpen,
+    toggle: (one, depth) => setTurned(new Map(turned).set(one, !isOpen(one, depth))),
+    keep: (part, element) => (element ? elements.current.set(part, element) : elements.current.delete(part)),
+  };
+  const show = (way) => {
+    setTurned(new Map([...turned, ...way.map((one) => [one, true])]));
+    wanted.current = way[way.length - 1];
+    setPinned(way[way.length - 1]);
+  };
+  const found = findings(layer);
+  const wrong = new Set(found.filter((one) => one.wrong).map((one) => one.offset));
+  const go = (one) => { show(wayTo(layer, Math.min(one.offset, octets.length / 2 - 1))); setPinned({ offset: one.offset, length: one.length }); };
+  const keys = (event) => {
+    const parts = [...event.currentTarget.querySelectorAll("[data-part]")];
+    const at = parts.indexOf(document.activeElement);
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: parts.length - 1 }[event.key];
+    if (at >= 0 && next !== undefined && parts[next]) { event.preventDefault(); parts[next].focus(); }
+    const fold = { ArrowRight: "false", ArrowLeft: "true" }[event.key];
+    if (at >= 0 && fold && parts[at].getAttribute("aria-expanded") === fold) { event.preventDefault(); parts[at].querySelector(".fold").click(); }
+  };
+  return html`<${Findings} found=${found} go=${go} />
+    <div class="decoded">
+      <section class="card" aria-label="Octets"><header><h2>Octets</h2><span class="quiet" role="status">${answer.protocol ? `${answer.protocol}, ` : ""}${plural(answer.length, "octet")}${found.some((one) => one.wrong) ? "" : ", nothing wrong"}</span></header>
+        <div class="body"><${Dump} octets=${octets} mark=${view.mark} wrong=${wrong} point=${(at) => setMark(at === null ? null : wayTo(layer, at).pop())} pin=${(at) => show(wayTo(layer, at))} /></div></section>
+      <section class="card" aria-label="Layers"><header><h2>Layers</h2><span class="quiet">arrow keys go from part to part</span></header><div class="body" onKeyDown=${keys}><${Layer} layer=${layer} octets=${octets} view=${view} /></div></section>
+    </div>`;
 }
 
 export function Decode({ params }) {
   const { profiles } = useStore();
   const [text, setText] = useState(params.get("hex") || "");
+  const [file, setFile] = useState(null);
+  const [over, setOver] = useState(false);
   const [protocol, setProtocol] = useState(params.get("protocol") || "");
+  const [secrets, setSecrets] = useState({});
   const [answer, setAnswer] = useState(null);
   const [problem, setProblem] = useState("");
-  const [mark, setMark] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const turn = useRef(0);
   const protocols = [...new Set([...profiles.values()].map((one) => one.protocol))].sort();
 
-  const decode = async (hex, name) => {
-    setMark(null);
-    remember("decode", "", { hex: hex.length < 2000 ? hex.trim().replace(/\s+/g, " ") : "", protocol: name });
+  const decode = async (what, name) => {
+    const mine = ++turn.current;
+    remember("decode", "", { hex: what.hex && what.hex.length < 2000 ? what.hex.trim().replace(/\s+/g, " ") : "", protocol: name });
+    setBusy(true);
     try {
-      setAnswer({ ...(await api.decode(hex, name)), octets: octetsOf(hex) });
+      const found = await api.decode({ ...what, protocol: name, keys: keysOf(secrets) });
+      if (mine !== turn.current) return;
+      setAnswer({ ...found, number: mine });
       setProblem("");
+    } catch (error) {
+      if (mine !== turn.current) return;
+      setAnswer(null);
+      setProblem(error.hint ? `${error.message}: ${error.hint}` : error.message);
+    }
+    setBusy(false);
+  };
+  const take = async (picked) => {
+    if (!picked) return;
+    try {
+      const read = await readFile(picked);
+      if (read.text !== undefined) { setText(read.text); setFile(null); await decode({ hex: read.text }, protocol); }
+      else { setText(""); setFile(read); await decode({ base64: read.base64 }, protocol); }
     } catch (error) {
       setAnswer(null);
       setProblem(error.message);
@@ -72,22 +129,24 @@ export function Decode({ params }) {
   };
   useEffect(() => {
     document.title = "Decode · Headend";
-    if (text) decode(text, protocol);
+    if (text) decode({ hex: text }, protocol);
   }, []);
-  const submit = (event) => { event.preventDefault(); decode(text, protocol); };
-  const show = ([, name, hex]) => { setText(hex); setProtocol(name); decode(hex, name); };
+  const submit = (event) => { event.preventDefault(); decode(file ? { base64: file.base64 } : { hex: text }, protocol); };
+  const show = ([, name, hex]) => { setFile(null); setText(hex); setProtocol(name); decode({ hex }, name); };
   const keys = (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event); };
+  const drag = (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); setOver(event.type === "dragover"); } };
+  const drop = (event) => { drag(event); setOver(false); take(event.dataTransfer.files[0]); };
   return html`
     <div class="head-line"><h1 tabindex="-1">Decode</h1><span class="quiet">Any frame, layer by layer. Nothing is sent to a meter.</span></div>
-    <form class="card" onSubmit=${submit}><div class="body decode">
-      <textarea class="mono" rows="4" aria-label="Octets in hexadecimal" placeholder="Octets in hexadecimal, spaces as you like: 0001 0010 0001 000d c0 01 …" spellcheck=${false} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys}></textarea>
-      <div class="bar"><select aria-label="Protocol" value=${protocol} onChange=${(event) => setProtocol(event.target.value)}><option value="">find the protocol</option>${protocols.map((name) => html`<option value=${name}>${name}</option>`)}</select>
-        <button class="tool primary" disabled=${!text.trim()}>Decode</button><span class="space"></span>
+    <form class=${`card${over ? " over" : ""}`} onSubmit=${submit} onDragOver=${drag} onDragLeave=${drag} onDrop=${drop}><div class="body decode">
+      <textarea class="mono" rows="4" aria-label="Octets in hexadecimal" placeholder=${file ? `${file.name}, ${plural(file.size, "octet")}` : "Octets in hexadecimal, spaces as you like, a hexdump, or base64; or drop a file here, also a capture (pcap, pcapng)"} spellcheck=${false} value=${text} onInput=${(event) => { setFile(null); setText(event.target.value); }} onKeyDown=${keys}></textarea>
+      <${Keys} values=${secrets} change=${setSecrets} />
+      <div class="bar"><label class="tool file">Open a file<input class="unseen" type="file" aria-label="Open a file" onChange=${(event) => { take(event.target.files[0]); event.target.value = ""; }} /></label>
+        <select aria-label="Protocol" value=${protocol} onChange=${(event) => setProtocol(event.target.value)}><option value="">find the protocol</option>${protocols.map((name) => html`<option value=${name}>${name}</option>`)}</select>
+        <button class="tool primary" disabled=${!text.trim() && !file} aria-disabled=${busy}>Decode</button>
+        ${file && html`<span class="tag">${file.name} <button type="button" class="bare" aria-label=${`Take ${file.name} away`} onClick=${() => { setFile(null); setAnswer(null); }}>×</button></span>`}<span class="space"></span>
         <span class="examples quiet">Examples: ${EXAMPLES.map((example) => html`<button type="button" class="bare link" onClick=${() => show(example)}>${example[0]}</button> `)}</span></div>
     </div></form>
     ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
-    ${answer && html`<div class="decoded">
-      <section class="card" aria-label="Octets"><header><h2>Octets</h2><span class="quiet" role="status">${answer.protocol}, ${plural(answer.length, "octet")}</span></header><div class="body"><${Dump} octets=${answer.octets} mark=${mark} point=${(at) => setMark(at === null ? null : covering(answer.layer, at))} /></div></section>
-      <section class="card" aria-label="Layers"><header><h2>Layers</h2></header><div class="body"><${Layer} layer=${answer.layer} octets=${answer.octets} mark=${mark} setMark=${setMark} /></div></section>
-    </div>`}`;
+    ${answer && html`<${Answer} key=${answer.number} answer=${answer} />`}`;
 }
