@@ -17,12 +17,27 @@ from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.place import Table, line_of
-from headend.model.profile import DetectRule, FunctionSetup, LoadProfile, MeterProfile, ProfileState, ProfileTest
+from headend.model.profile import (
+    AccessRule,
+    DetectRule,
+    FunctionSetup,
+    LoadProfile,
+    LogicalDevice,
+    MeterClient,
+    MeterProfile,
+    ProfileState,
+    ProfileTest,
+)
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
-_TOP_KEYS = {"meter", "link", "association", "object", "load_profile", "push", "function", "detect", "quirk", "test"}
+_TOP_KEYS = {
+    *("meter", "link", "association", "object", "load_profile", "push", "function"),
+    *("client", "logical_device", "detect", "quirk", "test"),
+}
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
+_CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
+_RULE_KEYS = {"ref", "method", "allow"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
 _PUSH_KEYS = {"objects"}
 
@@ -115,6 +130,8 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         ),
         link=link,
         association=association,
+        clients=tuple(_client(table, protocol) for table in tables("client")),
+        devices=tuple(_device(table) for table in tables("logical_device")),
         quirks=frozenset(table.take("name", str) for table in tables("quirk")),
         tests=tuple(_test(table) for table in tables("test")),
     )
@@ -187,6 +204,41 @@ def _push_list(table: Table, protocol: str) -> tuple[ObjectRef, ...]:
 def _function(table: Table) -> FunctionSetup:
     said = {key: value for key, value in table.values.items() if key != "ref"}
     return FunctionSetup(ref=table.take("ref", str), said=said)
+
+
+def _client(table: Table, protocol: str) -> MeterClient:
+    table.allow(_CLIENT_KEYS)
+    params: Mapping[str, Value] = table.take("params", dict, {})
+    driver(protocol).check_params(params)
+    return MeterClient(
+        sap=table.take("sap", int),
+        params=params,
+        secrets=table.take("secrets", str, ""),
+        may_change=table.take("may_change", bool, default=False),
+        objects=_texts(table, "objects"),
+        rules=tuple(_rule(table, values) for values in table.take("access", list, [])),
+    )
+
+
+def _rule(table: Table, values: object) -> AccessRule:
+    if not isinstance(values, dict) or not set(values) <= _RULE_KEYS or len({"ref", "method"} & set(values)) != 1:
+        raise table.wrong("access", 'tables of "ref" or "method", and "allow"')
+    ref, allow = values.get("ref", values.get("method")), values.get("allow", [])
+    if not isinstance(ref, str) or not isinstance(allow, list):
+        raise table.wrong("access", 'a text for "ref" or "method", and a list of words for "allow"')
+    return AccessRule(ref=ref, allow=tuple(map(str, allow)), method="method" in values)
+
+
+def _device(table: Table) -> LogicalDevice:
+    table.allow({"sap", "name", "objects"})
+    return LogicalDevice(sap=table.take("sap", int), name=table.take("name", str, ""), objects=_texts(table, "objects"))
+
+
+def _texts(table: Table, key: str) -> tuple[str, ...]:
+    found: list[Any] = table.take(key, list, [])
+    if not all(isinstance(each, str) for each in found):
+        raise table.wrong(key, "a list of texts")
+    return tuple(found)
 
 
 def _test(table: Table) -> ProfileTest:

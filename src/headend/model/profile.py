@@ -54,6 +54,39 @@ class FunctionSetup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """What a client may do with the attributes (or methods) that a pattern names, in the driver's words."""
+
+    ref: str
+    allow: tuple[str, ...]
+    method: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterClient:
+    """A client that a virtual meter lets in. Its secrets are those whose names end in `_` and `secrets`."""
+
+    sap: int
+    params: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    secrets: str = ""
+    may_change: bool = False
+    objects: tuple[str, ...] = ()
+    """patterns of what it sees; without any, everything"""
+    rules: tuple[AccessRule, ...] = ()
+    """exceptions; the last one that fits counts"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicalDevice:
+    """A logical device of a virtual meter, beside the one that its parameters name."""
+
+    sap: int
+    name: str = ""
+    objects: tuple[str, ...] = ()
+    """patterns of what it holds; without any, everything"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTest:
     """An annotated exchange and the readings it must give (quantity -> value in base units)."""
 
@@ -83,6 +116,8 @@ class MeterProfile:
     detect: tuple[DetectRule, ...] = ()
     link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    clients: tuple[MeterClient, ...] = ()
+    devices: tuple[LogicalDevice, ...] = ()
     quirks: frozenset[str] = frozenset()
     tests: tuple[ProfileTest, ...] = ()
     note: str = ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.meter_objects import Association
-from headend.drivers.dlms.meter_security import CIPHERED, Setup, client_of, setup_of
+from headend.drivers.dlms.meter_security import CIPHERED, Setup, setup_of, user_of
 from headend.drivers.dlms.meter_services import (
     NOT_ASSOCIATED,
     UNKNOWN_SERVICE,
@@ -15,6 +15,7 @@ from headend.drivers.dlms.meter_services import (
     refusal_of,
     respond,
 )
+from headend.drivers.dlms.meter_view import EMPTY
 from headend.errors import RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
 from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.meter_file import MeterFile
     from headend.drivers.dlms.parameters import Parameters
     from headend.protocols.base import Framing
+    from headend.protocols.dlms.security.protection import Ciphering
 
 _CHALLENGE: Final = 16
 _DECIPHERING: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.DECIPHERING_ERROR)
@@ -54,34 +56,50 @@ class _Pending(NamedTuple):
 
 
 class MeterConversation:
-    """The association of one client, or none; `is_plain` when it is not ciphered."""
+    """The association of one client with one logical device, or none; `is_plain` when it is not ciphered."""
 
     __slots__ = (
-        "_client_sap",
+        "_client",
+        "_clients",
+        "_device",
+        "_devices",
         "_file",
-        "_framing",
         "_model",
         "_parameters",
         "_pending",
+        "_protection",
         "_setup",
         "_setups",
         "association",
         "connection",
+        "framing",
         "is_plain",
+        "view",
     )
 
     def __init__(
-        self, framing: Framing, client_sap: int, model: MeterModel, file: MeterFile, parameters: Parameters
+        self,
+        framing: Framing,
+        client_sap: int,
+        server_sap: int,
+        model: MeterModel,
+        file: MeterFile,
+        parameters: Parameters,
     ) -> None:
         self.association: Association | None = None
         self.connection = DlmsConnection(Role.SERVER, framing)
         self.is_plain = True
-        self._client_sap = client_sap
+        self.view = EMPTY
+        self._clients = file.clients(parameters)
+        self._devices = file.devices(parameters)
+        self._client = next((client for client in self._clients if client.sap == client_sap), None)
+        self._device = next(device for device in self._devices if device.sap == server_sap)
         self._file = file
-        self._framing = framing
+        self.framing = framing
         self._model = model
         self._parameters = parameters
         self._pending: _Pending | None = None
+        self._protection: Ciphering | None = None
         self._setup: Setup | None = None
         self._setups: tuple[Setup, ...] = ()
 
@@ -125,7 +143,7 @@ class MeterConversation:
             connection.send(Rlre())
         elif isinstance(event, Request):
             if self.association is not None:
-                respond(connection, self._file, self.association, event)
+                respond(connection, self.view, self.association, event)
             elif isinstance(event, ActionRequestNormal) and event.method == REPLY_TO_HLS and self._pending is not None:
                 self._prove(self._pending, event)
             else:
@@ -148,21 +166,23 @@ class MeterConversation:
         """A connection for a new association, ciphering if it asks for that and the meter has keys."""
         self._end()
         aarq = decode_apdu(apdu)
-        main = setup_of(self._model, client_of(self._parameters))
-        self._setups = () if main is None else (main,)
-        self._setup = main if self._client_sap == self._parameters.addressing.client else None
+        setups = (setup_of(self._model, client) for client in self._clients)
+        self._setups = tuple(setup for setup in setups if setup is not None and setup.keys is not None)
+        self._setup = None if self._client is None else setup_of(self._model, self._client)
         protection = None
         if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
             protection = self._setup.make_ciphering()
+        self._protection = protection
         self.is_plain = protection is None
-        self.connection = DlmsConnection(Role.SERVER, self._framing, protection=protection)
+        self.connection = DlmsConnection(Role.SERVER, self.framing, protection=protection)
         return self.connection
 
     def _associate(self, request: AssociationRequest) -> None:
         connection, setup, parameters = self.connection, self._setup, self._parameters
-        response, may_change = associate(request, self._client_sap, self._model, parameters, setup)
+        client = self._client
+        response = associate(request, client, self._model, parameters, setup)
         authentication = setup.make_authentication() if setup is not None and response.accepted else None
-        if setup is not None and response.accepted:
+        if setup is not None and response.accepted and (setup.keys is not None or authentication is not None):
             response = replace(response, system_title=setup.title, application_context=request.application_context)
         if authentication is not None:
             challenge = randomness.token_bytes(_CHALLENGE)
@@ -173,20 +193,24 @@ class MeterConversation:
                 authentication_value=challenge,
             )
         connection.send(response)
-        if not response.accepted:
+        if not response.accepted or client is None:
             return
+        self.view = self._file.view(self._device, client)
         association = Association(
             model=self._model,
-            client_sap=self._client_sap,
-            server_sap=parameters.addressing.server,
+            client_sap=client.sap,
+            server_sap=self._device.sap,
             mechanism=request.mechanism or Mechanism.NONE,
             application_context=request.application_context,
-            may_change=may_change,
             conformance=connection.conformance,
             with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
             max_send_pdu=connection.max_send_pdu,
             max_receive_pdu=parameters.max_pdu,
+            clients=self._clients,
+            devices=self._devices,
             setups=self._setups,
+            protection=self._protection,
+            user=user_of(request),
         )
         if setup is not None:
             setup.client_title = request.system_title

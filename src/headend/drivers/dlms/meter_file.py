@@ -1,8 +1,8 @@
-"""What all virtual meters of one meter file share: their objects, and the table from which GET requests are answered."""
+"""What all virtual meters of one meter file share: their objects, and what each client sees of them."""
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from headend.drivers.dlms import meter_objects
@@ -11,49 +11,52 @@ from headend.drivers.dlms.meter.functions import Plant
 from headend.drivers.dlms.meter.known import make_function
 from headend.drivers.dlms.meter.load_profiles import LoadBuffer
 from headend.drivers.dlms.meter.relay import Relay
+from headend.drivers.dlms.meter_associations import association_object
+from headend.drivers.dlms.meter_clients import Client, Device, clients_of, devices_of
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
 from headend.drivers.dlms.meter_setup import invocation_counter
 from headend.drivers.dlms.meter_types import wire_type
+from headend.drivers.dlms.meter_view import View
 from headend.drivers.dlms.parameters import Parameters, read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.model.profile import MeterProfile
-from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor
-from headend.protocols.dlms.axdr import array, encode_data
 from headend.standards.obis import Obis
 
-NO_SELECTION: Final = b"\x00"
 _BUFFER: Final = 2
 _MAX_PARAMETERS: Final = 256
+_MAX_VIEWS: Final = 256
 
 
 class MeterFile:
-    """The objects of one meter file, and those that every meter has.
-
-    `reads` is keyed by ten octets, the attribute descriptor and "no selection" as they stand in a GET request, so that a
-    request is answered by one look-up. Load-profile buffers are not in it: they are sent row by row.
-    """
+    """The objects of one meter file, and those that every meter has."""
 
     def __init__(self, profile: MeterProfile, *, secured: bool = False) -> None:
         """`secured`: its meters have keys. Raises ConfigError for parameters that are wrong, or an object of unknown type."""
         self._profile = profile
         self._parameters: dict[frozenset[tuple[str, str]], Parameters] = {}
-        self._zone = read_params("wrapper", {**profile.link, **profile.association}).zone
+        parameters = read_params("wrapper", {**profile.link, **profile.association})
+        self._zone, self._version = parameters.zone, parameters.association_version
         self.objects: dict[tuple[int, bytes], CosemObject] = {}
         self.buffers: dict[bytes, LoadBuffer] = {}
         self.plant = Plant(self.objects, self._zone, _measuring_period(profile))
         self._add_file()
         self._add_implicit()
         if secured:
-            self._put(invocation_counter(0))
+            for index in range(1 + sum(bool(client.secrets) for client in profile.clients)):
+                self._put(invocation_counter(index))
         for made in self.objects.values():
             self.plant.watch(made)
-        self.names = frozenset(name for _, name in self.objects)
-        self.reads: dict[bytes, Read] = {
-            AttributeDescriptor(class_id, name, attribute_id).encode() + NO_SELECTION: read
-            for (class_id, name), made in self.objects.items()
-            for attribute_id, read in made.reads.items()
-            if not (class_id == meter_objects.LOAD_PROFILE and attribute_id == _BUFFER)
-        }
+        self._views: dict[tuple[Device, Client], View] = {}
+
+    def view(self, device: Device, client: Client) -> View:
+        """What a client sees of a logical device, made when first asked for."""
+        found = self._views.get((device, client))
+        if found is None:
+            if len(self._views) >= _MAX_VIEWS:
+                self._views.clear()
+            found = View(self.objects, self.buffers, device, client, self._version)
+            self._views[device, client] = found
+        return found
 
     def _add_file(self) -> None:
         values = {}
@@ -94,24 +97,15 @@ class MeterFile:
             for name in sorted(names, key=str):
                 if (class_id, name.to_bytes()) not in made:
                     self._put(self.plant.add(kind(self.plant, name, {})))
-        own_name = meter_objects.logical_device_name()
-        if (own_name.class_id, own_name.name.to_bytes()) not in self.objects:
-            self._put(own_name)
+        if (meter_objects.DATA, meter_objects.LOGICAL_DEVICE_NAME.to_bytes()) not in self.objects:
+            self._put(meter_objects.logical_device_name())
         self._put(meter_objects.sap_assignment())
-        self._put(meter_objects.association(self._object_list))
+        clients = clients_of(self._profile, self.parameters(frozenset())) if self._profile.clients else ()
+        for index in range(len(clients) + 1):
+            self._put(association_object(index, self._version, self._view_of))
 
-    def _object_list(self, association: Association) -> bytes:
-        return self._lists[association.may_change]
-
-    @cached_property
-    def _lists(self) -> tuple[bytes, bytes]:
-        """The object lists of who may only read, and of who may do everything."""
-        version = meter_objects.ASSOCIATION_VERSION
-        read_only, everything = (
-            encode_data(array(*(made.listed(may_change=rights).to_data(version) for made in self.objects.values())))
-            for rights in (False, True)
-        )
-        return read_only, everything
+    def _view_of(self, asked: Association, client: Client) -> View:
+        return self.view(asked.device, client)
 
     def parameters(self, params: frozenset[tuple[str, str]]) -> Parameters:
         """Link and association parameters of one meter, shared by those that have the same ones."""
@@ -124,6 +118,18 @@ class MeterFile:
             found = read_params("wrapper", merged)
             self._parameters[params] = found
         return found
+
+    def clients(self, parameters: Parameters) -> tuple[Client, ...]:
+        """The clients of meters with some parameters."""
+        return _clients(self._profile, parameters)
+
+    def devices(self, parameters: Parameters) -> tuple[Device, ...]:
+        """The logical devices of meters with some parameters."""
+        return _devices(self._profile, parameters)
+
+
+_clients = lru_cache(maxsize=_MAX_PARAMETERS)(clients_of)
+_devices = lru_cache(maxsize=_MAX_PARAMETERS)(devices_of)
 
 
 def _measuring_period(profile: MeterProfile) -> int:

@@ -19,36 +19,29 @@ from headend.protocols.dlms.axdr import (
     Data,
     Tag,
     array,
-    bit_string,
     encode_data,
-    enum,
-    int8,
     octet_string,
-    structure,
     uint8,
     uint16,
     uint32,
 )
-from headend.protocols.dlms.classes import AccessRight, ObjectListEntry, Sap, ScalerUnit
-from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance
+from headend.protocols.dlms.classes import Sap, ScalerUnit
+from headend.protocols.dlms.initiate import Conformance
 from headend.standards.obis import Obis
 from headend.standards.units import units
 
 if TYPE_CHECKING:
+    from headend.drivers.dlms.meter_clients import Client, Device
     from headend.drivers.dlms.meter_security import Setup
+    from headend.protocols.dlms.security.protection import Ciphering
 
 DATA, REGISTER, EXTENDED_REGISTER, DEMAND_REGISTER, LOAD_PROFILE, CLOCK, ASSOCIATION, SAP_ASSIGNMENT, RELAY = (
     1, 3, 4, 5, 7, 8, 15, 17, 70
 )  # fmt: skip
-ASSOCIATION_VERSION: Final = 0
+LOGICAL_DEVICE_NAME: Final = Obis(0, 0, 42, 0, 0)
 
 _QUARTER: Final = 900_000
-_ASSOCIATED: Final = 2
 _NO_UNIT: Final = 255
-_SECRET: Final = 7
-_CONTEXT_NAME: Final = bytes.fromhex("608574050801")
-_MECHANISM_NAME: Final = bytes.fromhex("608574050802")
-"""Object identifiers 2.16.756.5.8.1 and .2, without their last arc."""
 
 
 class Refused(Exception):
@@ -68,15 +61,30 @@ class Association:
     server_sap: int
     mechanism: int
     application_context: int
-    may_change: bool
-    """may write attributes and invoke methods"""
     conformance: Conformance
     with_list: bool
     """several attributes may be read at once"""
     max_send_pdu: int
     max_receive_pdu: int
+    clients: Sequence[Client] = ()
+    """all that may associate with the meter; the first is the one of its parameters"""
+    devices: Sequence[Device] = ()
+    """the logical devices of the meter"""
     setups: Sequence[Setup] = ()
     """the security of the meter with its clients"""
+    protection: Ciphering | None = None
+    user: int | None = None
+    """who it is that uses the client"""
+
+    @property
+    def client(self) -> Client:
+        """The client that has associated."""
+        return next(client for client in self.clients if client.sap == self.client_sap)
+
+    @property
+    def device(self) -> Device:
+        """The logical device that is asked."""
+        return next(device for device in self.devices if device.sap == self.server_sap)
 
 
 Read: TypeAlias = Callable[[Association], bytes]
@@ -98,20 +106,14 @@ class CosemObject:
     methods: dict[int, Invoke] = field(default_factory=dict)
     selectors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     denied: tuple[int, ...] = ()
-    """attributes that nobody may read or write"""
+    """attributes that nobody may read"""
+    proofs: tuple[int, ...] = ()
+    """methods by which a client proves itself who may change nothing"""
+    always: bool = False
+    """part of every association with every logical device"""
 
     def __post_init__(self) -> None:
         self.reads[1] = static(octet_string(self.name.to_bytes()))
-
-    def listed(self, *, may_change: bool) -> ObjectListEntry:
-        """The object as an association shows it."""
-        attributes = dict.fromkeys(sorted(self.reads), AccessRight.READ)
-        if may_change:
-            attributes |= dict.fromkeys(self.writes, AccessRight.READ | AccessRight.WRITE)
-        right = AccessRight.READ if may_change else AccessRight.NONE
-        attributes |= dict.fromkeys(self.denied, AccessRight.NONE)
-        methods = dict.fromkeys(sorted(self.methods), right)
-        return ObjectListEntry(self.class_id, self.version, self.name, attributes, methods, self.selectors)
 
 
 def static(data: Data) -> Read:
@@ -186,46 +188,18 @@ def _unit_code(symbol: str) -> int:
 
 def logical_device_name() -> CosemObject:
     """The object that holds the name of the logical device."""
-    made = CosemObject(DATA, Obis(0, 0, 42, 0, 0))
-    made.reads[2] = lambda association: encode_data(octet_string(_name_of(association.model)))
+    made = CosemObject(DATA, LOGICAL_DEVICE_NAME, always=True)
+    made.reads[2] = lambda association: encode_data(octet_string(association.device.name_of(association.model)))
     return made
 
 
 def sap_assignment() -> CosemObject:
-    """The logical devices: only the one that is asked."""
+    """The logical devices."""
     made = CosemObject(SAP_ASSIGNMENT, Obis(0, 0, 41, 0, 0))
 
     def read_list(association: Association) -> bytes:
-        return encode_data(array(Sap(association.server_sap, _name_of(association.model)).to_data()))
+        model = association.model
+        return encode_data(array(*(Sap(device.sap, device.name_of(model)).to_data() for device in association.devices)))
 
     made.reads[2] = read_list
     return made
-
-
-def _name_of(model: MeterModel) -> bytes:
-    return model.identity.logical_device_name.encode("latin-1", "replace")
-
-
-def association(object_list: Read) -> CosemObject:
-    """The association that is asked, as it sees itself. Its secret cannot be read."""
-    made = CosemObject(ASSOCIATION, Obis(0, 0, 40, 0, 0), ASSOCIATION_VERSION, denied=(_SECRET,))
-    made.reads |= {
-        2: object_list,
-        3: lambda asked: encode_data(structure(int8(asked.client_sap & 0x7F), uint16(asked.server_sap))),
-        4: lambda asked: encode_data(octet_string(_CONTEXT_NAME + bytes((asked.application_context,)))),
-        5: lambda asked: encode_data(_context_info(asked)),
-        6: lambda asked: encode_data(octet_string(_MECHANISM_NAME + bytes((asked.mechanism,)))),
-        8: static(enum(_ASSOCIATED)),
-    }
-    return made
-
-
-def _context_info(asked: Association) -> Data:
-    return structure(
-        bit_string(f"{int(asked.conformance):024b}"),
-        uint16(asked.max_receive_pdu),
-        uint16(asked.max_send_pdu),
-        uint8(DLMS_VERSION),
-        int8(0),
-        octet_string(b""),
-    )

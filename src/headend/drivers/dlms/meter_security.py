@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.manufacturer import hls_function
@@ -30,7 +29,7 @@ from headend.protocols.dlms.security.suite import SUITES, Suite, check_key
 
 if TYPE_CHECKING:
     from headend.drivers.base import MeterModel
-    from headend.drivers.dlms.parameters import Parameters
+    from headend.drivers.dlms.meter_clients import Client
     from headend.model.meter import Secret
     from headend.protocols.dlms.events import AssociationRequest
 
@@ -41,44 +40,12 @@ _MILLENNIUM: Final = 1_577_836_800_000
 _STEP: Final = 250
 """A meter's counter begins at the quarters of a second since 2020, so that it grows over a restart of the process."""
 _TITLE_LENGTH: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A client that may associate with a virtual meter, and how. `suffix` is what the names of its secrets end in."""
-
-    sap: int
-    mechanism: Mechanism = Mechanism.NONE
-    suite: int = 0
-    policy: int | None = None
-    suffix: str = ""
-    client_key: bytes = b""
-    hls: str = ""
-
-    def secret(self, model: MeterModel, name: str) -> Secret | None:
-        """One of its secrets."""
-        return model.secrets.get(name + self.suffix)
-
-    def is_secured(self, model: MeterModel) -> bool:
-        """True when it has keys, or proves itself by high level security."""
-        return self.mechanism in HLS or self.secret(model, "ek") is not None
-
-
-def client_of(parameters: Parameters) -> Client:
-    """The client that the parameters of a meter are about."""
-    security = parameters.security
-    return Client(
-        parameters.addressing.client,
-        parameters.mechanism,
-        security.suite,
-        security.policy,
-        client_key=security.client_key,
-        hls=security.hls,
-    )
+_CALLING_AE_INVOCATION_ID: Final = 0xA9
+_USER_LENGTH: Final = 3
 
 
 class Keys(NamedTuple):
-    """The keys of a client in the meter, and both counters under them."""
+    """The keys of a client in the meter, and both counters under the cipher key."""
 
     gcm: GcmKey
     sent: OwnCounter
@@ -91,12 +58,13 @@ class Setup:
     Shows no key.
     """
 
-    __slots__ = ("_client", "_keys", "_model", "client_title", "policy", "secrets", "suite", "title")
+    __slots__ = ("_keys", "_model", "client", "client_title", "policy", "secrets", "suite", "title", "users")
 
     def __init__(self, model: MeterModel, client: Client) -> None:
         """Raises KeyMissing, or ConfigError for a key or a policy that cannot be."""
-        self._client = client
+        self.client = client
         self._model = model
+        self.users: dict[int, str] = {}  # who may use the client; nobody in particular when it is empty
         self.title = title_of(model)
         self.client_title = b""
         self.suite: Suite = SUITES[client.suite]
@@ -111,8 +79,15 @@ class Setup:
             self._keys = self.make_keys()
 
     def make_keys(self) -> Keys:
-        """The global keys, counting anew; raises KeyMissing or ConfigError."""
+        """The global keys, counting anew; raises KeyMissing or ConfigError.
+
+        Clients that share keys share the counters: no counter may come twice under one key.
+        """
         ek, ak = (check_key(self.suite, self.reveal(name), name) for name in ("ek", "ak"))
+        keyring = self._model.keyring
+        for other in keyring.values() if isinstance(keyring, dict) else ():
+            if other is not self and other.keys is not None and other.secrets["ek"] == self.secrets["ek"]:
+                return Keys(GcmKey(ek, ak), other.keys.sent, other.keys.received)
         sent = OwnCounter(MemoryCounters(), "")
         sent.raise_to(min(max(self._model.now() - _MILLENNIUM, 0) // _STEP, LAST // 2))
         return Keys(GcmKey(ek, ak), sent, ReceivedCounter())
@@ -138,7 +113,7 @@ class Setup:
         try:
             return self.secrets[name].reveal()
         except KeyError:
-            full = name + self._client.suffix
+            full = name + self.client.suffix
             raise KeyMissing(f"this virtual meter needs {full!r}", hint=f"give it as secret {full}") from None
 
     def make_ciphering(self) -> Ciphering | None:
@@ -153,7 +128,7 @@ class Setup:
 
     def make_authentication(self) -> Authentication | None:
         """How both sides prove themselves; None without high level security. Raises KeyMissing or ConfigError."""
-        client, mechanism = self._client, self._client.mechanism
+        client, mechanism = self.client, self.client.mechanism
         if mechanism not in HLS:
             return None
         if mechanism is Mechanism.HLS_GMAC:
@@ -174,8 +149,15 @@ class Setup:
 
 def setup_of(model: MeterModel, client: Client) -> Setup | None:
     """The security of a meter with a client, made when first asked for; None where there is none."""
-    if not client.is_secured(model):
-        return None
+    keyring = model.keyring
+    found: Setup | None = keyring.get(client.sap) if isinstance(keyring, dict) else None
+    if found is None and client.is_secured(model):
+        found = make_setup(model, client)
+    return found
+
+
+def make_setup(model: MeterModel, client: Client) -> Setup:
+    """What a meter keeps of its dealings with a client, secured or not; raises KeyMissing or ConfigError."""
     keyring = model.keyring
     if not isinstance(keyring, dict):
         keyring = model.keyring = {}
@@ -217,7 +199,17 @@ def refuse_client(
             return Diagnostic.AUTHENTICATION_FAILURE
         if mechanism in TITLED and len(request.system_title) != _TITLE_LENGTH:
             return Diagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED
+    if setup is not None and setup.users and user_of(request) not in setup.users:
+        return Diagnostic.CALLING_AE_INVOCATION_IDENTIFIER_NOT_RECOGNIZED
     return _refuse_ciphering(request, setup)
+
+
+def user_of(request: AssociationRequest) -> int | None:
+    """The user that a client tells in the AARQ (calling-AE-invocation-identifier); None when it tells none."""
+    for tag, content in request.others:
+        if tag == _CALLING_AE_INVOCATION_ID and content[:2] == b"\x02\x01" and len(content) == _USER_LENGTH:
+            return content[2]
+    return None
 
 
 def _refuse_ciphering(request: AssociationRequest, setup: Setup | None) -> Diagnostic | None:

@@ -7,9 +7,11 @@ from itertools import chain
 from typing import Final
 
 from headend.drivers.base import MeterModel
-from headend.drivers.dlms.meter_file import MeterFile
+from headend.drivers.dlms.meter_clients import Client
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
-from headend.drivers.dlms.meter_security import Client, Setup, client_of, refuse_client
+from headend.drivers.dlms.meter_rights import require
+from headend.drivers.dlms.meter_security import Setup, refuse_client
+from headend.drivers.dlms.meter_view import View
 from headend.drivers.dlms.parameters import Parameters
 from headend.errors import AccessDenied, DecodeError, HeadendError
 from headend.protocols.dlms.acse import (
@@ -42,6 +44,7 @@ from headend.protocols.dlms.apdu.set import (
 from headend.protocols.dlms.apdu.table import DECODERS, Request
 from headend.protocols.dlms.axdr import Data, decode_typed, encode_length
 from headend.protocols.dlms.blocks import MIN_PDU
+from headend.protocols.dlms.classes import INVOKE, AccessRight
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance, InitiateResponse
@@ -53,8 +56,6 @@ from headend.protocols.dlms.security.ciphering import (
 )
 from headend.standards.cosem import find_class
 
-PUBLIC_CLIENT: Final = 16
-"""May read without a password, unless the meter file says otherwise of it."""
 OFFERED: Final = (
     Conformance.PRIORITY_MANAGEMENT
     | Conformance.BLOCK_TRANSFER_WITH_GET
@@ -84,30 +85,27 @@ _PDU_SIZE_TOO_SHORT: Final = 3
 
 
 def associate(
-    request: AssociationRequest, client_sap: int, model: MeterModel, parameters: Parameters, setup: Setup | None
-) -> tuple[AssociationResponse, bool]:
-    """The answer to an AARQ, and whether the client may also write and invoke."""
-    configured = client_sap == parameters.addressing.client
-    if configured or client_sap == PUBLIC_CLIENT:
-        client = client_of(parameters) if configured else Client(PUBLIC_CLIENT)
+    request: AssociationRequest, client: Client | None, model: MeterModel, parameters: Parameters, setup: Setup | None
+) -> AssociationResponse:
+    """The answer to an AARQ of a client that the meter knows, or of one that it does not know."""
+    diagnostic: Diagnostic | None = Diagnostic.NO_REASON_GIVEN
+    if client is not None:
         diagnostic = refuse_client(request, client, setup, model)
-    else:
-        diagnostic = Diagnostic.NO_REASON_GIVEN
     if request.application_context not in (ApplicationContext.LN, ApplicationContext.LN_CIPHERED):
         diagnostic = Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
     if diagnostic is not None:
-        return _rejected(diagnostic), False
+        return _rejected(diagnostic)
     initiate = request.initiate
     ciphered = request.application_context == ApplicationContext.LN_CIPHERED
     conformance = initiate.conformance & (OFFERED | Conformance.GENERAL_PROTECTION if ciphered else OFFERED)
     if initiate.dlms_version < DLMS_VERSION:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW), False
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW)
     if Conformance.GET not in conformance:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _INCOMPATIBLE_CONFORMANCE), False
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _INCOMPATIBLE_CONFORMANCE)
     if 0 < initiate.max_receive_pdu < MIN_PDU:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT), False
+        return _rejected(Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT)
     granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu)
-    return AssociationResponse(initiate=granted), configured
+    return AssociationResponse(initiate=granted)
 
 
 def _rejected(diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:
@@ -127,7 +125,7 @@ def refusal_of(apdu: bytes, *, associated: bool) -> ExceptionResponse:
 # --- requests ---
 
 
-def respond(connection: DlmsConnection, file: MeterFile, association: Association, request: Request) -> None:
+def respond(connection: DlmsConnection, view: View, association: Association, request: Request) -> None:
     """Send the answer to a request."""
     if not _is_agreed(request, association.conformance):
         connection.send(UNKNOWN_SERVICE)
@@ -136,27 +134,27 @@ def respond(connection: DlmsConnection, file: MeterFile, association: Associatio
     match request:
         case GetRequestNormal(_, attribute, access):
             try:
-                pieces = _read(file, association, attribute, access)
+                pieces = _read(view, association, attribute, access)
             except Refused as refused:
                 connection.send(GetResponseNormal(invoke_id, refused.result))
             else:
                 connection.answer_get(invoke_id, pieces)
         case GetRequestWithList(_, attributes):
-            results = [_result(file, association, attribute, access) for attribute, access in attributes]
+            results = [_result(view, association, attribute, access) for attribute, access in attributes]
             count = encode_length(len(results))
             connection.answer_get(invoke_id, chain((count,), *results), with_list=True)
         case SetRequestNormal(_, attribute, data, access):
-            connection.send(SetResponseNormal(invoke_id, _set(file, association, attribute, data, access)))
+            connection.send(SetResponseNormal(invoke_id, _set(view, association, attribute, data, access)))
         case SetRequestWithList(_, attributes, values):
             written = [
-                _set(file, association, attribute, data, access)
+                _set(view, association, attribute, data, access)
                 for (attribute, access), data in zip(attributes, values, strict=True)
             ]
             connection.send(SetResponseWithList(invoke_id, tuple(written)))
         case ActionRequestNormal(_, method, parameters):
-            connection.send(ActionResponseNormal(invoke_id, *_invoke(file, association, method, parameters)))
+            connection.send(ActionResponseNormal(invoke_id, *_invoke(view, association, method, parameters)))
         case ActionRequestWithList(_, methods, values):
-            outcomes = [_invoke(file, association, method, data) for method, data in zip(methods, values, strict=True)]
+            outcomes = [_invoke(view, association, method, data) for method, data in zip(methods, values, strict=True)]
             connection.send(ActionResponseWithList(invoke_id, tuple(outcomes)))
 
 
@@ -180,27 +178,28 @@ def _is_agreed(request: Request, conformance: Conformance) -> bool:
 
 
 def _result(
-    file: MeterFile, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
+    view: View, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
 ) -> Iterator[bytes]:
     """One result of a list: 00 and the data, or 01 and the reason."""
     try:
-        return chain((b"\x00",), _read(file, association, attribute, access))
+        return chain((b"\x00",), _read(view, association, attribute, access))
     except Refused as refused:
         return iter((bytes((0x01, refused.result)),))
 
 
 def _read(
-    file: MeterFile, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
+    view: View, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
 ) -> Iterator[bytes]:
     """The encoded value in pieces; raises Refused before the first one."""
-    buffer = file.buffers.get(attribute.encode())
     try:
-        if buffer is not None:
-            return buffer.pieces(association, access)
-        made = _find(file, attribute.class_id, attribute.logical_name)
+        made = _find(view, attribute.class_id, attribute.logical_name)
         read = made.reads.get(attribute.attribute_id)
         if read is None:
             raise Refused(_missing(made, attribute.attribute_id))
+        require(association, view.attribute_right(made, attribute.attribute_id), AccessRight.READ)
+        buffer = view.buffers.get(attribute.encode())
+        if buffer is not None:
+            return buffer.pieces(association, access)
         if access is not None:
             raise Refused(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
         return iter((read(association),))
@@ -208,10 +207,12 @@ def _read(
         raise Refused(_reason(error)) from error
 
 
-def _find(file: MeterFile, class_id: int, name: bytes) -> CosemObject:
-    made = file.objects.get((class_id, name))
+def _find(view: View, class_id: int, name: bytes) -> CosemObject:
+    made = view.objects.get((class_id, name))
     if made is None:
-        known = name in file.names
+        if (class_id, name) in view.hidden:
+            raise Refused(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
+        known = name in view.names
         raise Refused(DataAccessResult.OBJECT_CLASS_INCONSISTENT if known else DataAccessResult.OBJECT_UNDEFINED)
     return made
 
@@ -225,19 +226,20 @@ def _missing(made: CosemObject, attribute_id: int) -> DataAccessResult:
 
 
 def _set(
-    file: MeterFile,
+    view: View,
     association: Association,
     attribute: AttributeDescriptor,
     data: bytes,
     access: AccessSelection | None,
 ) -> DataAccessResult:
     try:
-        made = _find(file, attribute.class_id, attribute.logical_name)
+        made = _find(view, attribute.class_id, attribute.logical_name)
         write = made.writes.get(attribute.attribute_id)
         if write is None and attribute.attribute_id not in made.reads:
             return _missing(made, attribute.attribute_id)
-        if write is None or not association.may_change:
+        if write is None:
             return DataAccessResult.READ_WRITE_DENIED
+        require(association, view.attribute_right(made, attribute.attribute_id), AccessRight.WRITE)
         if access is not None:
             return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
         write(association, _decode(data))
@@ -248,12 +250,13 @@ def _set(
     return DataAccessResult.SUCCESS
 
 
-def _invoke(file: MeterFile, association: Association, method: MethodDescriptor, parameters: bytes | None) -> Outcome:
+def _invoke(view: View, association: Association, method: MethodDescriptor, parameters: bytes | None) -> Outcome:
     try:
-        made = _find(file, method.class_id, method.logical_name)
+        made = _find(view, method.class_id, method.logical_name)
         invoke = made.methods.get(method.method_id)
-        if invoke is None or not association.may_change:
+        if invoke is None:
             return Outcome(ActionResult.READ_WRITE_DENIED)
+        require(association, view.method_right(made, method.method_id), INVOKE)
         returned = invoke(association, None if parameters is None else _decode(parameters))
     except Refused as refused:
         return Outcome(ActionResult(refused.result))

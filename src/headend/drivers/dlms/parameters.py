@@ -52,6 +52,7 @@ _RANGES: Final = {
     "window": (1, 7),
     "network": (0, 0xFF),
     "policy": (0, 0xFC),
+    "association_version": (0, 3),
 }
 _CLIENT_TITLE: Final = "4844450000000001"
 _COUNTER: Final = "1/0-0:43.1.0.255/2"
@@ -128,6 +129,7 @@ class Parameters:
     security: SecurityParameters
     short_names: bool = False
     """the meter knows its objects by short names"""
+    association_version: int = 0
 
 
 def check_params(params: Mapping[str, Value]) -> None:
@@ -137,7 +139,8 @@ def check_params(params: Mapping[str, Value]) -> None:
     the longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
     `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
-    `network`, are the address of a meter behind a gateway.
+    `network`, are the address of a meter behind a gateway. `association_version` is the version of the association objects
+    of a virtual meter.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -176,6 +179,7 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         _zone(str(params.get("zone", "UTC"))),
         _security(params),
         short_names=params.get("ref", "ln") == "sn",
+        association_version=_number(params, "association_version", 0),
     )
 
 

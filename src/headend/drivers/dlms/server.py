@@ -7,20 +7,23 @@ and connection, which know all cases; both ways give the same octets.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.meter_conversation import MeterConversation
 from headend.drivers.dlms.meter_file import MeterFile, meter_file
-from headend.drivers.dlms.meter_security import client_of, setup_of
+from headend.drivers.dlms.meter_security import setup_of
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkReleased, Role
 from headend.protocols.hdlc import HdlcConnection
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION, WrapperFraming, wrap
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from headend.drivers.base import MeterModel
-    from headend.drivers.dlms.meter_objects import Association
+    from headend.drivers.dlms.meter_objects import Association, Read
     from headend.drivers.dlms.parameters import Parameters
     from headend.transport.link import Link
 
@@ -40,9 +43,11 @@ def serve(link: Link, model: MeterModel) -> None:
     """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong, KeyMissing."""
     file = meter_file(model.profile)
     parameters = file.parameters(frozenset(model.params.items()))
-    if setup_of(model, client_of(parameters)) is not None:  # says now what is missing or wrong
+    devices = file.devices(parameters)
+    setups = [setup_of(model, client) for client in file.clients(parameters)]  # says now what is missing or wrong
+    if any(setup is not None for setup in setups):
         file = meter_file(model.profile, secured=True)
-    link.set_receiver(MeterLink(link, model, file, parameters))
+    link.set_receiver(MeterLink(link, model, file, parameters, frozenset(device.sap for device in devices)))
 
 
 @lru_cache(maxsize=256)
@@ -61,18 +66,23 @@ class MeterLink:
     """The owner of a link in the meter role."""
 
     __slots__ = (
-        "_association", "_conversations", "_current", "_file", "_framing", "_hdlc", "_head", "_link", "_list_head", "_model",
-        "_parameters", "_reads", "_replies",
+        "_association", "_conversations", "_current", "_devices", "_file", "_framing", "_framings", "_hdlc", "_head", "_link",
+        "_list_head", "_model", "_parameters", "_reads", "_replies",
     )  # fmt: skip
 
-    def __init__(self, link: Link, model: MeterModel, file: MeterFile, parameters: Parameters) -> None:
+    def __init__(
+        self, link: Link, model: MeterModel, file: MeterFile, parameters: Parameters, devices: frozenset[int]
+    ) -> None:
+        """`devices` are the addresses of its logical devices."""
         self._link = link
         self._model = model
         self._file = file
-        self._reads = file.reads
+        self._reads: Mapping[bytes, Read] = {}  # those of the association
+        self._devices = devices
         self._parameters = parameters
-        self._framing: WrapperFraming | HdlcConnection | None = None
-        self._conversations: dict[int, MeterConversation] = {}  # by client
+        self._framings: Sequence[WrapperFraming | HdlcConnection] = ()
+        self._framing: WrapperFraming | HdlcConnection | None = None  # that of the last APDU
+        self._conversations: dict[tuple[int, int], MeterConversation] = {}  # by client and logical device
         self._current: MeterConversation | None = None  # that of the last APDU
         self._association: Association | None = None
         self._head = self._list_head = _NEVER  # of the wrapper frames that may be answered the fast way
@@ -110,6 +120,7 @@ class MeterLink:
     def link_lost(self, error: LinkError) -> None:  # noqa: ARG002 - shape of Receiver
         """The link is gone, and the association with it."""
         self._framing = self._hdlc = self._current = self._association = None
+        self._framings = ()
         self._conversations.clear()
 
     # --- the fast way ---
@@ -140,49 +151,56 @@ class MeterLink:
     # --- the general way ---
 
     def _receive(self, data: bytes) -> None:
-        framing = self._framing
-        if framing is None:
-            framing = self._open(data)
-        try:
-            framing.receive_data(data)
-        except RemoteProtocolError:
-            self._link.abort()
-            return
-        while self._framing is not None:
+        for framing in self._framings or self._open(data):
+            try:
+                framing.receive_data(data)
+            except RemoteProtocolError:
+                self._link.abort()
+                return
+            if not self._take_all(framing):
+                return
+        self._flush()
+
+    def _take_all(self, framing: WrapperFraming | HdlcConnection) -> bool:
+        """Take what a framing has received; False when the link has ended by it."""
+        while self._framings:
             try:
                 received = framing.next_event()
             except RemoteProtocolError:
                 if isinstance(framing, WrapperFraming):
                     self._link.abort()
-                    return
+                    return False
                 continue
             if received is NEED_DATA:
                 break
-            self._take(received)
-        self._flush()
+            self._take(framing, received)
+        return True
 
-    def _open(self, data: bytes) -> WrapperFraming | HdlcConnection:
-        """The framing that the client speaks, by its first octet; a meter with HDLC passes over noise."""
-        addressing = self._parameters.addressing
+    def _open(self, data: bytes) -> Sequence[WrapperFraming | HdlcConnection]:
+        """The framing that the client speaks, by its first octet; a meter with HDLC passes over noise.
+
+        In HDLC each logical device is a station of its own, which hears only what is said to it.
+        """
         if data[:1] == VERSION[:1]:
-            framing: WrapperFraming | HdlcConnection = WrapperFraming(Role.SERVER, server_sap=addressing.server)
+            own = self._parameters.addressing.server if len(self._devices) == 1 else None
+            self._framings = (WrapperFraming(Role.SERVER, server_sap=own),)
         else:
-            framing = addressing.make_hdlc_server()
-        self._framing = framing
-        return framing
+            self._framings = tuple(
+                replace(self._parameters.addressing, server=sap).make_hdlc_server() for sap in sorted(self._devices)
+            )
+        return self._framings
 
     def _flush(self) -> None:
         """Send what waits, and see whether the fast way is open."""
         framing, current, association = self._framing, self._current, self._association
-        if framing is None:
-            return
-        octets = framing.data_to_send()
+        octets = b"".join([each.data_to_send() for each in self._framings])
         self._head = self._list_head = _NEVER
         self._hdlc = None
         if association is not None and current is not None and current.is_open and current.is_plain:
+            self._reads = current.view.reads
             if isinstance(framing, HdlcConnection):
                 self._hdlc = framing
-            elif framing.is_idle:
+            elif framing is not None and framing.is_idle:
                 client_sap, server_sap = association.client_sap, association.server_sap
                 frame = wrap(_GET_NORMAL + bytes(_NORMAL - 2), client_sap, server_sap)
                 self._head = frame[: HEADER_LENGTH + 2]
@@ -191,40 +209,43 @@ class MeterLink:
         if octets:
             self._link.write(octets)
 
-    def _take(self, received: FramingEvent) -> None:
+    def _take(self, framing: WrapperFraming | HdlcConnection, received: FramingEvent) -> None:
         """One event of the framing. A model that fails in the middle of an answer costs the link."""
         try:
-            self._handle(received)
+            self._handle(framing, received)
         except HeadendError:
             self._link.abort()
 
-    def _handle(self, received: FramingEvent) -> None:
-        framing = self._framing
-        if framing is None:
-            return
+    def _handle(self, framing: WrapperFraming | HdlcConnection, received: FramingEvent) -> None:
         if isinstance(received, LinkReleased):
-            for ended in self._conversations.values():
-                ended.release(received)
-            self._conversations.clear()
-            self._current = self._association = None
+            for key, ended in list(self._conversations.items()):
+                if ended.framing is framing:
+                    ended.release(received)
+                    del self._conversations[key]
+            if self._framing is framing:
+                self._current = self._association = None
         if not isinstance(received, ApduReceived) or received.unsolicited:
             return
-        hdlc = isinstance(framing, HdlcConnection)
-        client_sap = received.source >> 14 if hdlc else received.source
-        conversation = self._conversations.get(client_sap)
+        shift = 14 if isinstance(framing, HdlcConnection) else 0
+        client_sap, server_sap = key = received.source >> shift, received.destination >> shift
+        if server_sap not in self._devices:
+            return
+        conversation = self._conversations.get(key)
         if conversation is None:
-            conversation = MeterConversation(framing, client_sap, self._model, self._file, self._parameters)
+            conversation = MeterConversation(framing, client_sap, server_sap, self._model, self._file, self._parameters)
         try:
             conversation.take(received)
         finally:
             if conversation.is_over:
-                self._conversations.pop(client_sap, None)
+                self._conversations.pop(key, None)
             else:
-                self._conversations[client_sap] = conversation
-            self._current, self._association = conversation, conversation.association
+                self._conversations[key] = conversation
+            self._framing, self._current, self._association = framing, conversation, conversation.association
 
     def _take_request(self, apdu: bytes) -> None:
         """An APDU that was taken from its frame the fast way."""
-        client_sap = self._association.client_sap if self._association is not None else 0
-        self._take(ApduReceived(apdu, client_sap << 14, 0))
+        association, framing = self._association, self._framing
+        if association is not None and framing is not None:
+            saps = association.client_sap << 14, association.server_sap << 14
+            self._take(framing, ApduReceived(apdu, *saps))
         self._flush()

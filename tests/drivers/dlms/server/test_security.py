@@ -375,7 +375,8 @@ async def test_titles_that_a_mechanism_needs(make_meter: Any, connect: Any) -> N
 
 
 def test_nothing_shows_a_key(secured: Any) -> None:
-    from headend.drivers.dlms.meter_security import Client, setup_of  # noqa: PLC0415 - only here
+    from headend.drivers.dlms.meter_clients import Client  # noqa: PLC0415 - only here
+    from headend.drivers.dlms.meter_security import setup_of  # noqa: PLC0415 - only here
 
     setup = setup_of(secured, Client(1))
     shown = repr(setup) + repr(setup and setup.secrets) + repr(setup and setup.keys)
@@ -385,7 +386,8 @@ def test_nothing_shows_a_key(secured: Any) -> None:
 
 
 def test_a_secret_of_another_length_leaves_the_keys_as_they_were(secured: Any) -> None:
-    from headend.drivers.dlms.meter_security import Client, setup_of  # noqa: PLC0415 - only here
+    from headend.drivers.dlms.meter_clients import Client  # noqa: PLC0415 - only here
+    from headend.drivers.dlms.meter_security import setup_of  # noqa: PLC0415 - only here
 
     setup = setup_of(secured, Client(1))
     assert setup is not None

@@ -145,7 +145,7 @@ async def test_the_object_list(head_end: Any, meter: Any, connect: Any, aarq_non
     assert shown["1-0:1.8.0.255"].attributes == {1: read, 2: read, 3: read}
     assert shown["1-0:1.6.0.255"].attributes == {1: read, 2: write, 3: read, 4: read, 5: read}
     assert shown["1-0:1.6.0.255"].methods == {1: read}
-    assert shown["0-0:40.0.0.255"].attributes[7] is AccessRight.NONE
+    assert shown["0-0:40.0.0.255"].attributes[7] is AccessRight.WRITE
     assert shown["1-0:99.1.0.255"].version == 1
     assert shown["1-0:99.1.0.255"].selectors == {2: (1, 2)}
     public = connect(meter, 16)
@@ -168,7 +168,7 @@ async def test_the_object_list(head_end: Any, meter: Any, connect: Any, aarq_non
         ("3/1-0:1.8.0.255/2", "0600000001", 3),
         ("3/1-0:1.8.0.255/9", "0600000001", 3),
         ("3/1-0:9.9.9.255/2", "0600000001", 4),
-        ("15/0-0:40.0.0.255/7", "0900", 3),
+        ("15/0-0:40.0.0.255/7", "0900", 250),
         ("8/0-0:1.0.0.255/2", "090c07e80101ff00000000800000", 0),
         ("8/0-0:1.0.0.255/2", "1907e80101ff00000000800000", 0),
         ("8/0-0:1.0.0.255/2", "090cffff0101ff00000000800000", 250),

@@ -259,10 +259,11 @@ class Plant:
     def _around(self, act: Write | Invoke) -> Any:  # noqa: ANN401 - as it was given
         """Catch up first, and work out anew what comes next afterwards."""
 
-        def between(association: Association, data: Any) -> None:  # noqa: ANN401 - ditto
+        def between(association: Association, data: Any) -> bytes | None:  # noqa: ANN401 - ditto
             self.catch_up(association.model)
-            act(association, data)
+            returned = act(association, data)
             self.catch_up(association.model)
+            return returned
 
         return between
 
@@ -276,7 +277,6 @@ class Plant:
             server_sap=0,
             mechanism=0,
             application_context=0,
-            may_change=True,
             conformance=Conformance(0),
             with_list=False,
             max_send_pdu=0xFFFF,

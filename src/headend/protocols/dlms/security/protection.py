@@ -64,6 +64,7 @@ class Ciphering:
         "_suite",
         "_title",
         "_use",
+        "request_protection",
     )
 
     overhead = 30
@@ -91,6 +92,8 @@ class Ciphering:
         self._global = self._use = _Stream(key, sent, received)
         self._dedicated: _Stream | None = None
         self._general = False
+        self.request_protection = 0
+        """server: bits of the security control that the last request had"""
 
     def peer(self, system_title: bytes) -> None:
         """The other side has told its title; a new association begins."""
@@ -168,8 +171,18 @@ class Ciphering:
     def _answer_as(self, control: int) -> None:
         """Server: an answer is protected as the policy wants it, and by what its request has beyond the policy."""
         if self._role is Role.SERVER:
+            self.request_protection = control & PROTECTION
             own = self._own | control & PROTECTION & ~self._needed
             self._control = own | self._suite if own else 0
+
+    def answer_with(self, bits: int) -> bool:
+        """Server: protect this answer and all that follow at least so well; False when that cannot be."""
+        if bits & ~PROTECTION:
+            return False
+        if bits & ~self._own:
+            self._own |= bits
+            self._control |= bits | self._suite
+        return True
 
     def _require_dedicated(self) -> _Stream:
         if self._dedicated is None:
