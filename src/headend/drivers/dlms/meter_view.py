@@ -14,8 +14,8 @@ from headend.protocols.dlms.security.authentication import HLS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headend.drivers.dlms.meter.load_profiles import LoadBuffer
     from headend.drivers.dlms.meter_objects import CosemObject, Read
-    from headend.drivers.dlms.meter_profiles import LoadBuffer
 
 NO_SELECTION: Final = b"\x00"
 PLAIN_READ: Final = AccessRight.READ
