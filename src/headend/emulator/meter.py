@@ -233,6 +233,8 @@ class VirtualMeter:
         kind = self.kind
         if self._written is not None and index in self._written:
             return self._written[index]
+        if self._moment is not None:
+            return self.value(index, self._moment)
         at = kind.clock()
         return kind.evaluators[index](self, at - at % 1000)
 

@@ -45,6 +45,7 @@ class Clock(Function):
     def methods(self) -> dict[int, Method]:
         """adjust_to_quarter, _measuring_period, _minute, _preset_time, preset_adjusting_time, shift_time."""
         zone, made = self.plant.zone, self.made
+        self.plant.zone_rule = self.plant.zone_rule or self.zone
         self._write_time = clock_writer(zone)
         self._reader = EpochReader(zone)
         summer_time = any(_local(month, zone).dst() for month in range(1, 13))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter.forms import Form
 from headend.drivers.dlms.meter.memory import Memory, memory_of
+from headend.drivers.dlms.meter.times import NEVER
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Invoke, Read, Refused, Write
 from headend.errors import ConfigError
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
@@ -22,8 +23,7 @@ from headend.protocols.dlms.initiate import Conformance
 from headend.standards.cosem import find_class
 from headend.standards.obis import Obis
 
-NEVER: Final = 1 << 62
-_MOST_STEPS: Final = 1000
+_MOST_STEPS: Final = 5000
 """Moments that are caught up at once; of a longer time only the last ones would be seen anyway."""
 
 
@@ -141,9 +141,6 @@ class Clocked(Function):
         """Do what is to be done at that time, which the meter's clock shows."""
         raise NotImplementedError
 
-    def asked(self, model: MeterModel) -> None:
-        """The meter is asked something, and nothing is overdue."""
-
 
 class _Said:
     """What a meter file says of a function."""
@@ -184,6 +181,7 @@ class Plant:
         self.objects = objects
         self.zone = zone
         self.measuring_period = measuring_period
+        self.zone_rule: Callable[[MeterModel], tzinfo] | None = None
         self.functions: dict[tuple[int, bytes], Function] = {}
         self._clocked: list[Clocked] = []
 
@@ -199,6 +197,10 @@ class Plant:
         return (function for (each, _), function in self.functions.items() if each == class_id)
 
     # --- the clock ---
+
+    def zone_of(self, model: MeterModel) -> tzinfo:
+        """The zone by whose time a meter lives; a clock with rules of its own may know better."""
+        return self.zone_rule(model) if self.zone_rule is not None else self.zone
 
     def be_up_to_date(self, model: MeterModel) -> None:
         """Catch up, where anything happens by the clock at all."""
@@ -217,8 +219,6 @@ class Plant:
                 steps += 1
                 self._act(model, memory, at)
             memory.seen = max(now, memory.seen)
-            for function in self._clocked:
-                function.asked(model)
             memory.due = self._following(model, memory.seen)
         finally:
             model.turn_back(None)
@@ -234,6 +234,7 @@ class Plant:
         for function in due:
             model.turn_back(at)
             function.act(model, at)
+        model.turn_back(None)
 
     def clock_was_set(self, model: MeterModel) -> None:
         """What lies between the old and the new time does not happen."""

@@ -6,12 +6,27 @@ from typing import Final
 
 from headend.drivers.dlms.meter.clock import Clock
 from headend.drivers.dlms.meter.functions import Function, Plant
+from headend.drivers.dlms.meter.monitors import Limiter, RegisterMonitor
 from headend.drivers.dlms.meter.relay import Relay
+from headend.drivers.dlms.meter.schedules import ActivityCalendar, Schedule, SingleActionSchedule, SpecialDays
+from headend.drivers.dlms.meter.scripts import ScriptTable
 from headend.errors import ConfigError
 from headend.model.profile import FunctionSetup
 from headend.standards.obis import Obis
 
-_KINDS: Final[tuple[type[Function], ...]] = (Clock, Relay)
+_KINDS: Final[tuple[type[Function], ...]] = (
+    *(
+        Clock,
+        Relay,
+        ScriptTable,
+        Schedule,
+        SpecialDays,
+        ActivityCalendar,
+        RegisterMonitor,
+        SingleActionSchedule,
+        Limiter,
+    ),
+)
 KINDS: Final = {kind.class_id: kind for kind in _KINDS}
 
 
