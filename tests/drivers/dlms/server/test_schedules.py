@@ -52,7 +52,7 @@ writable = true
 [[load_profile]]
 ref = "7/0-0:98.1.0.255/2"
 period_seconds = 0
-capacity = 40
+capacity = 60
 columns = ["8/0-0:1.0.0.255/2"]
 [[function]]
 ref = "9/0-0:10.0.100.255"
