@@ -57,15 +57,15 @@ async def test_speed_and_format_are_set_and_can_change() -> None:
         flags = termios.tcgetattr(far)
         assert flags[4] == termios.B300
         assert flags[2] & termios.CSTOPB
-        link.set_line(9600, "8N1")
+        await link.set_line(9600, "8N1")
         flags = termios.tcgetattr(far)
         assert flags[4] == termios.B9600
         assert flags[2] & termios.CSIZE == termios.CS8
         assert not flags[2] & termios.CSTOPB
         with pytest.raises(LinkError, match="300 baud 7E1"):
-            link.set_line(300, "7E1")  # a pseudo terminal has no parity
+            await link.set_line(300, "7E1")  # a pseudo terminal has no parity
         await link.aclose()
-        link.set_line(300, "7E1")  # a closed port has no line to set
+        await link.set_line(300, "7E1")  # a closed port has no line to set
 
 
 async def test_an_adapter_that_is_pulled_out_is_a_lost_link(record: Any) -> None:

@@ -153,6 +153,10 @@ class FaultyLink:
             delay = self._fault.seconds * number / _SLOW_PIECES
             self._loop.call_later(delay, self._link.write, data[start : start + size])
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """As the link beneath."""
+        await self._link.set_line(baud, line)
+
     def abort(self) -> None:
         """Drop the link."""
         self._link.abort()

@@ -1,7 +1,7 @@
 r"""The opening of IEC 62056-21 in mode E, by which an optical head comes to HDLC (IEC 62056-46, annex on protocol mode E).
 
 ```text
- client   / ? ADDR ! CR LF                               300 baud, 7E1
+ client   / ? ADDR ! CR LF                               300 baud, 7E1: AF 3F 21 8D 0A without an address
  meter    / FLG Z \ 2 ident CR LF                         FLG the manufacturer, Z the baud rate it proposes, \2 HDLC
  client   ACK 2 Z 2 CR LF                                takes the rate, or a lower one
  both     change to that rate                            8N1, HDLC
@@ -22,14 +22,16 @@ from headend.errors import LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, NeedData, ReceiveBuffer, Role
 
 OPENING_BAUD: Final = 300
-OPENING_LINE: Final = "7E1"
-HDLC_LINE: Final = "8N1"
+LINE: Final = "8N1"
+"""of the opening, too, since its octets bring their parity"""
+CALL: Final = 0x2F
+"""The first octet of a call, without its parity."""
 BAUDS: Final = {"0": 300, "1": 600, "2": 1200, "3": 2400, "4": 4800, "5": 9600, "6": 19200}
 """Baud rates by their character."""
 
-MAX_DEVICE_ADDRESS: Final = 32
 _BUFFER_LIMIT: Final = 4096
 _MAX_LINE: Final = 96
+_SEVEN_BITS: Final = bytes(octet & 0x7F for octet in range(0x100))
 _REQUEST: Final = re.compile(rb"/\?([0-9A-Za-z ]{0,32})!\r\n")
 _IDENTIFICATION: Final = re.compile(rb"/([A-Za-z]{2}[A-Za-z])([0-6])\\2([^/!\r\n\x00-\x1f\x7f-\xff]{0,32})\r\n")
 _ACKNOWLEDGE: Final = re.compile(rb"\x062([0-6])2\r\n")
@@ -53,10 +55,9 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class ChangeBaud:
-    """The opening is over: once everything is sent, go on with `baud` and `line`, and begin with HDLC."""
+    """The opening is over: once everything is sent, go on with `baud`, and begin with HDLC."""
 
     baud: int
-    line: str = HDLC_LINE
 
 
 ModeEEvent: TypeAlias = Requested | Identified | ChangeBaud
@@ -69,7 +70,7 @@ class ModeE:
         self, role: Role, *, device: str = "", max_baud: int = 19200, manufacturer: str = "", identification: str = ""
     ) -> None:
         """`max_baud` is our own limit. A meter has a `manufacturer` of three letters and an `identification`."""
-        if re.fullmatch(r"[0-9A-Za-z ]{0,32}", device) is None:
+        if not is_device_address(device):
             raise LocalProtocolError(f"no device address of IEC 62056-21: {device!r}")
         if max_baud not in BAUDS.values():
             raise LocalProtocolError(f"no baud rate of IEC 62056-21: {max_baud}")
@@ -96,11 +97,11 @@ class ModeE:
 
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets; RemoteProtocolError when too many come without a line."""
-        self._buffer.append(bytes(octet & 0x7F for octet in data))
+        self._buffer.append(data)
 
     def data_to_send(self) -> bytes:
-        """Octets to write now; they are to be sent with even parity."""
-        out = bytes(self._out)
+        """Octets to write now: seven bits and even parity, to be sent as eight bits without parity."""
+        out = bytes(octet | octet.bit_count() % 2 << 7 for octet in self._out)
         self._out.clear()
         return out
 
@@ -122,9 +123,9 @@ class ModeE:
 
     def _next_line(self) -> bytes | None:
         view = self._buffer.view()
-        end = view.find(b"\n")
+        end = view.translate(_SEVEN_BITS).find(b"\n")
         if end >= 0:
-            return self._buffer.consume(end + 1)
+            return self._buffer.consume(end + 1).translate(_SEVEN_BITS)
         if len(view) > _MAX_LINE:
             self._buffer.clear()
             raise RemoteProtocolError("line of IEC 62056-21 without end", expected=f"at most {_MAX_LINE} octets")
@@ -164,6 +165,11 @@ class ModeE:
             raise RemoteProtocolError("baud rate beyond what was offered", expected=str(self._max_baud), got=str(baud))
         self.finished = True
         self._events.append(ChangeBaud(baud))
+
+
+def is_device_address(text: str) -> bool:
+    """True for what a meter can be called by; empty calls whoever is there."""
+    return re.fullmatch(r"[0-9A-Za-z ]{0,32}", text) is not None
 
 
 def _character(baud: int) -> str:

@@ -56,6 +56,12 @@ class Link(Protocol):
     def write(self, data: bytes) -> None:
         """Send octets; does nothing on a link that is not open (the receiver is, or was, told)."""
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """Change speed and character format of a serial port, once everything has left; other links have none to change.
+
+        Raises LinkError when the port cannot do that.
+        """
+
     def abort(self) -> None:
         """Drop the link at once."""
 

@@ -118,6 +118,9 @@ class MemoryLink:
             if receiver is not None:
                 receiver.link_lost(reason)
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """Nothing to change here."""
+
     def abort(self) -> None:
         """Drop the half; the far one learns it after the octets that are under way."""
         if self.is_open:

@@ -21,7 +21,7 @@ class SerialLink(StreamLink):
 
     __slots__ = ()
 
-    def set_line(self, baud: int, line: str) -> None:
+    async def set_line(self, baud: int, line: str) -> None:
         """Change speed and character format of the open port, e.g. from 300 7E1 to 9600 8N1; raises LinkError."""
         data_bits, parity, stop_bits = parse_line(line)
         port = self.transport_info("serial")
@@ -29,6 +29,7 @@ class SerialLink(StreamLink):
             import termios  # noqa: PLC0415 - absent on some platforms
 
             try:
+                await asyncio.to_thread(port.flush)
                 port.apply_settings({"baudrate": baud, "bytesize": data_bits, "parity": parity, "stopbits": stop_bits})
             except (OSError, ValueError, termios.error) as error:
                 raise _not_opened(error, self.peer, f"{baud} baud {line}") from error

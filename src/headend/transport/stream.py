@@ -67,6 +67,9 @@ class StreamLink(asyncio.Protocol):
                 self.tap(">>", data)
             self._transport.write(data)  # type: ignore[union-attr] # open means that there is a transport
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """Nothing to change here."""
+
     def abort(self) -> None:
         """Drop the link at once, whatever waits to be sent."""
         self.drop(LinkClosed(f"the link to {self.peer} was dropped by this side"))

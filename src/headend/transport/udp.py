@@ -65,6 +65,9 @@ class UdpLink(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """Nothing to change here."""
+
     def abort(self) -> None:
         """Drop the link at once."""
         self._drop(LinkClosed(f"the link to {self.peer} was closed by this side"))
@@ -164,6 +167,9 @@ class UdpPeer:
             if self.tap is not None:
                 self.tap(">>", data)
             self._listener.send(data, self._address)
+
+    async def set_line(self, baud: int, line: str) -> None:
+        """Nothing to change here."""
 
     def abort(self) -> None:
         """Forget the sender; its next datagram begins anew."""

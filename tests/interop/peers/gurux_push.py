@@ -1,8 +1,8 @@
 """A meter that pushes, played by gurux_dlms in a process of its own: `gurux_push.py < PLAN.json`.
 
-The plan is a list of {"framing": "wrapper" or "hdlc", "information": OCTETS of a frame, "pdu": OCTETS of an APDU, "ek": HEX, "ak": HEX,
-"counter": NUMBER}, the last three for a ciphered push. Prints one line for each: the octets to send, frame after frame, in
-hexadecimal.
+The plan is a list of {"framing": "wrapper" or "hdlc", "information": OCTETS of a frame, "pdu": OCTETS of an APDU,
+"ek": HEX, "ak": HEX, "counter": NUMBER}, the last three for a ciphered push. Prints one line for each: the octets to send,
+frame after frame, in hexadecimal.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from gurux_dlms.enums import Conformance, DataType, InterfaceType, Security
 from gurux_dlms.objects import GXDLMSCaptureObject, GXDLMSClock, GXDLMSData, GXDLMSPushSetup, GXDLMSRegister
 from gurux_dlms.secure import GXDLMSSecureNotify
 
+LOGICAL_NAMES = True
 TITLE = b"GRX\x00\x00\x00\x00\x01"
 
 
 def frames(push: dict[str, Any]) -> bytes:
     """The frames of one push: its list, a name, the time, and an energy."""
     kind = InterfaceType.HDLC if push["framing"] == "hdlc" else InterfaceType.WRAPPER
-    notify = GXDLMSSecureNotify(True, 16, 1, kind)
+    notify = GXDLMSSecureNotify(LOGICAL_NAMES, 16, 1, kind)
     notify.settings.hdlc.maxInfoTX = push["information"]
     notify.settings.maxPduSize = push["pdu"]
     notify.settings.negotiatedConformance |= Conformance.GENERAL_BLOCK_TRANSFER
@@ -55,7 +56,7 @@ def main() -> None:
     for push in json.load(sys.stdin):
         with contextlib.redirect_stdout(io.StringIO()):
             octets = frames(push)
-        print(octets.hex())
+        sys.stdout.write(f"{octets.hex()}\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from headend.drivers.dlms.history import Histories
 from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
 from headend.drivers.dlms.listing import ask_objects
 from headend.drivers.dlms.notifications import to_notification
+from headend.drivers.dlms.opening import open_mode_e
 from headend.drivers.dlms.parameters import Parameters, parameters_of
 from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
 from headend.drivers.dlms.push_lists import ask_push_lists
@@ -92,6 +93,8 @@ async def attach(
     protection = security.protection if security is not None else None
     conversation = make_conversation(link, parameters, protection)
     access = Access(conversation, parameters, secrets, timeout, security)
+    if parameters.opening is not None:
+        await open_mode_e(link, parameters.opening, timeout)
     conversation.start(buffered)
     try:
         await conversation.open(timeout)

@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.errors import ConfigError
+from headend.model.meter import EndpointKind
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
 from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.hdlc.address import AddressSize
+from headend.protocols.mode_e import BAUDS, is_device_address
 from headend.protocols.wrapper import WrapperFraming
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _CHOICES: Final = {
     "address_size": ("1", "2", "4"),
     "suite": ("0", "1", "2"),
     "ciphering": ("global", "dedicated", "general", "general-dedicated"),
+    "mode_e": ("0", "1", *(str(baud) for baud in BAUDS.values())),
 }
 _RANGES: Final = {
     "client": (1, 0xFFFF),
@@ -119,6 +122,14 @@ class SecurityParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """The opening in mode E: the device address that is called, empty for whoever is there, and the fastest rate taken."""
+
+    device: str
+    max_baud: int
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """Everything that an association needs but its secrets. `zone` is where a meter stands whose times do not say."""
 
@@ -130,6 +141,7 @@ class Parameters:
     short_names: bool = False
     """the meter knows its objects by short names"""
     association_version: int = 0
+    opening: Opening | None = None
 
 
 def check_params(params: Mapping[str, Value]) -> None:
@@ -139,8 +151,9 @@ def check_params(params: Mapping[str, Value]) -> None:
     the longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
     `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
-    `network`, are the address of a meter behind a gateway. `association_version` is the version of the association objects
-    of a virtual meter.
+    `network`, are the address of a meter behind a gateway. `mode_e` is 1, or the fastest rate that is taken, where HDLC begins
+    with the opening of IEC 62056-21; `mode_e_device` is whom that calls. `association_version` is the version of the
+    association objects of a virtual meter.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -155,8 +168,8 @@ def check_params(params: Mapping[str, Value]) -> None:
             raise ConfigError(f"unknown parameter {name!r} of DLMS", hint=f"one of {known}")
 
 
-def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
-    """The parameters of one meter; raises ConfigError."""
+def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Parameters:
+    """The parameters of one meter, `baud` being the speed of its serial port, if it has one; raises ConfigError."""
     check_params(params)
     if framing not in FRAMINGS:
         raise ConfigError(f"unknown framing {framing!r} of DLMS", hint=" or ".join(FRAMINGS))
@@ -180,6 +193,7 @@ def read_params(framing: str, params: Mapping[str, Value]) -> Parameters:
         _security(params),
         short_names=params.get("ref", "ln") == "sn",
         association_version=_number(params, "association_version", 0),
+        opening=_opening(framing, params, baud),
     )
 
 
@@ -188,7 +202,8 @@ def parameters_of(meter: Meter, profile: MeterProfile | None) -> Parameters:
     params: dict[str, Value] = {**meter.params}
     if profile is not None:
         params = {**profile.link, **profile.association, **params}
-    return read_params(meter.framing or FRAMINGS[0], params)
+    serial = meter.endpoint.kind is EndpointKind.SERIAL
+    return read_params(meter.framing or FRAMINGS[0], params, meter.endpoint.baud if serial else 0)
 
 
 def _security(params: Mapping[str, Value]) -> SecurityParameters:
@@ -206,6 +221,16 @@ def _security(params: Mapping[str, Value]) -> SecurityParameters:
     )
 
 
+def _opening(framing: str, params: Mapping[str, Value], baud: int) -> Opening | None:
+    """Mode E, with a rate that is no higher than the parameter says, or else the port."""
+    chosen = int(str(params.get("mode_e", 0)))
+    if not chosen or framing != "hdlc":
+        return None
+    most = chosen if chosen > 1 else baud or max(BAUDS.values())
+    rate = max((each for each in BAUDS.values() if each <= most), default=min(BAUDS.values()))
+    return Opening(_called(str(params.get("mode_e_device", ""))), rate)
+
+
 def _number(params: Mapping[str, Value], name: str, default: int) -> int:
     value = params.get(name, default)
     low, high = _RANGES[name]
@@ -214,6 +239,14 @@ def _number(params: Mapping[str, Value], name: str, default: int) -> int:
     if not low <= number <= high and name in params:
         raise ConfigError(f"parameter {name!r} of DLMS: expected {low} to {high}, got {value!r}")
     return number
+
+
+def _called(address: str) -> str:
+    if is_device_address(address):
+        return address
+    raise ConfigError(
+        f"parameter 'mode_e_device' of DLMS: expected at most 32 letters, digits and spaces, got {address!r}"
+    )
 
 
 def _device(address: str) -> str:
@@ -255,6 +288,7 @@ def _counter(text: str) -> CosemRef | None:
 _TEXTS: Final[dict[str, Callable[[str], object]]] = {
     "zone": _zone,
     "device": _device,
+    "mode_e_device": _called,
     "client_title": _title,
     "meter_key": lambda text: _hexadecimal("meter_key", text),
     "client_key": lambda text: _hexadecimal("client_key", text),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.access import Access
 from headend.drivers.dlms.manufacturer import hls_function
+from headend.drivers.dlms.opening import open_mode_e
 from headend.drivers.dlms.short_conversation import make_conversation
 from headend.errors import ConfigError, DecodeError, KeyMissing, LinkClosed, LinkTimeout
 from headend.protocols.base import Role
@@ -216,6 +217,8 @@ async def begin_counter(
     public = replace(parameters, addressing=addressing, mechanism=Mechanism.NONE)
     conversation = make_conversation(link, public)
     access = Access(conversation, public, {}, timeout)
+    if parameters.opening is not None:
+        await open_mode_e(link, parameters.opening, timeout)
     conversation.start(buffered)
     try:
         await conversation.open(timeout)

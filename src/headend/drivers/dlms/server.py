@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.meter_conversation import MeterConversation
 from headend.drivers.dlms.meter_file import MeterFile, meter_file
+from headend.drivers.dlms.meter_opening import MeterOpening, is_call
 from headend.drivers.dlms.meter_security import setup_of
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkReleased, Role
@@ -67,7 +68,7 @@ class MeterLink:
 
     __slots__ = (
         "_association", "_conversations", "_current", "_devices", "_file", "_framing", "_framings", "_hdlc", "_head", "_link",
-        "_list_head", "_model", "_parameters", "_reads", "_replies",
+        "_list_head", "_model", "_opening", "_parameters", "_reads", "_replies",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,7 @@ class MeterLink:
         self._association: Association | None = None
         self._head = self._list_head = _NEVER  # of the wrapper frames that may be answered the fast way
         self._hdlc: HdlcConnection | None = None  # while its frames may
+        self._opening: MeterOpening | None = None  # while it is under way
         self._replies: tuple[bytes, ...] = ()
 
     def data_received(self, data: bytes) -> None:
@@ -151,6 +153,12 @@ class MeterLink:
     # --- the general way ---
 
     def _receive(self, data: bytes) -> None:
+        if self._opening is not None or (is_call(data) and not any(framing.is_open for framing in self._framings)):
+            self._opening = self._opening or MeterOpening(self._link, self._model.identity)
+            taken = self._opening.take(data)
+            if taken is None:
+                return
+            data, self._opening = taken, None
         for framing in self._framings or self._open(data):
             try:
                 framing.receive_data(data)

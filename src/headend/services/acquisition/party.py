@@ -121,6 +121,10 @@ class Port:
         if self._open:
             self._line.link.write(data)
 
+    async def set_line(self, baud: int, line: str) -> None:
+        """Change the line, for all who share it."""
+        await self._line.link.set_line(baud, line)
+
     def abort(self) -> None:
         """Close the port; the link only when no other port is open."""
         if self._open:
