@@ -174,7 +174,7 @@ def test_a_password_that_is_missing(headend: Headend, meters: dict[str, str], mo
         ("dlms://127.0.0.1:1?color=red", 2, "unknown parameter 'color'", "client"),
         ("modbus://127.0.0.1:1/1?profile=eastron-sdm6300", 2, "no meter profile", "did you mean eastron-sdm630?"),
         ("inbound://abc", 2, "inbound", "headend serve"),
-        ("dlms+serial:///dev/nonesuch", 3, "no serial port /dev/nonesuch", "plugged in"),
+        ("dlms+serial:///dev/tty-nonesuch", 3, "no serial port /dev/tty-nonesuch", "plugged in"),
     ],
 )
 def test_a_url_that_cannot_be(headend: Headend, url: str, code: int, words: str, hint: str) -> None:
