@@ -45,12 +45,21 @@ def moment_of(value: Data) -> datetime | None:
 
 
 class Profile:
-    """The load profile of a scripted meter: rows by number, and which selections it refuses."""
+    """The load profile of a scripted meter: rows by number, and which selections it refuses or ignores."""
 
-    def __init__(self, meter: Any, count: int = 200, *, order: int = 1, refuse: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        meter: Any,
+        count: int = 200,
+        *,
+        order: int = 1,
+        refuse: tuple[int, ...] = (),
+        ignore: tuple[int, ...] = (),
+    ) -> None:
         self.meter = meter
         self.rows = rows(range(count))[::order]
         self.refuse = refuse
+        self.ignore = ignore
         self.asked: list[Any] = []
         meter.data = {
             "7/1-0:99.1.0.255/3": CAPTURED,
@@ -69,6 +78,8 @@ class Profile:
         selected = self.rows
         if chosen and chosen.selector in self.refuse:
             return [GetResponseNormal(event.invoke_id_and_priority, DataAccessResult.OTHER_REASON)]
+        if chosen and chosen.selector in self.ignore:
+            chosen = None
         if isinstance(chosen, RangeDescriptor):
             first, last = (moment_of(value) for value in (chosen.from_value, chosen.to_value))
             selected = [row for row in self.rows if (at := moment_of(row.value[0])) is None or first <= at <= last]
@@ -119,10 +130,24 @@ async def test_a_range(attach: Any, max_pdu: str, refuse: tuple[int, ...]) -> No
         ({}, range(200)),
     ],
 )
-@pytest.mark.parametrize("refuse", [(), (1,)])
-async def test_windows(attach: Any, window: dict[str, int], expected: Any, refuse: tuple[int, ...]) -> None:
-    session, meter = await attach()
-    Profile(meter, refuse=refuse)
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {},
+        {"refuse": (1,)},
+        {"refuse": (1, 2)},
+        {"ignore": (1,)},
+        {"refuse": (1,), "ignore": (2,)},
+    ],
+)
+async def test_windows(
+    attach: Any, max_pdu: str, window: dict[str, int], expected: Any, lies: dict[str, tuple[int, ...]]
+) -> None:
+    """Also of meters that have promised selective access, and refuse it, or answer with all that they have."""
+    session, meter = await attach(max_pdu=max_pdu)
+    Profile(meter, **lies)
+    if lies.get("ignore") == (2,) and "last_entry" not in window and "first_entry" in window:
+        return  # up to the newest: how many rows are too many, nobody knows
     assert (await collect(session, **window))[1] == [(1000 + i, i & 3) for i in expected]
 
 
@@ -158,7 +183,8 @@ async def test_no_selective_access(attach: Any) -> None:
     session, meter = await attach(prepare=prepare)
     profile = Profile(meter)
     assert len((await collect(session, start=START, end=START + 3 * PERIOD))[0]) == 3
-    assert profile.asked == [None]
+    assert (await collect(session, first_entry=3, last_entry=4))[1] == [(1002, 2), (1003, 3)]
+    assert profile.asked == [None] * 2
 
 
 async def test_everything_refused(attach: Any) -> None:

@@ -111,14 +111,41 @@ async def test_a_meter_that_takes_no_lists(attach: Any, framing: str) -> None:
         lambda _event: ExceptionResponse(1, 2),
         lambda event: GetResponseNormal(event.invoke_id_and_priority, DataAccessResult.OTHER_REASON),
         lambda event: GetResponseWithList(event.invoke_id_and_priority, (b"\x11\x01",)),
+        lambda event: GetResponseWithList(event.invoke_id_and_priority, (b"\xee", b"\x11\x05")),  # no such tag
+        lambda event: GetResponseWithList(event.invoke_id_and_priority, (b"\x11\x05", b"\x12\x00")),  # cut short
+        lambda event: GetResponseWithList(
+            event.invoke_id_and_priority, (b"\x11\x05", b"\x11\x05\x00")
+        ),  # an octet too many
+        lambda event: GetResponseWithList(
+            event.invoke_id_and_priority, (DataAccessResult.OTHER_REASON, DataAccessResult.READ_WRITE_DENIED)
+        ),
     ],
 )
-async def test_a_meter_that_has_promised_lists_and_refuses_them(attach: Any, framing: str, answer: Any) -> None:
-    session, meter = await attach(framing, prepare=known)
+@pytest.mark.parametrize("split", [0, 5])
+async def test_a_meter_that_has_promised_lists_and_does_not_take_them(
+    attach: Any, framing: str, answer: Any, split: int
+) -> None:
+    session, meter = await attach(framing, prepare=known, line={"split": split})
     meter.script = lambda event: [answer(event)] if isinstance(event, GetRequestWithList) else None
     for _ in range(2):
         assert list((await session.read(plan(ENERGY, VOLTAGE, scaler=0))).values) == [1234567, 2302]
     assert sum(isinstance(event, GetRequestWithList) for event in meter.heard) == 1
+
+
+async def test_a_meter_that_is_not_to_be_asked_for_lists(attach: Any) -> None:
+    session, meter = await attach(prepare=known, lists="no")
+    assert Conformance.MULTIPLE_REFERENCES not in meter.heard[0].initiate.conformance
+    assert list((await session.read(plan(ENERGY, VOLTAGE, scaler=0))).values) == [1234567, 2302]
+    assert [type(event) for event in meter.heard[1:]] == [GetRequestNormal] * 2
+
+
+async def test_a_list_of_what_the_meter_does_not_have(attach: Any) -> None:
+    """All refused, and the first of it alone as well: the meter keeps its promise, and is asked for lists again."""
+    session, meter = await attach(prepare=known)
+    nothing = plan("3/1-0:9.9.9.255/2", "3/1-0:9.9.8.255/2", scaler=0)
+    for _ in range(2):
+        assert set(map(type, (await session.read(nothing)).errors.values())) == {ObjectUndefined}
+    assert [type(event) for event in meter.heard[1:]] == [GetRequestWithList, GetRequestNormal] * 2
 
 
 async def test_a_scaler_that_the_meter_does_not_tell(attach: Any) -> None:

@@ -199,6 +199,8 @@ class Access:
         password, title, dedicated_key = b"", b"", b""
         short_names = self._parameters.short_names
         proposed = PROPOSED_SHORT if short_names else PROPOSED
+        if not self._parameters.lists:
+            proposed &= ~Conformance.MULTIPLE_REFERENCES
         context = ApplicationContext.SN if short_names else ApplicationContext.LN
         if mechanism is Mechanism.LLS:
             secret = self._secrets.get("secret")
@@ -236,8 +238,9 @@ class Access:
     ) -> tuple[list[RawValue], Errors]:
         """The values of attributes, and an error by its place for each that the meter refuses.
 
-        `answer` is that to the first step, where it is known already and not a plain value. A meter that refuses a request
-        with a list although it has promised to take it is asked for one attribute at a time.
+        `answer` is that to the first step, where it is known already and not a plain value. A meter that has promised to take
+        lists, and refuses one, or answers with what nobody can read, or with too few results, or refuses all that is in it
+        but not the first of that alone, is asked for one attribute at a time from then on.
         """
         values: list[RawValue] = []
         errors: Errors = {}
@@ -251,15 +254,13 @@ class Access:
                     answer = await self._associate_again(answer, prepared)
             if not prepared.count:
                 found = [answer if type(answer) in PLAIN else self._single(answer, refs[indexes[0]])]
-            elif type(answer) is list:
-                found = answer
-            elif isinstance(answer, GetResponseWithList) and len(answer.results) == prepared.count:
-                found = [self._decode(result, refs[at]) for at, result in zip(indexes, answer.results, strict=True)]
             else:
-                self.with_list = False
-                start = indexes[0]
-                rest, failed = await self.read(refs[start:], self.steps(refs[start:]))
-                return values + rest, errors | {start + at: error for at, error in failed.items()}
+                found = self._listed(answer, [refs[at] for at in indexes])
+                if not found or await self._refuses_lists(found, refs[indexes[0]]):
+                    self.with_list = False
+                    start = indexes[0]
+                    rest, failed = await self.read(refs[start:], self.steps(refs[start:]))
+                    return values + rest, errors | {start + at: error for at, error in failed.items()}
             for at, value in zip(indexes, found, strict=True):
                 if type(value) is DataAccessResult:
                     value = access_error(value, str(refs[at]))  # noqa: PLW2901 - a reason becomes its error
@@ -401,6 +402,21 @@ class Access:
 
     def _invoke(self) -> int:
         return self.conversation.connection.next_invoke_id()
+
+    def _listed(self, answer: Any, refs: Sequence[CosemRef]) -> list[Any]:  # noqa: ANN401 - ditto
+        """The results in the answer to a list, none when it is no such answer."""
+        if type(answer) is list:
+            return answer
+        if isinstance(answer, GetResponseWithList) and len(answer.results) == len(refs):
+            return [self._decode(result, ref) for ref, result in zip(refs, answer.results, strict=True)]
+        return []
+
+    async def _refuses_lists(self, found: Sequence[object], ref: CosemRef) -> bool:
+        """True when everything in a list was refused, and the first of it alone is not."""
+        if not all(isinstance(value, DataAccessResult | HeadendError) for value in found):
+            return False
+        _, errors = await self.read((ref,), self.steps((ref,)))
+        return not errors
 
     def _single(self, answer: Any, ref: CosemRef) -> RawValue | HeadendError:  # noqa: ANN401 - ditto
         """The value in an event that answers a request for one attribute."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from headend.errors import HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
+from headend.errors import DecodeError, HeadendError, LinkClosed, LinkTimeout, LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
 from headend.protocols.dlms.apdu.general_block import GeneralBlock
 from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS, DataNotification, EventNotification
@@ -39,6 +39,9 @@ MAX_NOTIFICATIONS: Final = 1000
 
 _NO_WHOLE_ANSWER: Final = NOTIFICATION_TAGS | {GeneralBlock.TAG}
 """First octets of APDUs that the connection is to take, also on a ciphered link."""
+
+_LIST_HEAD: Final = b"\xc4\x03"
+"""GET.response-with-list"""
 
 ATTEMPTS: Final = 2
 """How often HDLC sends a frame before the meter counts as silent; each has an equal share of the time-out."""
@@ -169,7 +172,7 @@ class Conversation(Exchange):
         try:
             found = self._framing.receive_apdu(data) if fast is not None else None
             if fast is None or found is None:
-                self._receive(data)
+                self._receive(data, fast)
                 if self.waiting:
                     self._fast = fast
                 return
@@ -189,7 +192,7 @@ class Conversation(Exchange):
             else:
                 answer = decode_get_response(buffer, start, end, self._asked)
             if answer is FALLBACK:
-                self._deliver(self.connection.take_answer(buffer[start:end]))
+                self._take_answer(buffer[start:end], fast)
                 self._flush()
                 return
             self.connection.request_answered()
@@ -197,7 +200,7 @@ class Conversation(Exchange):
         except HeadendError as error:
             self.poison(error)
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, fast: PreparedGet | None) -> None:
         """The general way."""
         framing = self._framing
         framing.receive_data(data)
@@ -211,7 +214,7 @@ class Conversation(Exchange):
                 continue
             if received is NEED_DATA:
                 break
-            self._take(received)
+            self._take(received, fast)
         self._flush()
 
     def _flush(self) -> None:
@@ -222,8 +225,24 @@ class Conversation(Exchange):
                 self.deadline = self._loop.time() + self._share
             self.link.write(octets)
 
-    def _take(self, received: ApduReceived | LinkOpened | LinkReleased) -> None:
-        self._deliver(self.connection.take(received))
+    def _take_answer(self, apdu: bytes, fast: PreparedGet) -> None:
+        try:
+            self._deliver(self.connection.take_answer(apdu))
+        except DecodeError as error:
+            self._pass_over(error, apdu, fast)
+
+    def _take(self, received: ApduReceived | LinkOpened | LinkReleased, fast: PreparedGet | None) -> None:
+        try:
+            self._deliver(self.connection.take(received))
+        except DecodeError as error:
+            self._pass_over(error, received.apdu if isinstance(received, ApduReceived) else b"", fast)
+
+    def _pass_over(self, error: DecodeError, apdu: bytes, fast: PreparedGet | None) -> None:
+        """A list that nobody can read is an answer, too: who asked for it may ask one by one. All else is raised again."""
+        if fast is None or not fast.count or apdu[:3] != _LIST_HEAD + fast.heads[self._asked][2:]:
+            raise error
+        self.connection.request_answered()
+        self.complete(error)
 
     def _deliver(self, event: Event | NeedData) -> None:
         if event is NEED_DATA:

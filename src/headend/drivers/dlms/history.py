@@ -2,13 +2,15 @@
 
 A meter that refuses access by range is asked by entry: the entries that bound the time range are found by bisection. One
 that refuses this too is read whole, and the rows outside the range are dropped. Rows always pass that filter, because some
-meters answer a range with more than it asks for.
+meters answer a range with more than it asks for. Who answers entries with more rows than were asked for counts as one that
+refuses them.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import tzinfo
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, date_time_of
@@ -26,7 +28,6 @@ from headend.protocols.dlms.selective import EntryDescriptor, RangeDescriptor
 if TYPE_CHECKING:
     from headend.drivers.dlms.access import Access
     from headend.model.objects import ObjectEntry, ObjectRef, RawValue
-    from headend.protocols.dlms.apdu.descriptor import AccessSelection
 
 PROFILE_GENERIC: Final = 7
 _ENTRIES_IN_USE: Final = 7
@@ -35,7 +36,8 @@ _FAR: Final = 4_102_444_800_000
 _UNTRUSTED: Final = int(ClockStatus.INVALID_VALUE | ClockStatus.DOUBTFUL_VALUE | ClockStatus.INVALID_CLOCK_STATUS)
 _UNSPECIFIED: Final = 0xFF
 
-_Way: TypeAlias = Callable[[CosemRef, Shape, HistoryRequest], Awaitable["AccessSelection | None"]]
+_Selection: TypeAlias = RangeDescriptor | EntryDescriptor | None
+_Way: TypeAlias = Callable[[CosemRef, Shape, HistoryRequest], Awaitable[_Selection]]
 
 
 class _NoRows(Exception):
@@ -99,25 +101,27 @@ class Histories:
 
     def _ways(self, shape: Shape, request: HistoryRequest) -> Sequence[_Way]:
         """How to select the rows, the best way first."""
-        if request.first_entry is not None or request.last_entry is not None:
-            return (_as_asked,)
-        if request.start is None and request.end is None:
-            return (_whole,)
-        if shape.clock < 0:
+        by_entry = request.first_entry is not None or request.last_entry is not None
+        bounded = request.start is not None or request.end is not None
+        if bounded and not by_entry and shape.clock < 0:
             raise ConfigError(f"{request.ref} captures no time", hint="read it by entry, or whole")
-        if not self._access.conformance & (Conformance.SELECTIVE_ACCESS | Conformance.PARAMETERIZED_ACCESS):
+        selects = self._access.conformance & (Conformance.SELECTIVE_ACCESS | Conformance.PARAMETERIZED_ACCESS)
+        if not selects or not (by_entry or bounded):
             return (_whole,)
-        return (self._by_range, self._by_bisection, _whole)
+        return (_as_asked, _whole) if by_entry else (self._by_range, self._by_bisection, _whole)
 
     async def _rows(
-        self, ref: CosemRef, shape: Shape, selection: AccessSelection | None, request: HistoryRequest
+        self, ref: CosemRef, shape: Shape, selection: _Selection, request: HistoryRequest
     ) -> AsyncIterator[HistoryBlock]:
         """Read with one selection, and keep what the request asks for."""
-        stream = RowStream()
+        stream, count = RowStream(), 0
         last: tuple[RawValue, ...] = ()
         moment: int | None = None
-        async for data in self._access.stream(ref, selection):
+        access = selection.to_selection() if selection is not None else None
+        async for data in self._access.stream(ref, access):
             rows = stream.feed(data)
+            if max(stream.announced, count + len(rows)) > _most(selection):
+                raise ServiceRefused(f"{ref}: more rows than were asked for", reason="selective-access")
             if not rows:
                 continue
             if any(len(row) != len(shape.captured) for row in rows):
@@ -129,21 +133,23 @@ class Histories:
                 moment = moments[-1]
             filled = fill(rows, last)
             last = filled[-1]
-            block = _block(shape, filled, moments, request)
+            kept = slice(None) if selection is not None else _asked_for(request, count)
+            count += len(rows)
+            block = _block(shape, filled[kept], moments[kept], request)
             if block.rows:
                 yield block
         if not stream.done:
             raise RemoteProtocolError(f"{ref}: the load profile ends in the middle of a row")
 
-    async def _by_range(self, _ref: CosemRef, shape: Shape, request: HistoryRequest) -> AccessSelection:
+    async def _by_range(self, _ref: CosemRef, shape: Shape, request: HistoryRequest) -> _Selection:
         """From and to, both included."""
         start = 0 if request.start is None else request.start
         end = _FAR if request.end is None else request.end
         first, last = await self._meter_time(start), await self._meter_time(end - 1)
         restricting = shape.captured[shape.clock]
-        return RangeDescriptor(restricting, octet_string(first), octet_string(last)).to_selection()
+        return RangeDescriptor(restricting, octet_string(first), octet_string(last))
 
-    async def _by_bisection(self, ref: CosemRef, shape: Shape, request: HistoryRequest) -> AccessSelection:
+    async def _by_bisection(self, ref: CosemRef, shape: Shape, request: HistoryRequest) -> _Selection:
         """The entries whose times bound the range, if the load profile is in the order of time."""
         count = await self._access.get(ref.other(_ENTRIES_IN_USE))
         if not isinstance(count, int) or count < 0:
@@ -156,7 +162,7 @@ class Histories:
         last = count if request.end is None else await self._first_from(ref, shape, count, request.end) - 1
         if first > last:
             raise _NoRows
-        return EntryDescriptor(first, last).to_selection()
+        return EntryDescriptor(first, last)
 
     async def _first_from(self, ref: CosemRef, shape: Shape, count: int, moment: int) -> int:
         """The first entry that is not before a moment; count + 1 when all are."""
@@ -172,7 +178,7 @@ class Histories:
     async def _time_of(self, ref: CosemRef, shape: Shape, entry: int) -> int:
         """Milliseconds of one entry."""
         request = HistoryRequest(ref=ref.object_ref, first_entry=entry, last_entry=entry)
-        async for block in self._rows(ref, shape, EntryDescriptor(entry, entry).to_selection(), request):
+        async for block in self._rows(ref, shape, EntryDescriptor(entry, entry), request):
             if block.times[0] is not None:
                 return block.times[0]
         raise ServiceRefused(f"{ref}: entry {entry} has no time", reason="buffer")
@@ -185,13 +191,26 @@ class Histories:
         return as_meter_writes(from_millis(millis), self._shown, self._zone)
 
 
-async def _as_asked(_ref: CosemRef, _shape: Shape, request: HistoryRequest) -> AccessSelection:
+async def _as_asked(_ref: CosemRef, _shape: Shape, request: HistoryRequest) -> _Selection:
     """The entries that the request names."""
-    return EntryDescriptor(request.first_entry or 1, request.last_entry or 0).to_selection()
+    return EntryDescriptor(request.first_entry or 1, request.last_entry or 0)
 
 
 async def _whole(_ref: CosemRef, _shape: Shape, _request: HistoryRequest) -> None:
     """All rows."""
+
+
+def _most(selection: _Selection) -> float:
+    """How many rows a meter may answer with."""
+    if isinstance(selection, EntryDescriptor) and selection.to_entry:
+        return selection.to_entry - selection.from_entry + 1
+    return inf
+
+
+def _asked_for(request: HistoryRequest, before: int) -> slice:
+    """The rows that a request names by entry, among rows that `before` others stand before."""
+    last = None if not request.last_entry else max(0, request.last_entry - before)
+    return slice(max(0, (request.first_entry or 1) - 1 - before), last)
 
 
 def _block(

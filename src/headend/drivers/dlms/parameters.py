@@ -43,6 +43,7 @@ _CHOICES: Final = {
     "auth": tuple(MECHANISMS),
     "address_size": ("1", "2", "4"),
     "suite": ("0", "1", "2"),
+    "lists": ("yes", "no"),
     "ciphering": ("global", "dedicated", "general", "general-dedicated"),
     "mode_e": ("0", "1", *(str(baud) for baud in BAUDS.values())),
 }
@@ -142,6 +143,8 @@ class Parameters:
     """the meter knows its objects by short names"""
     association_version: int = 0
     opening: Opening | None = None
+    lists: bool = True
+    """several attributes are asked for in one request, where the meter agrees"""
 
 
 def check_params(params: Mapping[str, Value]) -> None:
@@ -153,7 +156,8 @@ def check_params(params: Mapping[str, Value]) -> None:
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
     `network`, are the address of a meter behind a gateway. `mode_e` is 1, or the fastest rate that is taken, where HDLC begins
     with the opening of IEC 62056-21; `mode_e_device` is whom that calls. `association_version` is the version of the
-    association objects of a virtual meter.
+    association objects of a virtual meter. `lists` no is for a meter that promises to take several attributes in one request,
+    and falls silent at it.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -194,6 +198,7 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
         short_names=params.get("ref", "ln") == "sn",
         association_version=_number(params, "association_version", 0),
         opening=_opening(framing, params, baud),
+        lists=params.get("lists", "yes") == "yes",
     )
 
 

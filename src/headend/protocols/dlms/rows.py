@@ -165,6 +165,11 @@ class RowStream:
         """True when all rows have been returned."""
         return self._source is not None and (self._octets == 0 if self._octets is not None else self._left == 0)
 
+    @property
+    def announced(self) -> int:
+        """How many rows the buffer said to have; 0 while that is not known, and for a compact-array, which does not say."""
+        return self._source.rows if self._source is not None and self._octets is None else 0
+
     def feed(self, data: bytes) -> list[Row]:
         """The rows that these octets complete."""
         buf, at = self._pending + data, 0
