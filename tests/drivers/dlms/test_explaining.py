@@ -131,7 +131,7 @@ def test_a_refused_association() -> None:
         ("e6e600c002c100000005", ["LLC", "get-request-next"], "LLC", "E6 E6 00 (command)"),
         ("e7030c323130363030343032393431c501c100", ["gateway prefix", "set-response-normal"], "address",
          '"210600402941"'),
-        ("0501020008", ["read-request"], "contents", "01 02 00 08"),
+        ("0501020008", ["read-request"], "[0] short name", "0008"),
         ("020211050600000001", ["data: structure of 2"], "[1]", "double-long-unsigned 1"),
     ],
 )  # fmt: skip
@@ -147,6 +147,46 @@ def test_date_times_are_told_with_deviation_and_status() -> None:
     assert value == "octet-string 2019-12-16 07:59:40+01:00 (deviation -60 min, status 80: daylight saving)"
     value = field(explain("c401c100090c07e30c1001073b28ff8000ff"), "value")
     assert value == "octet-string 2019-12-16 07:59:40 (deviation not specified, status not specified)"
+
+
+@pytest.mark.parametrize(
+    ("octets", "shown", "fields"),
+    [
+        # READ of the energy of a real meter over an optical head, and its answer
+        ("0501020708", ["read-request"], {"[0] short name": "0708"}),
+        ("0c0100050000002a", ["read-response", "[0] data"], {"value": "double-long 42"}),
+        ("0c010103", ["read-response"], {"[0] data-access-error": "3 (read-write-denied)"}),
+        # object list of an association with short names, whose base name is the same in every meter (IEC 62056-6-2)
+        ("050102fa08", ["read-request"], {"[0] short name": "FA08 (class 12, 2 (object_list))"}),
+        ("0501040110021101", ["read-request", "[0] access parameters"], {"[0] selector": "2", "value": "unsigned 1"}),
+        ("0501050001", ["read-request"], {"[0] block number": "1"}),
+        ("0c010200000103000201", ["read-response"], {"[0] last block": "no", "[0] raw data": "00 02 01"}),
+        ("0c01030001", ["read-response"], {"[0] block number": "1"}),
+        ("050106010001020201", ["read-request"], {"[0] last block": "yes"}),
+        ("06010201100109021234", ["write-request", "values"], {"value": "5 octets, not shown: a secret"}),
+        ("060107010002010903010203", ["write-request", "values"], {"[0] block number": "2"}),
+        ("0d03000103020001", ["write-response"], {"[0] result": "0 (success)", "[2] block number": "1"}),
+        ("1601020110011105", ["unconfirmed-write-request", "values"], {}),
+        ("180001020110011105", ["information-report-request", "[0] data"], {"value": "unsigned 5"}),
+    ],
+)
+def test_services_of_short_names(octets: str, shown: list[str], fields: dict[str, str]) -> None:
+    layer = explain(octets)
+    assert errors(layer) == []
+    assert names(layer) == shown
+    assert {name: field(layer, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("octets", "error"),
+    [
+        ("05010307", "[0] variable (at octet 2, expected 02, 04, 05, 06, 07, got 03)"),
+        ("0c01041100", "[0] result (at octet 2, expected 00, 01, 02, 03, got 04)"),
+        ("05010207", "short name (at octet 3"),
+    ],
+)
+def test_services_of_short_names_that_are_malformed(octets: str, error: str) -> None:
+    assert error in errors(explain(octets))[0]
 
 
 def test_selective_access() -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from headend.drivers.base import Layer
-from headend.drivers.dlms.explaining import acse, ciphered
+from headend.drivers.dlms.explaining import acse, ciphered, short
 from headend.drivers.dlms.explaining.data import data_layer, node_layer
 from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.parts import (
@@ -285,17 +285,14 @@ def _service_error(scribe: Scribe, _tag: int) -> None:
     scribe.number("error", 1, lambda value: f"{value} ({names[value]})" if value < len(names) else str(value))
 
 
-def _short_names(scribe: Scribe, _tag: int) -> None:
-    """Services of short-name referencing: named, their contents as they are."""
-    start = scribe.reader.offset
-    octets = scribe.rest()
-    secret = scribe.octets.data[0] in {0x06, 0x16}
-    scribe.note("contents", f"{len(octets.data)} octets" if secret else hex_text(octets.data), start)
-
-
 _WALKERS: Final[Mapping[int, Callable[[Scribe, int], str | None]]] = MappingProxyType(
     {
-        **dict.fromkeys((0x05, 0x06, 0x0C, 0x0D, 0x16, 0x18), _short_names),
+        0x05: short.walk_read_request,
+        0x06: short.walk_write_request,
+        0x0C: short.walk_read_response,
+        0x0D: short.walk_write_response,
+        0x16: short.walk_write_request,
+        0x18: short.walk_information_report,
         **dict.fromkeys(SERVICE_CIPHERED, ciphered.walk_service),
         **dict.fromkeys(GENERAL_CIPHERED, ciphered.walk_general),
         0x0E: _service_error,

@@ -48,7 +48,7 @@ def walk_general(scribe: Scribe, tag: int) -> None:
     scribe.string("date-time", lambda octets: date_time_text(octets) if len(octets) == 12 else octets.hex())
     scribe.string("other information")
     if tag == 0xDF:
-        _walk_signed(scribe)
+        _walk_signed(scribe, originator)
         return
     more = scribe.reader.data[1 : scribe.reader.offset]
     envelope = Sealed(title=originator, more=more)
@@ -57,14 +57,20 @@ def walk_general(scribe: Scribe, tag: int) -> None:
     _walk_sealed(scribe, envelope)
 
 
-def _walk_signed(scribe: Scribe) -> None:
-    start = scribe.reader.offset
-    content = scribe.reader.string("content")
+def _walk_signed(scribe: Scribe, originator: bytes) -> None:
+    """What is signed, and the signature over it and over the header as they are encoded."""
+    reader = scribe.reader
+    start = reader.offset
+    content = reader.string("content")
     scribe.note("content", f"{len(content)} octets", start)
+    end = reader.offset
     if content:
-        end = scribe.reader.offset
         scribe.layers.append(scribe.explain(scribe.octets.part(end - len(content), end)))
-    scribe.string("signature", lambda octets: f"{hex_text(octets)} (not verified)")
+    signature = reader.string("signature")
+    verdict, wrong = scribe.dialogue.signed(originator, reader.data[1:end], signature)
+    scribe.note("signature", f"{hex_text(signature)} ({verdict})", end)
+    if wrong:
+        raise DecodeError("signature wrong: somebody else has signed, or octets were altered", offset=end)
 
 
 def _key_information(scribe: Scribe, envelope: Sealed, recipient: bytes) -> Sealed:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from headend.drivers.dlms.explaining.signers import is_signed_by, read_signer
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, NESTED
 from headend.errors import ConfigError, DecipherFailed, HeadendError
 from headend.protocols.dlms.security.control import (
@@ -33,10 +34,13 @@ KEYS: Final[Mapping[str, str]] = {
     "ka": "private key-agreement key of the recipient",
     "client_title": "system title of the client, where the AARQ was not recorded",
     "server_title": "system title of the meter, where the AARE was not recorded",
+    "client_signer": "certificate or public signing key of the client",
+    "server_signer": "certificate or public signing key of the meter",
 }
 """What a decoder may be given, by name."""
 
 _TITLES: Final[tuple[str, ...]] = ("client_title", "server_title")
+_SIGNERS: Final[tuple[str, ...]] = ("client_signer", "server_signer")
 _TITLE_LENGTH: Final = 8
 _TAG: Final = 12
 _HEAD: Final = 5
@@ -47,11 +51,12 @@ _ONE_PASS: Final = b"\x01"
 class Dialogue:
     """Follows both directions of what is explained; shows no key."""
 
-    __slots__ = ("_keys", "_plain", "_titles", "heard")
+    __slots__ = ("_keys", "_plain", "_signers", "_titles", "heard")
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         """`secrets` are named as `KEYS` names them; raises ConfigError for another name or an impossible length."""
         given = dict(secrets or {})
+        self._signers = {name: read_signer(name, given.pop(name).reveal()) for name in _SIGNERS if name in given}
         self._keys: dict[str, bytes] = {}
         for name, secret in given.items():
             octets = secret.reveal()
@@ -91,6 +96,16 @@ class Dialogue:
     def opened(self, ciphered: bytes, plain: bytes) -> None:
         """Remember what a ciphered APDU holds."""
         self._plain[ciphered] = plain
+
+    def signed(self, originator: bytes, message: bytes, signature: bytes) -> tuple[str, bool]:
+        """Who has signed, in words, and whether the signature is wrong for everybody who is known here."""
+        own = [name for name in _TITLES if self._titles.get(name) == originator]
+        names = [f"{name.partition('_')[0]}_signer" for name in own] or list(_SIGNERS)
+        keys = {name: self._signers[name] for name in names if name in self._signers}
+        if not keys:
+            return f"not verified: give {' or '.join(names)}", False
+        signer = next((name for name, key in keys.items() if is_signed_by(key, message, signature)), "")
+        return (f"verified with {signer}", False) if signer else ("wrong", True)
 
     def open(self, sealed: Sealed) -> Opened:
         """Decipher and verify as far as keys and titles reach; says why where they do not."""

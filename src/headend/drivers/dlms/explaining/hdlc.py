@@ -20,6 +20,7 @@ LLC: Final = {b"\xe6\xe6\x00": "E6 E6 00 (command)", b"\xe6\xe7\x00": "E6 E7 00 
 """LLC headers (IEC 62056-46, 5.3)."""
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
+_MID_FRAME: Final = "the recording begins within a frame: these octets are its end"
 _TELLING: Final = 16
 """Octets whose parity is no accident."""
 _PARAMETERS: Final = {
@@ -121,7 +122,7 @@ def explain_hdlc(data: bytes, dialogue: Dialogue) -> Layer:
         session.frame(frame)
         at = frame.end
     session.gap(at, len(data), lost=False)
-    return session.finish()
+    return session.finish(good=len(good))
 
 
 class _Session:
@@ -167,7 +168,9 @@ class _Session:
         where = (
             "before the first frame" if not self.frames else "after the last frame" if not lost else "between frames"
         )
-        fields = (("octets", hex_text(self.octets.data[start:end]), start, end - start),)
+        fields: tuple[Field, ...] = (("octets", hex_text(self.octets.data[start:end]), start, end - start),)
+        if not self.frames and not begun and not lost:
+            fields += (("peculiarity", _MID_FRAME, start, end - start),)
         error = ""
         if begun:
             error = f"the frame is cut short (at octet {end})"
@@ -265,10 +268,10 @@ class _Session:
         )
         self._put_together(whole.part(3) if whole.data[:3] in LLC else whole)
 
-    def finish(self) -> Layer:
+    def finish(self, *, good: int) -> Layer:
         """One layer over all frames."""
         self._missing()
-        if not self.frames and _is_seven_bits(self.octets.data):
+        if not good and _is_seven_bits(self.octets.data):
             self._stream.problems.append(
                 "every octet has even parity: recorded as 8N1 where the line is 7E1, so a bit of each is lost (at octet 0)"
             )

@@ -19,18 +19,19 @@ const EXAMPLES = [
 const KEYS = [
   ["ek", "Encryption key"], ["ak", "Authentication key"], ["client_title", "System title of the client"], ["server_title", "System title of the meter"],
   ["dk", "Dedicated key"], ["bk", "Broadcast key"], ["mk", "Master key"], ["ka", "Private key-agreement key"],
+  ["client_signer", "Certificate of the client (signing)"], ["server_signer", "Certificate of the meter (signing)"],
 ];
 
-/** Keys as the head-end takes them: hexadecimal, however it was grouped. */
+/** Keys as the head-end takes them: hexadecimal, however it was grouped; a certificate also in PEM. */
 function keysOf(values) {
   const found = {};
-  for (const [name, text] of Object.entries(values)) if (text.trim()) found[name] = `hex:${text.replace(/0x|[\s:,-]/gi, "")}`;
+  for (const [name, text] of Object.entries(values)) if (text.trim()) found[name] = text.includes("-----BEGIN") ? `text:${text}` : `hex:${text.replace(/0x|[\s:,-]/gi, "")}`;
   return found;
 }
 
 function Keys({ values, change }) {
   return html`<details class="keys"><summary>Keys <span class="quiet">for ciphered frames, in hexadecimal; used for the answer and stored nowhere</span></summary>
-    <div class="key-fields">${KEYS.map(([name, label]) => html`<label key=${name}>${label}<input class=${`mono${name.endsWith("title") ? "" : " masked"}`} autocomplete="off" spellcheck=${false} value=${values[name] || ""} onInput=${(event) => change({ ...values, [name]: event.target.value })} /></label>`)}</div>
+    <div class="key-fields">${KEYS.map(([name, label]) => html`<label key=${name}>${label}<input class=${`mono${/title|signer/.test(name) ? "" : " masked"}`} autocomplete="off" spellcheck=${false} value=${values[name] || ""} onInput=${(event) => change({ ...values, [name]: event.target.value })} /></label>`)}</div>
   </details>`;
 }
 
