@@ -7,7 +7,13 @@ import itertools
 import pytest
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.action import (
+    ActionRequestNormal,
+    ActionRequestWithList,
+    ActionResponseNormal,
+    ActionResponseWithList,
+    Outcome,
+)
 from headend.protocols.dlms.apdu.descriptor import (
     AccessSelection,
     ActionResult,
@@ -23,7 +29,7 @@ from headend.protocols.dlms.apdu.get import (
     GetResponseNormal,
     GetResponseWithList,
 )
-from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.apdu.set import SetRequestNormal, SetRequestWithList, SetResponseNormal, SetResponseWithList
 from headend.protocols.dlms.apdu.short import BlockNumber, ReadRequest, ReadResponse, WriteRequest, WriteResponse
 from headend.protocols.dlms.events import BlockReceived
 from headend.protocols.dlms.security.authentication import REPLY_TO_HLS
@@ -116,6 +122,21 @@ def test_invoking(dialect: ShortDialect) -> None:
     denied = DataAccessResult.READ_WRITE_DENIED
     refused = dialect.end(WriteResponse((denied,)))
     assert refused == ActionResponseNormal(INVOKE, ActionResult.READ_WRITE_DENIED)
+
+
+def test_lists_of_writes_and_methods(dialect: ShortDialect) -> None:
+    success, undefined = DataAccessResult.SUCCESS, DataAccessResult.OBJECT_UNDEFINED
+    attributes = (NOWHERE, None), (VALUE, None), (UNIT, None)
+    writes = SetRequestWithList(INVOKE, attributes, (b"\x00", b"\x11\x05", b"\x11\x06"))
+    assert said(dialect, writes) == "0602020708020710" + "02" + "11051106"
+    answer = dialect.end(WriteResponse((success, DataAccessResult.READ_WRITE_DENIED)))
+    assert answer == SetResponseWithList(INVOKE, (undefined, success, DataAccessResult.READ_WRITE_DENIED))
+    methods = ActionRequestWithList(INVOKE, (OPEN, OPEN._replace(method_id=9)), (b"\x0f\x00", b"\x00"))
+    assert said(dialect, methods) == "0601022020010f00"
+    outcomes = Outcome(ActionResult.SUCCESS), Outcome(ActionResult.OBJECT_UNDEFINED)
+    assert dialect.end(WriteResponse((success,))) == ActionResponseWithList(INVOKE, outcomes)
+    nothing = ActionRequestWithList(INVOKE, (OPEN._replace(method_id=9),), (b"\x00",))
+    assert dialect.begin(nothing) == ActionResponseWithList(INVOKE, outcomes[1:])
 
 
 @pytest.mark.parametrize("reply", [REPLY_TO_HLS, MethodDescriptor(12, REPLY_TO_HLS.logical_name, 8)])

@@ -3,7 +3,7 @@
 ```text
  GET                READ     name, or name with selector and parameters
  GET with list      READ     several of them
- SET                WRITE
+ SET, also a list   WRITE
  ACTION             WRITE    the parameters are the data, null-data where there are none
                     READ     with selector 0, for the few methods that return something
 ```
@@ -16,7 +16,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from headend.protocols.dlms.apdu.action import (
+    ActionRequestNormal,
+    ActionRequestWithList,
+    ActionResponseNormal,
+    ActionResponseWithList,
+    Outcome,
+)
 from headend.protocols.dlms.apdu.descriptor import AccessSelection, ActionResult, DataAccessResult
 from headend.protocols.dlms.apdu.get import (
     GetRequestNormal,
@@ -24,7 +30,7 @@ from headend.protocols.dlms.apdu.get import (
     GetResponseNormal,
     GetResponseWithList,
 )
-from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
+from headend.protocols.dlms.apdu.set import SetRequestNormal, SetRequestWithList, SetResponseNormal, SetResponseWithList
 from headend.protocols.dlms.apdu.short import (
     ParameterizedAccess,
     ReadRequest,
@@ -46,6 +52,8 @@ from headend.protocols.dlms.short_names import (
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor, MethodDescriptor
     from headend.protocols.dlms.apdu.short import ReadResult, ShortRequest
     from headend.protocols.dlms.apdu.table import Request, Response
@@ -70,7 +78,7 @@ class ShortDialect:
     def __init__(self) -> None:
         self.names = ShortNames(())
         self._asked: Request | None = None
-        self._found: list[Variable | None] = []
+        self._found: Sequence[Variable | None] = ()
         self._head = b""
 
     def begin(self, request: Request) -> ShortRequest | Response:
@@ -81,22 +89,18 @@ class ShortDialect:
         self._asked, self._head = request, b""
         match request:
             case GetRequestNormal(_, attribute, access):
-                self._found = [self._attribute(attribute, access)]
+                return self._read(request, [self._attribute(attribute, access)])
             case GetRequestWithList(_, attributes):
-                self._found = [self._attribute(attribute, access) for attribute, access in attributes]
+                return self._read(request, [self._attribute(*each) for each in attributes])
             case SetRequestNormal(_, attribute, data, access):
-                return self._write(request, self._attribute(attribute, access), data)
+                return self._write(request, [self._attribute(attribute, access)], [data])
+            case SetRequestWithList(_, attributes, values):
+                return self._write(request, [self._attribute(*each) for each in attributes], values)
             case ActionRequestNormal(_, method, parameters):
-                data = _NULL_DATA if parameters is None else parameters
-                name = self._method(method)
-                if name is not None and (_is_reply(method) or (method.class_id, method.method_id) in RETURNING):
-                    self._found = [ParameterizedAccess(name, 0, data)]
-                else:
-                    return self._write(request, None if name is None else VariableName(name), data)
-            case _:
-                raise LocalProtocolError(f"short names have nothing like {type(request).__name__}")
-        variables = tuple(variable for variable in self._found if variable is not None)
-        return ReadRequest(variables) if variables else self._answer(request, ())
+                return self._invoke(request, method, _NULL_DATA if parameters is None else parameters)
+            case ActionRequestWithList(_, methods, values):
+                return self._write(request, [self._method(method) for method in methods], values)
+        raise LocalProtocolError(f"short names have nothing like {type(request).__name__}")
 
     def end(self, event: Event) -> Event:
         """What an answer means for who has asked; everything else is as it was. Raises RemoteProtocolError."""
@@ -110,11 +114,25 @@ class ShortDialect:
         self._asked = None
         return self._answer(request, event.results)
 
+    def _read(self, request: Request, found: list[Variable | None]) -> ReadRequest | Response:
+        self._found = found
+        variables = tuple(variable for variable in found if variable is not None)
+        return ReadRequest(variables) if variables else self._answer(request, ())
+
     def _write(
-        self, request: SetRequestNormal | ActionRequestNormal, variable: Variable | None, data: bytes
-    ) -> ShortRequest | Response:
-        self._found = [variable]
-        return self._answer(request, ()) if variable is None else WriteRequest((variable,), (data,))
+        self, request: Request, found: Sequence[Variable | None], values: Sequence[bytes]
+    ) -> WriteRequest | Response:
+        self._found = found
+        known = [(each, data) for each, data in zip(found, values, strict=True) if each is not None]
+        if not known:
+            return self._answer(request, ())
+        return WriteRequest(tuple(each for each, _ in known), tuple(data for _, data in known))
+
+    def _invoke(self, request: ActionRequestNormal, method: MethodDescriptor, data: bytes) -> ShortRequest | Response:
+        variable = self._method(method)
+        if variable is not None and (_is_reply(method) or (method.class_id, method.method_id) in RETURNING):
+            return self._read(request, [ParameterizedAccess(variable.name, 0, data)])
+        return self._write(request, [variable], [data])
 
     def _attribute(self, attribute: AttributeDescriptor, access: AccessSelection | None) -> Variable | None:
         found = self._find(attribute.class_id, attribute.logical_name)
@@ -123,11 +141,12 @@ class ShortDialect:
             return None
         return VariableName(name) if access is None else ParameterizedAccess(name, *access)
 
-    def _method(self, method: MethodDescriptor) -> int | None:
+    def _method(self, method: MethodDescriptor) -> VariableName | None:
         if _is_reply(method):
-            return REPLY_TO_HLS_SN
+            return VariableName(REPLY_TO_HLS_SN)
         found = self._find(method.class_id, method.logical_name)
-        return found.method(method.method_id) if found else None
+        name = found.method(method.method_id) if found else None
+        return None if name is None else VariableName(name)
 
     def _find(self, class_id: int, logical_name: bytes) -> ShortObject | None:
         obis = Obis.from_bytes(logical_name)
@@ -136,20 +155,21 @@ class ShortDialect:
     def _answer(self, request: Request, results: tuple[ReadResult, ...]) -> Response:
         """The answer in logical names. What the meter was not asked for because it has no such thing is undefined."""
         told = iter(results)
-        whole = [DataAccessResult.OBJECT_UNDEFINED if variable is None else next(told) for variable in self._found]
+        undefined = DataAccessResult.OBJECT_UNDEFINED
+        whole = [undefined if variable is None else _data_or_reason(next(told)) for variable in self._found]
         invoke = request.invoke_id_and_priority
-        if isinstance(request, GetRequestWithList):
-            return GetResponseWithList(invoke, tuple(map(_data_or_reason, whole)))
-        result = _data_or_reason(whole[0])
         if isinstance(request, GetRequestNormal):
-            return GetResponseNormal(invoke, result)
+            return GetResponseNormal(invoke, whole[0])
+        if isinstance(request, GetRequestWithList):
+            return GetResponseWithList(invoke, tuple(whole))
         if isinstance(request, ActionRequestNormal):
-            if isinstance(result, bytes):
-                return ActionResponseNormal(invoke, ActionResult.SUCCESS, result)
-            return ActionResponseNormal(invoke, ActionResult(result))
-        if isinstance(result, bytes):
-            raise RemoteProtocolError("data in the answer to a write")
-        return SetResponseNormal(invoke, result)
+            return ActionResponseNormal(invoke, *_outcome(whole[0]))
+        if isinstance(request, ActionRequestWithList):
+            return ActionResponseWithList(invoke, tuple(map(_outcome, whole)))
+        reasons = tuple(map(_reason, whole))
+        if isinstance(request, SetRequestNormal):
+            return SetResponseNormal(invoke, reasons[0])
+        return SetResponseWithList(invoke, reasons)
 
     def _block(self, block: BlockReceived, invoke_id_and_priority: int) -> BlockReceived | GetResponseNormal:
         """A block of a long value. Before the value stand the number of results, which is one, and what it is."""
@@ -174,3 +194,15 @@ def _data_or_reason(result: ReadResult) -> bytes | DataAccessResult:
     if isinstance(result, bytes | DataAccessResult):
         return result
     raise RemoteProtocolError("a result", expected="data or a reason", got="a block")
+
+
+def _outcome(result: bytes | DataAccessResult) -> Outcome:
+    if isinstance(result, bytes):
+        return Outcome(ActionResult.SUCCESS, result)
+    return Outcome(ActionResult(result))
+
+
+def _reason(result: bytes | DataAccessResult) -> DataAccessResult:
+    if isinstance(result, DataAccessResult):
+        return result
+    raise RemoteProtocolError("data in the answer to a write")
