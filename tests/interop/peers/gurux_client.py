@@ -1,7 +1,7 @@
 """A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py < PLAN.json`.
 
 The plan is {"start": ISO time, "end": ISO time, "meetings": [{"port": …, "framing": "wrapper" or "hdlc", "auth": …,
-"password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ek": HEX, "ak": HEX}]}: a range of the load profile, and with whom
+"password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ref": "ln" or "sn", "ek": HEX, "ak": HEX}]}: a range of the load profile, and with whom
 to talk, and how. Prints one line of JSON for each step of each meeting: {"meeting": NUMBER, "step": NAME, "value": …}, or
 with "error": TEXT where the stack raised.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import io
 import json
 import socket
@@ -29,7 +30,6 @@ from gurux_dlms.objects import (
 from gurux_dlms.objects.enums import SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
-LOGICAL_NAMES = True
 LEVELS = {
     "none": Authentication.NONE,
     "lls": Authentication.LOW,
@@ -56,15 +56,17 @@ class HeadEnd:
     def __init__(self, meeting: dict[str, Any]) -> None:
         self.hdlc = meeting["framing"] == "hdlc"
         kind = InterfaceType.HDLC if self.hdlc else InterfaceType.WRAPPER
+        self.logical_names = meeting.get("ref", "ln") == "ln"
         self.high = meeting["auth"] not in ("none", "lls")
         level = LEVELS[meeting["auth"]]
-        self.client = GXDLMSSecureClient(LOGICAL_NAMES, CLIENT, SERVER, level, meeting.get("password") or None, kind)
+        self.client = GXDLMSSecureClient(
+            self.logical_names, CLIENT, SERVER, level, meeting.get("password") or None, kind
+        )
         self.client.maxReceivePDUSize = meeting["max_pdu"]
         self.client.ciphering.systemTitle = bytearray(TITLE)
         if "ek" in meeting:
             self.cipher(meeting)
         self.socket = socket.create_connection(("127.0.0.1", meeting["port"]), 5)
-        self.loads = GXDLMSProfileGeneric(LOADS)
 
     def cipher(self, meeting: dict[str, Any]) -> None:
         ciphering, kind = self.client.ciphering, meeting["ciphering"]
@@ -107,6 +109,18 @@ class HeadEnd:
             item.setDataType(attribute, reply.valueType)
         return self.client.updateValue(item, attribute, reply.value)
 
+    def named(self, kind: Any, name: str) -> Any:
+        """An object; with short names, one with the base name that the meter has told."""
+        item = kind(name)
+        if not self.logical_names:
+            known = self.client.objects.findByLN(item.objectType, name)
+            item.shortName = 0x3FF0 if known is None else known.shortName
+        return item
+
+    @functools.cached_property
+    def loads(self) -> Any:
+        return self.named(GXDLMSProfileGeneric, LOADS)
+
     # --- the steps ---
 
     def connect(self) -> str:
@@ -123,23 +137,23 @@ class HeadEnd:
         return [f"{int(item.objectType)}/{item.logicalName}" for item in objects]
 
     def scaler_unit(self) -> list[Any]:
-        register = GXDLMSRegister(VOLTAGE)
+        register = self.named(GXDLMSRegister, VOLTAGE)
         self.read(register, 3)
         return [register.scaler, int(register.unit)]
 
     def value(self) -> Any:
-        return self.read(GXDLMSRegister(ENERGY), 2)
+        return self.read(self.named(GXDLMSRegister, ENERGY), 2)
 
     def name(self) -> str:
-        return bytes(self.read(GXDLMSData("0.0.42.0.0.255"), 2)).decode()
+        return bytes(self.read(self.named(GXDLMSData, "0.0.42.0.0.255"), 2)).decode()
 
     def clock(self) -> str:
-        clock = GXDLMSClock(CLOCK)
+        clock = self.named(GXDLMSClock, CLOCK)
         self.read(clock, 2)
         return str(clock.time.value.astimezone(dt.UTC).isoformat())
 
     def with_list(self) -> list[Any]:
-        items = [(GXDLMSRegister(ENERGY), 2), (GXDLMSRegister(VOLTAGE), 2)]
+        items = [(self.named(GXDLMSRegister, ENERGY), 2), (self.named(GXDLMSRegister, VOLTAGE), 2)]
         self.client.updateValues(items, self.ask(self.client.readList(items)[0]).value)
         return [item.value for item, _ in items]
 
@@ -156,20 +170,20 @@ class HeadEnd:
         return self.rows(self.client.readRowsByRange(self.loads, first, last)[0])
 
     def write(self) -> str:
-        text = GXDLMSData(TEXT)
+        text = self.named(GXDLMSData, TEXT)
         text.value = bytearray(b"written by Gurux")
         text.setDataType(2, DataType.OCTET_STRING)
         self.ask(self.client.write(text, 2)[0])
-        return bytes(self.read(GXDLMSData(TEXT), 2)).decode()
+        return bytes(self.read(self.named(GXDLMSData, TEXT), 2)).decode()
 
     def switch(self, *, closed: bool) -> Any:
-        relay = GXDLMSDisconnectControl(RELAY)
+        relay = self.named(GXDLMSDisconnectControl, RELAY)
         self.ask((relay.remoteReconnect if closed else relay.remoteDisconnect)(self.client)[0])
         self.read(relay, 3)
         return [self.read(relay, 2), int(relay.controlState)]
 
     def unknown(self) -> Any:
-        return self.read(GXDLMSData("9.9.9.9.9.255"), 2)
+        return self.read(self.named(GXDLMSData, "9.9.9.9.9.255"), 2)
 
     def release(self) -> str:
         self.ask(self.client.releaseRequest())

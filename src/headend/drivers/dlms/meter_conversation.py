@@ -6,11 +6,11 @@ import secrets as randomness
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from headend.drivers.dlms.meter.short_services import as_proof, as_reply, respond_short
 from headend.drivers.dlms.meter_objects import Association
 from headend.drivers.dlms.meter_security import CIPHERED, Setup, setup_of, user_of
 from headend.drivers.dlms.meter_services import (
     NOT_ASSOCIATED,
-    UNKNOWN_SERVICE,
     associate,
     refusal_of,
     respond,
@@ -19,10 +19,10 @@ from headend.drivers.dlms.meter_view import EMPTY
 from headend.errors import RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
 from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
-from headend.protocols.dlms.apdu.action import ActionRequestNormal
+from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult
 from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
-from headend.protocols.dlms.apdu.short import ShortRequest
+from headend.protocols.dlms.apdu.short import ShortRequest, UnconfirmedWriteRequest
 from headend.protocols.dlms.apdu.table import Request, decode_apdu
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest
@@ -56,7 +56,10 @@ class _Pending(NamedTuple):
 
 
 class MeterConversation:
-    """The association of one client with one logical device, or none; `is_plain` when it is not ciphered."""
+    """The association of one client with one logical device, or none.
+
+    `is_plain` when it is not ciphered and has logical names.
+    """
 
     __slots__ = (
         "_client",
@@ -145,11 +148,22 @@ class MeterConversation:
             if self.association is not None:
                 respond(connection, self.view, self.association, event)
             elif isinstance(event, ActionRequestNormal) and event.method == REPLY_TO_HLS and self._pending is not None:
-                self._prove(self._pending, event)
+                connection.send(self._prove(self._pending, event))
             else:
                 connection.send(NOT_ASSOCIATED)
-        elif isinstance(event, ShortRequest):
-            connection.send(UNKNOWN_SERVICE)
+        elif isinstance(event, ShortRequest | UnconfirmedWriteRequest):
+            self._answer_short(event)
+
+    def _answer_short(self, request: ShortRequest | UnconfirmedWriteRequest) -> None:
+        """Services of short names; the proof of a client comes as one of them."""
+        if self.association is not None:
+            respond_short(self.connection, self.view, self.association, request)
+        elif not isinstance(request, UnconfirmedWriteRequest):
+            proof = as_proof(request)
+            if proof is None or self._pending is None:
+                self.connection.send(NOT_ASSOCIATED)
+            else:
+                self.connection.send(as_reply(request, self._prove(self._pending, proof)))
 
     def _end(self) -> None:
         self.association = self._pending = None
@@ -173,7 +187,7 @@ class MeterConversation:
         if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
             protection = self._setup.make_ciphering()
         self._protection = protection
-        self.is_plain = protection is None
+        self.is_plain = protection is None and not self._parameters.short_names
         self.connection = DlmsConnection(Role.SERVER, self.framing, protection=protection)
         return self.connection
 
@@ -222,8 +236,8 @@ class MeterConversation:
             )
             self._pending = _Pending(authentication, said, association)
 
-    def _prove(self, pending: _Pending, request: ActionRequestNormal) -> None:
-        """Passes 3 and 4; the challenge holds for one proof."""
+    def _prove(self, pending: _Pending, request: ActionRequestNormal) -> ActionResponseNormal:
+        """Pass 4 for pass 3; the challenge holds for one proof."""
         self._pending = None
         answer = answer_pass_3(pending.authentication, pending.said, request)
         if answer.result == ActionResult.SUCCESS:
@@ -231,7 +245,7 @@ class MeterConversation:
             keys = self._setup.keys if self._setup is not None else None
             if keys is not None and isinstance(pending.authentication, GmacAuthentication):
                 keys.received.last = max(keys.received.last, _counter_of(request))
-        self.connection.send(answer)
+        return answer
 
 
 def _counter_of(request: ActionRequestNormal) -> int:

@@ -11,6 +11,7 @@ from headend.drivers.dlms.meter.functions import Plant
 from headend.drivers.dlms.meter.known import make_function
 from headend.drivers.dlms.meter.load_profiles import LoadBuffer
 from headend.drivers.dlms.meter.relay import Relay
+from headend.drivers.dlms.meter.short_association import short_association
 from headend.drivers.dlms.meter_associations import association_object
 from headend.drivers.dlms.meter_clients import Client, Device, clients_of, devices_of
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
@@ -20,6 +21,7 @@ from headend.drivers.dlms.meter_view import View
 from headend.drivers.dlms.parameters import Parameters, read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.model.profile import MeterProfile
+from headend.protocols.dlms.short_names import assign_names
 from headend.standards.obis import Obis
 
 _BUFFER: Final = 2
@@ -30,8 +32,11 @@ _MAX_VIEWS: Final = 256
 class MeterFile:
     """The objects of one meter file, and those that every meter has."""
 
-    def __init__(self, profile: MeterProfile, *, secured: bool = False) -> None:
-        """`secured`: its meters have keys. Raises ConfigError for parameters that are wrong, or an object of unknown type."""
+    def __init__(self, profile: MeterProfile, *, secured: bool = False, short: bool = False) -> None:
+        """`secured`: its meters have keys; `short`: their objects have short names.
+
+        Raises ConfigError for parameters that are wrong, or an object of unknown type.
+        """
         self._profile = profile
         self._parameters: dict[frozenset[tuple[str, str]], Parameters] = {}
         parameters = read_params("wrapper", {**profile.link, **profile.association})
@@ -41,11 +46,17 @@ class MeterFile:
         self.plant = Plant(self.objects, self._zone, _measuring_period(profile))
         self._add_file()
         self._add_implicit()
+        if short:
+            self._put(short_association(self._view_of))
+        else:
+            self._add_associations()
         if secured:
             for index in range(1 + sum(bool(client.secrets) for client in profile.clients)):
                 self._put(invocation_counter(index))
         for made in self.objects.values():
             self.plant.watch(made)
+        named = ((made.class_id, made.version, made.name) for made in self.objects.values() if short)
+        self._short_names = assign_names(named)
         self._views: dict[tuple[Device, Client], View] = {}
 
     def view(self, device: Device, client: Client) -> View:
@@ -54,7 +65,7 @@ class MeterFile:
         if found is None:
             if len(self._views) >= _MAX_VIEWS:
                 self._views.clear()
-            found = View(self.objects, self.buffers, device, client, self._version)
+            found = View(self.objects, self.buffers, device, client, self._version, self._short_names)
             self._views[device, client] = found
         return found
 
@@ -100,6 +111,8 @@ class MeterFile:
         if (meter_objects.DATA, meter_objects.LOGICAL_DEVICE_NAME.to_bytes()) not in self.objects:
             self._put(meter_objects.logical_device_name())
         self._put(meter_objects.sap_assignment())
+
+    def _add_associations(self) -> None:
         clients = clients_of(self._profile, self.parameters(frozenset())) if self._profile.clients else ()
         for index in range(len(clients) + 1):
             self._put(association_object(index, self._version, self._view_of))
@@ -142,6 +155,6 @@ def _whole(buffer: LoadBuffer) -> Read:
 
 
 @lru_cache(maxsize=512)
-def meter_file(profile: MeterProfile, *, secured: bool = False) -> MeterFile:
-    """The compiled form of a meter file, for meters with keys or without, made once."""
-    return MeterFile(profile, secured=secured)
+def meter_file(profile: MeterProfile, *, secured: bool = False, short: bool = False) -> MeterFile:
+    """The compiled form of a meter file, for meters with keys or without, with short names or without, made once."""
+    return MeterFile(profile, secured=secured, short=short)

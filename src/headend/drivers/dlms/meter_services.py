@@ -10,7 +10,7 @@ from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter_clients import Client
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
 from headend.drivers.dlms.meter_rights import require
-from headend.drivers.dlms.meter_security import Setup, refuse_client
+from headend.drivers.dlms.meter_security import CIPHERED, Setup, refuse_client
 from headend.drivers.dlms.meter_view import View
 from headend.drivers.dlms.parameters import Parameters
 from headend.errors import AccessDenied, DecodeError, HeadendError
@@ -47,7 +47,7 @@ from headend.protocols.dlms.blocks import MIN_PDU
 from headend.protocols.dlms.classes import INVOKE, AccessRight
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
-from headend.protocols.dlms.initiate import DLMS_VERSION, Conformance, InitiateResponse
+from headend.protocols.dlms.initiate import DLMS_VERSION, VAA_LN, VAA_SN, Conformance, InitiateResponse
 from headend.protocols.dlms.security.ciphering import (
     GENERAL_DEDICATED,
     GENERAL_GLOBAL,
@@ -69,11 +69,24 @@ OFFERED: Final = (
     | Conformance.ACTION
 )
 """What a virtual meter does; a client gets what it proposes of it."""
+OFFERED_SHORT: Final = (
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.UNCONFIRMED_WRITE
+    | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.GENERAL_BLOCK_TRANSFER
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.PARAMETERIZED_ACCESS
+)
+"""The same for one with short names."""
 
 NOT_ASSOCIATED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE)
 UNKNOWN_SERVICE: Final = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED)
 _MALFORMED: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.OTHER_REASON)
 _CIPHERED: Final = frozenset({*PLAIN_OF_GLOBAL, *PLAIN_OF_DEDICATED, GENERAL_GLOBAL, GENERAL_DEDICATED})
+_LONG_CONTEXTS: Final = ApplicationContext.LN, ApplicationContext.LN_CIPHERED
+_SHORT_CONTEXTS: Final = ApplicationContext.SN, ApplicationContext.SN_CIPHERED
 _INITIATE: Final = 1
 _INITIATE_ERROR: Final = 6
 _VERSION_TOO_LOW: Final = 1
@@ -91,28 +104,39 @@ def associate(
     diagnostic: Diagnostic | None = Diagnostic.NO_REASON_GIVEN
     if client is not None:
         diagnostic = refuse_client(request, client, setup, model)
-    if request.application_context not in (ApplicationContext.LN, ApplicationContext.LN_CIPHERED):
+    short = parameters.short_names
+    contexts = _SHORT_CONTEXTS if short else _LONG_CONTEXTS
+    context = request.application_context if request.application_context in contexts else contexts[0]
+    if request.application_context != context:
         diagnostic = Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
     if diagnostic is not None:
-        return _rejected(diagnostic)
+        return _rejected(context, diagnostic)
     initiate = request.initiate
-    ciphered = request.application_context == ApplicationContext.LN_CIPHERED
-    conformance = initiate.conformance & (OFFERED | Conformance.GENERAL_PROTECTION if ciphered else OFFERED)
+    offered = OFFERED_SHORT if short else OFFERED
+    if context in CIPHERED:
+        offered |= Conformance.GENERAL_PROTECTION
+    conformance = initiate.conformance & offered
     if initiate.dlms_version < DLMS_VERSION:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW)
-    if Conformance.GET not in conformance:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _INCOMPATIBLE_CONFORMANCE)
+        return _rejected(context, Diagnostic.NO_REASON_GIVEN, _VERSION_TOO_LOW)
+    if (Conformance.READ if short else Conformance.GET) not in conformance:
+        return _rejected(context, Diagnostic.NO_REASON_GIVEN, _INCOMPATIBLE_CONFORMANCE)
     if 0 < initiate.max_receive_pdu < MIN_PDU:
-        return _rejected(Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT)
-    granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu)
-    return AssociationResponse(initiate=granted)
+        return _rejected(context, Diagnostic.NO_REASON_GIVEN, _PDU_SIZE_TOO_SHORT)
+    vaa_name = VAA_SN if short else VAA_LN
+    granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu, vaa_name=vaa_name)
+    return AssociationResponse(application_context=context, initiate=granted)
 
 
-def _rejected(diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:
+def _rejected(context: int, diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:
     error = None
     if initiate_error is not None:
         error = ConfirmedServiceError(_INITIATE, _INITIATE_ERROR, initiate_error)
-    return AssociationResponse(result=AssociationResult.REJECTED_PERMANENT, diagnostic=diagnostic, initiate=error)
+    return AssociationResponse(
+        application_context=context,
+        result=AssociationResult.REJECTED_PERMANENT,
+        diagnostic=diagnostic,
+        initiate=error,
+    )
 
 
 def refusal_of(apdu: bytes, *, associated: bool) -> ExceptionResponse:
@@ -140,21 +164,23 @@ def respond(connection: DlmsConnection, view: View, association: Association, re
             else:
                 connection.answer_get(invoke_id, pieces)
         case GetRequestWithList(_, attributes):
-            results = [_result(view, association, attribute, access) for attribute, access in attributes]
+            results = [read_result(view, association, attribute, access) for attribute, access in attributes]
             count = encode_length(len(results))
             connection.answer_get(invoke_id, chain((count,), *results), with_list=True)
         case SetRequestNormal(_, attribute, data, access):
-            connection.send(SetResponseNormal(invoke_id, _set(view, association, attribute, data, access)))
+            connection.send(SetResponseNormal(invoke_id, write_attribute(view, association, attribute, data, access)))
         case SetRequestWithList(_, attributes, values):
             written = [
-                _set(view, association, attribute, data, access)
+                write_attribute(view, association, attribute, data, access)
                 for (attribute, access), data in zip(attributes, values, strict=True)
             ]
             connection.send(SetResponseWithList(invoke_id, tuple(written)))
         case ActionRequestNormal(_, method, parameters):
-            connection.send(ActionResponseNormal(invoke_id, *_invoke(view, association, method, parameters)))
+            connection.send(ActionResponseNormal(invoke_id, *invoke_method(view, association, method, parameters)))
         case ActionRequestWithList(_, methods, values):
-            outcomes = [_invoke(view, association, method, data) for method, data in zip(methods, values, strict=True)]
+            outcomes = [
+                invoke_method(view, association, method, data) for method, data in zip(methods, values, strict=True)
+            ]
             connection.send(ActionResponseWithList(invoke_id, tuple(outcomes)))
 
 
@@ -177,7 +203,7 @@ def _is_agreed(request: Request, conformance: Conformance) -> bool:
             return False
 
 
-def _result(
+def read_result(
     view: View, association: Association, attribute: AttributeDescriptor, access: AccessSelection | None
 ) -> Iterator[bytes]:
     """One result of a list: 00 and the data, or 01 and the reason."""
@@ -225,13 +251,14 @@ def _missing(made: CosemObject, attribute_id: int) -> DataAccessResult:
     return DataAccessResult.OBJECT_UNAVAILABLE
 
 
-def _set(
+def write_attribute(
     view: View,
     association: Association,
     attribute: AttributeDescriptor,
     data: bytes,
     access: AccessSelection | None,
 ) -> DataAccessResult:
+    """Write one attribute."""
     try:
         made = _find(view, attribute.class_id, attribute.logical_name)
         write = made.writes.get(attribute.attribute_id)
@@ -250,7 +277,8 @@ def _set(
     return DataAccessResult.SUCCESS
 
 
-def _invoke(view: View, association: Association, method: MethodDescriptor, parameters: bytes | None) -> Outcome:
+def invoke_method(view: View, association: Association, method: MethodDescriptor, parameters: bytes | None) -> Outcome:
+    """Invoke one method."""
     try:
         made = _find(view, method.class_id, method.logical_name)
         invoke = made.methods.get(method.method_id)

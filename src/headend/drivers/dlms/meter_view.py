@@ -10,13 +10,16 @@ from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor
 from headend.protocols.dlms.axdr import array, encode_data
 from headend.protocols.dlms.classes import INVOKE, AccessRight, ObjectListEntry
 from headend.protocols.dlms.security.authentication import HLS
+from headend.protocols.dlms.short_names import ShortNames
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from headend.drivers.dlms.meter.load_profiles import LoadBuffer
     from headend.drivers.dlms.meter_objects import CosemObject, Read
+    from headend.protocols.dlms.short_names import ShortObject
 
+NO_NAMES: Final = ShortNames(())
 NO_SELECTION: Final = b"\x00"
 PLAIN_READ: Final = AccessRight.READ
 _BUFFER: Final = 2
@@ -38,10 +41,12 @@ class View:
         device: Device,
         client: Client,
         version: int,
+        short_names: ShortNames = NO_NAMES,
     ) -> None:
         self._client = client
         self._version = version
         self.buffers = buffers
+        self.short_names = short_names
         held = {key: made for key, made in objects.items() if made.always or device.holds(made.class_id, made.name)}
         self.objects = {key: made for key, made in held.items() if made.always or client.sees(made.class_id, made.name)}
         self.hidden = held.keys() - self.objects.keys()
@@ -74,6 +79,24 @@ class View:
     def object_list(self) -> bytes:
         """Attribute object_list of its association, encoded."""
         return encode_data(array(*(self._listed(made).to_data(self._version) for made in self.objects.values())))
+
+    @cached_property
+    def short_list(self) -> bytes:
+        """The same of an association whose objects have short names."""
+        return encode_data(array(*(named.to_data() for named, _ in self._named())))
+
+    @cached_property
+    def short_rights(self) -> bytes:
+        """Attribute access_rights_list of such an association, encoded."""
+        return encode_data(
+            array(*(self._listed(made).to_short_rights(named.base_name) for named, made in self._named()))
+        )
+
+    def _named(self) -> Iterator[tuple[ShortObject, CosemObject]]:
+        for named in self.short_names.objects:
+            made = self.objects.get((named.class_id, named.logical_name.to_bytes()))
+            if made is not None:
+                yield named, made
 
     def _listed(self, made: CosemObject) -> ObjectListEntry:
         attributes = {

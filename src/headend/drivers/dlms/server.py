@@ -46,8 +46,9 @@ def serve(link: Link, model: MeterModel) -> None:
     parameters = file.parameters(frozenset(model.params.items()))
     devices = file.devices(parameters)
     setups = [setup_of(model, client) for client in file.clients(parameters)]  # says now what is missing or wrong
-    if any(setup is not None for setup in setups):
-        file = meter_file(model.profile, secured=True)
+    secured = any(setup is not None for setup in setups)
+    if secured or parameters.short_names:
+        file = meter_file(model.profile, secured=secured, short=parameters.short_names)
     link.set_receiver(MeterLink(link, model, file, parameters, frozenset(device.sap for device in devices)))
 
 

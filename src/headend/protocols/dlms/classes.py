@@ -18,6 +18,7 @@ from headend.protocols.dlms.axdr import (
     boolean,
     enum,
     int8,
+    int16,
     octet_string,
     structure,
     uint8,
@@ -74,6 +75,11 @@ def to_capture_objects(value: Plain) -> list[CaptureObject]:
     return [to_capture_object(each) for each in _array("capture_objects", value)]
 
 
+def base_name_to_data(base_name: int) -> Data:
+    """A base name as object lists hold it, a signed number."""
+    return int16(base_name - 0x10000 if base_name & 0x8000 else base_name)
+
+
 class AccessRight(IntFlag):
     """What an association may do with an attribute or method, in the bits of association version 3."""
 
@@ -105,6 +111,18 @@ class ObjectListEntry:
 
     def to_data(self, association_version: int) -> Data:
         """The object_list_element as an association LN of that version writes it."""
+        return structure(
+            uint16(self.class_id),
+            uint8(self.version),
+            octet_string(self.logical_name.to_bytes()),
+            structure(*self._rights(association_version)),
+        )
+
+    def to_short_rights(self, base_name: int) -> Data:
+        """The access_rights_element of an association SN; modes are those of version 1 of association LN."""
+        return structure(base_name_to_data(base_name), *self._rights(1))
+
+    def _rights(self, association_version: int) -> tuple[Data, Data]:
         attributes = [
             structure(
                 int8(attribute_id), enum(_attribute_mode(right, association_version)), self._selectors(attribute_id)
@@ -115,12 +133,7 @@ class ObjectListEntry:
             structure(int8(method_id), _method_mode(right, association_version))
             for method_id, right in self.methods.items()
         ]
-        return structure(
-            uint16(self.class_id),
-            uint8(self.version),
-            octet_string(self.logical_name.to_bytes()),
-            structure(array(*attributes), array(*methods)),
-        )
+        return array(*attributes), array(*methods)
 
     def _selectors(self, attribute_id: int) -> Data:
         selectors = self.selectors.get(attribute_id)

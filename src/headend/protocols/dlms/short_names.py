@@ -10,7 +10,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.errors import ConfigError, DecodeError
-from headend.protocols.dlms.axdr import Data, int16, octet_string, structure, uint8, uint16
+from headend.protocols.dlms.axdr import Data, octet_string, structure, uint8, uint16
+from headend.protocols.dlms.classes import base_name_to_data
 from headend.standards.cosem import SHORT_NAME_STEP, attribute_offset, find_class
 from headend.standards.obis import Obis
 
@@ -67,9 +68,8 @@ class ShortObject(NamedTuple):
 
     def to_data(self) -> Data:
         """The element of an object list."""
-        base_name = self.base_name - 0x10000 if self.base_name & 0x8000 else self.base_name
         name = octet_string(self.logical_name.to_bytes())
-        return structure(int16(base_name), uint16(self.class_id), uint8(self.version), name)
+        return structure(base_name_to_data(self.base_name), uint16(self.class_id), uint8(self.version), name)
 
     def member(self, name: int) -> Member | None:
         """What a short name stands for when it is one of this object."""

@@ -1,4 +1,7 @@
-"""Both ends of the driver: the session reads, browses and commands the meter, over wrapper and HDLC, with a password."""
+"""Both ends of the driver: the session reads, browses and commands the meter, over wrapper and HDLC, with a password.
+
+Once by logical names, once by short ones.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ def framing(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["ln", "sn"])
+def meter(make_meter: Any, request: pytest.FixtureRequest) -> Any:
+    return make_meter(ref=request.param)
+
+
 @pytest.fixture
 async def open_session(meter: Any, framing: str) -> AsyncIterator[Open]:
     sessions = []
@@ -31,7 +39,7 @@ async def open_session(meter: Any, framing: str) -> AsyncIterator[Open]:
         near, far = memory_pair()
         driver.serve(far, meter)
         endpoint = Endpoint(kind=EndpointKind.MEMORY, host="memory")
-        known = Meter(id="m", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
+        known = Meter(id="m", protocol="dlms", framing=framing, endpoint=endpoint, params={**meter.params, **params})
         try:
             session = await driver.attach(near, known, meter.profile, {"secret": Secret(secret)})
         except BaseException:
