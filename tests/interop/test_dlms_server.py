@@ -8,7 +8,8 @@ security, proposes general protection always and knows no dedicated keys, reads 
 waits for ever for the end of a frame whose check sequence ends in 7E: of `7e a0 07 … xx 7e 7e` it takes the first 7E for the
 closing flag, finds the frame too short, and does not look again. Ciphered octets bring that about once in two hundred
 frames; therefore it ciphers over the wrapper only. gurux-dlms does not check the tags of what it deciphers; that ours are
-right is shown by the other peer, and by vectors.
+right is shown by the other peer, and by vectors. It alone knows short names: without blocks, which it cannot read, and without
+services under a dedicated key, whose answers it does not know; its README tells what the script mends.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ LOADS = PROFILE.load_profiles[0]
 Meeting = dict[str, Any]
 Met = list[tuple[dict[str, Any], VirtualMeter, set[int]]]
 """What each step gave, the meter, and the tags of what it heard over the wrapper."""
+READ = {"none": 0x05, "global": 0x25, "general": 0xDB, "general-dedicated": 0xDC}
 GET = {"none": 0xC0, "global": 0xC8, "dedicated": 0xD0, "general": 0xDB, "general-dedicated": 0xDC}
 Run = Callable[[str, Sequence[Meeting]], Awaitable[Met]]
 
@@ -122,6 +124,7 @@ async def run(peers_python: str) -> AsyncIterator[Run]:
 
     async def listen(meeting: Meeting) -> tuple[VirtualMeter, set[int]]:
         params = {"auth": meeting["auth"], "suite": str(meeting.get("suite", 0))}
+        params["ref"] = meeting.get("ref", "ln")
         params["policy"] = "3" if meeting.get("ciphering", "none") != "none" else "0"
         secrets = {"secret": Secret(PASSWORD.encode())}
         if "ek" in meeting:
@@ -184,6 +187,27 @@ def ciphered_meetings(script: str) -> list[Meeting]:
     ]
 
 
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("secured", [False, True])
+async def test_a_foreign_head_end_knows_the_meter_by_short_names(run: Run, framing: str, *, secured: bool) -> None:
+    if secured:
+        meetings = [ciphered(framing, suite, kind, 0xFFFF) for suite in (0, 1, 2) for kind in READ]
+    else:
+        levels = ("none", "lls", "md5", "sha1", "sha256")
+        meetings = [{"framing": framing, "auth": auth, "password": PASSWORD, "max_pdu": 0xFFFF} for auth in levels]
+        meetings[0]["password"] = ""
+    meetings = [{**meeting, "ref": "sn"} for meeting in meetings]
+    for meeting, (said, meter, tags) in zip(meetings, await run("gurux_client.py", meetings), strict=True):
+        try:
+            check_steps(said, meter, "gurux_client.py", secured=meeting["auth"] not in ("none", "lls"), association=12)
+            if framing == "wrapper":
+                assert tags >= {0x60, 0x62, READ[meeting.get("ciphering", "none")]}
+                assert (0x05 in tags) is (meeting.get("ciphering", "none") == "none")
+        except AssertionError as error:
+            error.add_note(f"meeting: {meeting}")
+            raise
+
+
 @pytest.mark.parametrize("make_meetings", [plain_meetings, ciphered_meetings])
 @pytest.mark.parametrize("script", ["gurux_client.py", "dlmscosem_client.py"])
 async def test_a_foreign_head_end_reads_and_commands_the_meter(
@@ -200,7 +224,9 @@ async def test_a_foreign_head_end_reads_and_commands_the_meter(
             raise
 
 
-def check_steps(said: dict[str, Any], meter: VirtualMeter, script: str, *, secured: bool) -> None:
+def check_steps(
+    said: dict[str, Any], meter: VirtualMeter, script: str, *, secured: bool, association: int = 15
+) -> None:
     at = meter.now()
     assert said.pop("connect") == "associated"
     assert set(said.pop("view")) == {
@@ -210,7 +236,7 @@ def check_steps(said: dict[str, Any], meter: VirtualMeter, script: str, *, secur
         "3/1.0.32.7.0.255",
         "7/1.0.99.1.0.255",
         "8/0.0.1.0.0.255",
-        "15/0.0.40.0.0.255",
+        f"{association}/0.0.40.0.0.255",
         "17/0.0.41.0.0.255",
         "70/0.0.96.3.10.255",
         *(["1/0.0.43.1.0.255"] if secured else []),

@@ -19,7 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gurux_dlms import GXByteBuffer, GXDateTime, GXReplyData
-from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, Security
+from gurux_dlms.AesGcmParameter import AesGcmParameter
+from gurux_dlms.ConnectionState import ConnectionState
+from gurux_dlms.enums import Authentication, Command, Conformance, DataType, InterfaceType, Security
+from gurux_dlms.GXDLMS import GXDLMS
+from gurux_dlms.GXDLMSChippering import GXDLMSChippering
+from gurux_dlms.GXDLMSSNParameters import GXDLMSSNParameters
+from gurux_dlms.internal._GXCommon import _GXCommon
 from gurux_dlms.objects import (
     GXDLMSClock,
     GXDLMSData,
@@ -29,6 +35,7 @@ from gurux_dlms.objects import (
 )
 from gurux_dlms.objects.enums import SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
+from gurux_dlms.VariableAccessSpecification import VariableAccessSpecification
 
 LEVELS = {
     "none": Authentication.NONE,
@@ -40,6 +47,7 @@ LEVELS = {
 }
 TITLE = b"GRX\x00\x00\x00\x00\x01"
 CLIENT, SERVER = 16, 1
+ASSOCIATION, REPLY_TO_HLS = 0xFA00, 8
 ENERGY, VOLTAGE, TEXT, CLOCK, RELAY, LOADS = (
     "1.0.1.8.0.255",
     "1.0.32.7.0.255",
@@ -48,6 +56,50 @@ ENERGY, VOLTAGE, TEXT, CLOCK, RELAY, LOADS = (
     "0.0.96.3.10.255",
     "1.0.99.1.0.255",
 )
+
+
+class ShortNameClient(GXDLMSSecureClient):  # type: ignore[misc] # of an untyped package
+    """Gurux's client, with what it gets wrong by short names put right (see README.md)."""
+
+    def _GXDLMSClient__method(self, name: int, kind: Any, method: int, value: Any, data_type: Any) -> Any:  # noqa: N802 - Gurux's
+        """reply_to_HLS_authentication by READ, because what it returns is needed; other methods as Gurux does."""
+        if (name, method) != (ASSOCIATION, REPLY_TO_HLS):
+            return super()._GXDLMSClient__method(name, kind, method, value, data_type)
+        target, data = GXByteBuffer(), GXByteBuffer()
+        target.setUInt16(ASSOCIATION + 0x58)
+        target.setUInt8(0)
+        _GXCommon.setData(self.settings, data, data_type, value)
+        access = VariableAccessSpecification.PARAMETERISED_ACCESS
+        return GXDLMS.getSnMessages(GXDLMSSNParameters(self.settings, Command.READ_REQUEST, 1, access, target, data))
+
+
+def short_pdu(_: Any, parameters: Any, reply: Any) -> None:
+    """Stands for `GXDLMS.getSNPdu`, whose ciphering does not run: the plain APDU, sealed by Gurux's AES-GCM."""
+    settings = parameters.settings
+    cipher, security = settings.cipher, settings.cipher.security
+    cipher.security = Security.NONE
+    plain_pdu(parameters, reply)
+    cipher.security = security
+    if security == Security.NONE or parameters.command in (Command.AARQ, Command.RELEASE_REQUEST):
+        return
+    dedicated = cipher.dedicatedKey if settings.connected & ConnectionState.DLMS else None
+    apdu = bytes(reply.array())
+    head, apdu = (apdu[:3], apdu[3:]) if apdu[:3] == b"\xe6\xe6\x00" else (b"", apdu)
+    if settings.negotiatedConformance & Conformance.GENERAL_PROTECTION:
+        tag = 0xDC if dedicated else 0xDB
+    else:
+        tag = apdu[0] + (0x40 if dedicated else 0x20)
+    key = dedicated or cipher.blockCipherKey
+    sealing = AesGcmParameter(tag, cipher.systemTitle, key, cipher.authenticationKey)
+    sealing.security, sealing.securitySuite = security, cipher.securitySuite
+    sealing.invocationCounter = cipher.invocationCounter
+    cipher.invocationCounter += 1
+    reply.clear()
+    reply.set(bytearray(head) + GXDLMSChippering.encryptAesGcm(sealing, bytearray(apdu)))
+
+
+plain_pdu = GXDLMS.getSNPdu
+GXDLMS.getSNPdu = classmethod(short_pdu)
 
 
 class HeadEnd:
@@ -59,9 +111,8 @@ class HeadEnd:
         self.logical_names = meeting.get("ref", "ln") == "ln"
         self.high = meeting["auth"] not in ("none", "lls")
         level = LEVELS[meeting["auth"]]
-        self.client = GXDLMSSecureClient(
-            self.logical_names, CLIENT, SERVER, level, meeting.get("password") or None, kind
-        )
+        make = GXDLMSSecureClient if self.logical_names else ShortNameClient
+        self.client = make(self.logical_names, CLIENT, SERVER, level, meeting.get("password") or None, kind)
         self.client.maxReceivePDUSize = meeting["max_pdu"]
         self.client.ciphering.systemTitle = bytearray(TITLE)
         if "ek" in meeting:
@@ -76,7 +127,9 @@ class HeadEnd:
         ciphering.invocationCounter = 1
         if kind != "none":
             ciphering.security = Security.AUTHENTICATION_ENCRYPTION
-        if not kind.startswith("general"):
+        if kind.startswith("general"):
+            self.client.proposedConformance |= Conformance.GENERAL_PROTECTION
+        else:
             self.client.proposedConformance &= ~Conformance.GENERAL_PROTECTION
         if kind.endswith("dedicated"):
             ciphering.dedicatedKey = bytearray(range(0x30, 0x30 + len(ciphering.blockCipherKey)))
