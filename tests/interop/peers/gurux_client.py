@@ -1,9 +1,9 @@
 """A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py < PLAN.json`.
 
 The plan is {"start": ISO time, "end": ISO time, "meetings": [{"port": …, "framing": "wrapper" or "hdlc", "auth": …,
-"password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ref": "ln" or "sn", "ek": HEX, "ak": HEX}]}: a range of the load profile, and with whom
-to talk, and how. Prints one line of JSON for each step of each meeting: {"meeting": NUMBER, "step": NAME, "value": …}, or
-with "error": TEXT where the stack raised.
+"password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ref": "ln" or "sn", "ek": HEX, "ak": HEX}]}: a range of the
+load profile, and with whom to talk, and how. Prints one line of JSON for each step of each meeting: {"meeting": NUMBER,
+"step": NAME, "value": …}, or with "error": TEXT where the stack raised.
 """
 
 from __future__ import annotations
