@@ -207,6 +207,18 @@ def test_access() -> None:
     assert (errors(layer), field(layer, "[1] result")) == ([], "3 (read-write-denied)")
 
 
+def test_an_access_response_that_repeats_the_request() -> None:
+    layer = explain("da7000000700 01 02 010001 0000600100ff02 030046 000060030aff01 02 110500 02 0100 0303")
+    assert errors(layer) == []
+    assert field(layer, "long-invoke-id-and-priority") == (
+        "7 (confirmed, normal priority, self-descriptive, break on error)"
+    )
+    assert field(layer, "[1] service") == "action"
+    assert field(layer, "[1] result") == "3 (read-write-denied)"
+    secret = explain("da5000000700 01 01 02000f 0000280000ff07 01 0903414141 01 0100")
+    assert "414141" not in str(secret)
+
+
 @pytest.mark.parametrize(
     ("octets", "shown", "fields"),
     [

@@ -7,6 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.errors import DecodeError
+from headend.protocols.dlms.apdu.access import (
+    AccessAction,
+    AccessGet,
+    AccessRequest,
+    AccessResponse,
+    AccessResult,
+    AccessSet,
+)
 from headend.protocols.dlms.apdu.action import (
     ActionRequestFirstPblock,
     ActionRequestNextPblock,
@@ -53,12 +61,72 @@ from headend.protocols.dlms.apdu.table import Apdu, decode_apdu
 
 CLOCK = AttributeDescriptor(8, bytes.fromhex("0000010000ff"), 2)
 LDN = AttributeDescriptor(1, bytes.fromhex("00002a0000ff"), 2)
+IDENTIFICATION = AttributeDescriptor(1, bytes.fromhex("0000600100ff"), 2)
+SEASON_PROFILE = AttributeDescriptor(20, bytes.fromhex("00000d0000ff"), 7)
+WEEK_PROFILE = SEASON_PROFILE._replace(attribute_id=8)
 BUFFER = AttributeDescriptor(7, bytes.fromhex("0100630100ff"), 2)
 RELAY = MethodDescriptor(70, bytes.fromhex("0000600 30aff".replace(" ", "")), 1)
 DATE_TIME = bytes.fromhex("07e9090307 0a340eff ff4c00".replace(" ", ""))
 ENTRIES = bytes.fromhex("0204 0600000001 0600000005 120001 120000")
 
+# Green Book (DLMS UA 1000-2), the ACCESS request in the examples of general-ciphering: identification and clock are read,
+# season and week profile of the calendar are written.
+SEASONS = "0104" + "".join(f"020309010{n}090cffffffffffffff00000000000901ff" for n in range(4))
+WEEKS = "0104" + "".join(
+    f"020809010{n}" + days
+    for n, days in enumerate(("11ff" * 7, "1102" + "1101" * 6, "11ff" * 7, "1101" + "1102" * 6))
+)
+
 EXACT: dict[str, tuple[str, Apdu]] = {
+    "ACCESS of four attributes (plain text of the Green Book's general-ciphering example)": (
+        "d9 40000000 00 04"
+        "01 0001 0000600100ff 02  01 0008 0000010000ff 02  02 0014 00000d0000ff 07  02 0014 00000d0000ff 08"
+        f"04 00 00 {SEASONS} {WEEKS}",
+        AccessRequest(
+            0x40000000,
+            (AccessGet(IDENTIFICATION), AccessGet(CLOCK), AccessSet(SEASON_PROFILE), AccessSet(WEEK_PROFILE)),
+            (b"\x00", b"\x00", bytes.fromhex(SEASONS), bytes.fromhex(WEEKS)),
+        ),
+    ),
+    "ACCESS of every kind, with a time": (
+        f"d9 f0000001 0c {DATE_TIME.hex()} 04"
+        f"04 0007 0100630100ff 02 02 {ENTRIES.hex()}  05 0007 0100630100ff 02 02 {ENTRIES.hex()}"
+        "03 0046 000060030aff 01  01 0008 0000010000ff 02"
+        "04 00 1105 0f00 00",
+        AccessRequest(
+            0xF0000001,
+            (
+                AccessGet(BUFFER, AccessSelection(2, ENTRIES)),
+                AccessSet(BUFFER, AccessSelection(2, ENTRIES)),
+                AccessAction(RELAY),
+                AccessGet(CLOCK),
+            ),
+            (b"\x00", b"\x11\x05", b"\x0f\x00", b"\x00"),
+            DATE_TIME,
+        ),
+    ),
+    "ACCESS, what became of it": (
+        "da 40000001 00 00 03 1105 00 00 03 01 00 02 03 03 0c",
+        AccessResponse(
+            0x40000001,
+            (b"\x11\x05", b"\x00", b"\x00"),
+            (
+                AccessResult(1, DataAccessResult.SUCCESS),
+                AccessResult(2, DataAccessResult.READ_WRITE_DENIED),
+                AccessResult(3, ActionResult.TYPE_UNMATCHED),
+            ),
+        ),
+    ),
+    "ACCESS, what became of it, with what was asked": (
+        f"da 50000001 0c {DATE_TIME.hex()} 01 01 01 0008 0000010000ff 02 01 1105 01 01 00",
+        AccessResponse(
+            0x50000001,
+            (b"\x11\x05",),
+            (AccessResult(1, DataAccessResult.SUCCESS),),
+            DATE_TIME,
+            (AccessGet(CLOCK),),
+        ),
+    ),
     # requests
     "GET of the clock (plain text of the Green Book's ciphering example)": (
         "c0 01 00 0008 0000010000ff 02 00",
@@ -237,6 +305,13 @@ BAD = {
     "list longer than the APDU": "c0 03 c1 7f 0008",
     "SET of two attributes with one value": "c1 04 c1 02 0008 0000010000ff 02 00 0008 0000010000ff 02 00 01 00",
     "ACTION on one relay with two parameters": "c3 03 c1 01 0046 000060030aff 01 02 00 00",
+    "ACCESS of nothing known": "d9 40000000 00 01 06 0008 0000010000ff 02 01 00",
+    "ACCESS of one attribute with two data": "d9 40000000 00 01 01 0008 0000010000ff 02 02 00 00",
+    "ACCESS, a result of no service": "da 40000000 00 00 01 00 01 04 00",
+    "ACCESS, one result and two data": "da 40000000 00 00 02 00 00 01 01 00",
+    "ACCESS, one result and two things asked": (
+        "da 40000000 00 01 02 01 0008 0000010000ff 02 01 0008 0000010000ff 02 01 00 01 01 00"
+    ),
     "list of malformed data": "c4 03 c1 01 00 63",
 }
 

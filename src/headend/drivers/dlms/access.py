@@ -8,7 +8,6 @@ from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.drivers.dlms.refs import CosemRef
 from headend.drivers.dlms.short_conversation import ShortConversation
 from headend.errors import (
-    CapabilityError,
     DecodeError,
     HeadendError,
     KeyMissing,
@@ -18,18 +17,14 @@ from headend.errors import (
 from headend.protocols.dlms.acse import ApplicationContext, Mechanism
 from headend.protocols.dlms.apdu.action import (
     ActionRequestNormal,
-    ActionRequestWithList,
     ActionResponseNormal,
-    ActionResponseWithList,
 )
 from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithList
 from headend.protocols.dlms.apdu.set import (
     SetRequestNormal,
-    SetRequestWithList,
     SetResponseNormal,
-    SetResponseWithList,
 )
 from headend.protocols.dlms.axdr import decode_data
 from headend.protocols.dlms.classes import to_scaler_unit
@@ -56,6 +51,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.security import Security
     from headend.drivers.dlms.shape import Shape
     from headend.model.objects import ObjectInfo, RawValue
+    from headend.protocols.dlms.apdu.access import AccessRequest
     from headend.protocols.dlms.apdu.descriptor import AccessSelection
     from headend.protocols.dlms.apdu.get import DataOrResult
     from headend.protocols.dlms.apdu.table import Request
@@ -67,7 +63,9 @@ PROPOSED: Final = (
     | Conformance.BLOCK_TRANSFER_WITH_GET
     | Conformance.BLOCK_TRANSFER_WITH_SET
     | Conformance.BLOCK_TRANSFER_WITH_ACTION
+    | Conformance.GENERAL_BLOCK_TRANSFER
     | Conformance.MULTIPLE_REFERENCES
+    | Conformance.ACCESS
     | Conformance.GET
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS
@@ -189,9 +187,9 @@ class Access:
 
     async def _prove(self, authentication: Authentication, said: Said) -> None:
         """Passes 3 and 4 of high level security."""
-        answer = await self._request(pass_3(authentication, said, self._invoke()), "the authentication")
+        answer = await self.request(pass_3(authentication, said, self.next_invoke_id()), "the authentication")
         if not isinstance(answer, ActionResponseNormal):
-            raise _unexpected(answer, "the authentication")
+            raise unexpected_error(answer, "the authentication")
         check_pass_4(authentication, said, answer)
 
     def _association_request(self) -> AssociationRequest:
@@ -285,13 +283,13 @@ class Access:
 
     async def get_encoded(self, ref: CosemRef) -> bytes:
         """The value of one attribute as it is on the wire."""
-        answer = await self._request(GetRequestNormal(self._invoke(), ref.attribute), f"GET {ref}")
+        answer = await self.request(GetRequestNormal(self.next_invoke_id(), ref.attribute), f"GET {ref}")
         return self._encoded(answer, ref)
 
     async def stream(self, ref: CosemRef, selection: AccessSelection | None) -> AsyncIterator[bytes]:
         """The encoded value of one attribute in pieces, as the meter sends it; the reader sets the pace."""
-        request = GetRequestNormal(self._invoke(), ref.attribute, selection)
-        answer = await self._request(request, f"GET {ref}", streaming=True)
+        request = GetRequestNormal(self.next_invoke_id(), ref.attribute, selection)
+        answer = await self.request(request, f"GET {ref}", streaming=True)
         while isinstance(answer, BlockReceived):
             yield answer.raw_data
             if answer.last_block:
@@ -301,50 +299,22 @@ class Access:
 
     async def set(self, ref: CosemRef, data: bytes, selection: AccessSelection | None = None) -> None:
         """Write one attribute, or the part of it that is selected."""
-        request = SetRequestNormal(self._invoke(), ref.attribute, data, selection)
-        answer = await self._request(request, f"SET {ref}")
+        request = SetRequestNormal(self.next_invoke_id(), ref.attribute, data, selection)
+        answer = await self.request(request, f"SET {ref}")
         if not isinstance(answer, SetResponseNormal):
-            raise _unexpected(answer, f"SET {ref}")
+            raise unexpected_error(answer, f"SET {ref}")
         if answer.result != DataAccessResult.SUCCESS:
             raise access_error(answer.result, f"SET {ref}")
 
-    async def set_list(self, writes: Sequence[tuple[CosemRef, bytes]]) -> list[HeadendError | None]:
-        """Write several attributes in one exchange; an error in the place of each that the meter refuses.
-
-        Raises CapabilityError when the meter takes no lists.
-        """
-        self._require_lists()
-        attributes = tuple((ref.attribute, None) for ref, _ in writes)
-        values = tuple(data for _, data in writes)
-        answer = await self._request(SetRequestWithList(self._invoke(), attributes, values), "SET of a list")
-        if not isinstance(answer, SetResponseWithList) or len(answer.results) != len(writes):
-            raise _unexpected(answer, "SET of a list")
-        return [
-            None if result == DataAccessResult.SUCCESS else access_error(result, f"SET {ref}")
-            for (ref, _), result in zip(writes, answer.results, strict=True)
-        ]
-
     async def invoke(self, ref: CosemRef, parameters: bytes | None) -> bytes | None:
         """Invoke one method; what it returns, encoded."""
-        answer = await self._request(ActionRequestNormal(self._invoke(), ref.method, parameters), f"ACTION {ref}")
+        answer = await self.request(ActionRequestNormal(self.next_invoke_id(), ref.method, parameters), f"ACTION {ref}")
         if not isinstance(answer, ActionResponseNormal):
-            raise _unexpected(answer, f"ACTION {ref}")
-        returned = _returned(ref, answer.result, answer.return_parameters)
+            raise unexpected_error(answer, f"ACTION {ref}")
+        returned = returned_by(ref, answer.result, answer.return_parameters)
         if isinstance(returned, HeadendError):
             raise returned
         return returned
-
-    async def invoke_list(self, calls: Sequence[tuple[CosemRef, bytes]]) -> list[bytes | HeadendError | None]:
-        """Invoke several methods in one exchange; what each returns, or its error.
-
-        Every method has parameters, null-data where it takes none. Raises CapabilityError when the meter takes no lists.
-        """
-        self._require_lists()
-        methods, values = tuple(ref.method for ref, _ in calls), tuple(data for _, data in calls)
-        answer = await self._request(ActionRequestWithList(self._invoke(), methods, values), "ACTION of a list")
-        if not isinstance(answer, ActionResponseWithList) or len(answer.outcomes) != len(calls):
-            raise _unexpected(answer, "ACTION of a list")
-        return [_returned(ref, *outcome) for (ref, _), outcome in zip(calls, answer.outcomes, strict=True)]
 
     async def scales(self, refs: Sequence[CosemRef]) -> list[Scale | HeadendError]:
         """Scaler and unit of values, asked once; an error where the meter does not tell them."""
@@ -384,7 +354,8 @@ class Access:
         dedicated = self._security.dedicated and self.conversation.connection.state is State.ASSOCIATED
         return not dedicated and self._security.expected(answer.invocation_counter)
 
-    async def _request(self, request: Request, what: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - ditto
+    async def request(self, request: Request | AccessRequest, what: str, *, streaming: bool = False) -> Any:  # noqa: ANN401 - ditto
+        """The answer to one request; raises what a refusal of it as a whole means."""
         answer = await self.conversation.ask(request, self.timeout, streaming=streaming)
         if self._resynchronised(answer):
             if not isinstance(request, GetRequestNormal):
@@ -396,11 +367,8 @@ class Access:
             raise refusal_error(answer, what)
         return answer
 
-    def _require_lists(self) -> None:
-        if Conformance.MULTIPLE_REFERENCES not in self.conformance:
-            raise CapabilityError("this meter takes one attribute or method at a time")
-
-    def _invoke(self) -> int:
+    def next_invoke_id(self) -> int:
+        """The invoke-id-and-priority octet of the next request."""
         return self.conversation.connection.next_invoke_id()
 
     def _listed(self, answer: Any, refs: Sequence[CosemRef]) -> list[Any]:  # noqa: ANN401 - ditto
@@ -442,11 +410,12 @@ class Access:
         return answer.result
 
 
-def _unexpected(answer: object, what: str) -> HeadendError:
+def unexpected_error(answer: object, what: str) -> HeadendError:
+    """The error of an answer that is none to what was asked."""
     return RemoteProtocolError(f"{what}: an answer of another kind", got=type(answer).__name__)
 
 
-def _returned(ref: CosemRef, result: ActionResult, returned: DataOrResult | None) -> bytes | HeadendError | None:
+def returned_by(ref: CosemRef, result: ActionResult, returned: DataOrResult | None) -> bytes | HeadendError | None:
     """What a method has returned, or why it failed."""
     if result != ActionResult.SUCCESS:
         return action_error(result, f"ACTION {ref}")

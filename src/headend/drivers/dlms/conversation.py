@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.parameters import ClientFraming
     from headend.protocols.base import NeedData
     from headend.protocols.dlms.acse import Rlrq
+    from headend.protocols.dlms.apdu.access import AccessRequest
     from headend.protocols.dlms.apdu.short import ShortRequest
     from headend.protocols.dlms.apdu.table import Notification, Request
     from headend.protocols.dlms.events import AssociationRequest, Event, Protection
@@ -106,7 +107,11 @@ class Conversation(Exchange):
         await self._ask(timeout)
 
     def ask(
-        self, event: Request | ShortRequest | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
+        self,
+        event: Request | AccessRequest | ShortRequest | AssociationRequest | Rlrq,
+        timeout: float,
+        *,
+        streaming: bool = False,
     ) -> asyncio.Future[Any]:
         """Send a request; the event that answers it follows. When streaming, that may be the first block."""
         self._require_sound()

@@ -19,6 +19,7 @@ from headend.drivers.dlms.meter_view import EMPTY
 from headend.errors import RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
 from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
+from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult
 from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
@@ -144,7 +145,7 @@ class MeterConversation:
         elif isinstance(event, Rlrq):
             self._end()
             connection.send(Rlre())
-        elif isinstance(event, Request):
+        elif isinstance(event, Request | AccessRequest):
             if self.association is not None:
                 respond(connection, self.view, self.association, event)
             elif isinstance(event, ActionRequestNormal) and event.method == REPLY_TO_HLS and self._pending is not None:

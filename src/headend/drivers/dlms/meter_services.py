@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Final
 
 from headend.drivers.base import MeterModel
+from headend.drivers.dlms.meter_access import Services, respond_to_access
 from headend.drivers.dlms.meter_clients import Client
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
 from headend.drivers.dlms.meter_rights import require
@@ -19,6 +21,7 @@ from headend.protocols.dlms.acse import (
     AssociationResult,
     Diagnostic,
 )
+from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.action import (
     ActionRequestNormal,
     ActionRequestWithList,
@@ -66,6 +69,7 @@ OFFERED: Final = (
     | Conformance.GET
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS
+    | Conformance.ACCESS
     | Conformance.ACTION
 )
 """What a virtual meter does; a client gets what it proposes of it."""
@@ -149,10 +153,16 @@ def refusal_of(apdu: bytes, *, associated: bool) -> ExceptionResponse:
 # --- requests ---
 
 
-def respond(connection: DlmsConnection, view: View, association: Association, request: Request) -> None:
+def respond(connection: DlmsConnection, view: View, association: Association, request: Request | AccessRequest) -> None:
     """Send the answer to a request."""
     if not _is_agreed(request, association.conformance):
         connection.send(UNKNOWN_SERVICE)
+        return
+    if isinstance(request, AccessRequest):
+        services = Services(
+            partial(_read, view, association), partial(_set, view, association), partial(_invoke, view, association)
+        )
+        respond_to_access(connection, services, request)
         return
     invoke_id = request.invoke_id_and_priority
     match request:
@@ -184,9 +194,11 @@ def respond(connection: DlmsConnection, view: View, association: Association, re
             connection.send(ActionResponseWithList(invoke_id, tuple(outcomes)))
 
 
-def _is_agreed(request: Request, conformance: Conformance) -> bool:
+def _is_agreed(request: Request | AccessRequest, conformance: Conformance) -> bool:
     """True when the association has agreed on the service."""
     match request:
+        case AccessRequest():
+            return Conformance.ACCESS in conformance
         case GetRequestNormal(_, _, access):
             return access is None or Conformance.SELECTIVE_ACCESS in conformance
         case GetRequestWithList():

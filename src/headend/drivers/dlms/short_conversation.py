@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headend.drivers.dlms.conversation import Conversation
 from headend.errors import DecodeError
 from headend.protocols.dlms.acse import Rlrq
+from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.get import GetResponseNormal
 from headend.protocols.dlms.apdu.short import ReadRequest, WriteRequest
 from headend.protocols.dlms.apdu.table import decode_apdu
@@ -57,9 +58,11 @@ class ShortConversation:
         """What the meter has said unasked."""
         return self._spoken.notifications
 
-    async def ask(self, event: Request | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False) -> Any:  # noqa: ANN401 - as Conversation
+    async def ask(  # noqa: ANN401 - as Conversation
+        self, event: Request | AccessRequest | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
+    ) -> Any:
         """Send a request; the event that answers it."""
-        if isinstance(event, AssociationRequest | Rlrq):
+        if isinstance(event, AccessRequest | AssociationRequest | Rlrq):
             return await self._spoken.ask(event, timeout)
         said = self._dialect.begin(event)
         if not isinstance(said, ReadRequest | WriteRequest):

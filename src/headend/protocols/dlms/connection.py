@@ -21,6 +21,13 @@ from headend.protocols.base import (
     Role,
 )
 from headend.protocols.dlms.acse import Aare, Aarq
+from headend.protocols.dlms.apdu.access import (
+    LONG_CONFIRMED,
+    LONG_HIGH_PRIORITY,
+    LONG_INVOKE_ID,
+    AccessRequest,
+    AccessResponse,
+)
 from headend.protocols.dlms.apdu.descriptor import CONFIRMED, HIGH_PRIORITY, INVOKE_ID, DataAccessResult
 from headend.protocols.dlms.apdu.general_block import GeneralBlock
 from headend.protocols.dlms.apdu.get import GetResponseNormal
@@ -36,7 +43,13 @@ from headend.protocols.dlms.apdu.table import Request, Response
 from headend.protocols.dlms.association import decode_spoken, encode_spoken
 from headend.protocols.dlms.blocks import MIN_PDU
 from headend.protocols.dlms.channel import NO_LIMIT, Channel
-from headend.protocols.dlms.dialogue import Answering, Asking, check_answer, check_short_answer, cut_data, too_long
+from headend.protocols.dlms.dialogue import (
+    Answering,
+    Asking,
+    check_answer,
+    cut_data,
+    too_long,
+)
 from headend.protocols.dlms.events import (
     AssociationRequest,
     AssociationResponse,
@@ -90,7 +103,7 @@ class DlmsConnection:
         self._protection = protection
         self._channel = Channel(framing, protection, window=window, limit=max_transfer)
         self._max_transfer = max_transfer
-        self._invoke_id = 0
+        self._invoke_id = self._long_invoke_id = 0
         self._asked = b""
         self._asking: Asking | None = None
         self._answering = Answering(max_transfer)
@@ -120,6 +133,11 @@ class DlmsConnection:
         """The longest request before it is ciphered."""
         return self._channel.max_pdu - self._channel.overhead
 
+    @property
+    def longest_answer(self) -> int:
+        """The longest answer before it is ciphered, in general blocks if both sides do them."""
+        return self._channel.longest - self._channel.overhead
+
     def take_refused(self) -> int:
         """How many notifications were dropped since the last call because they are not protected as they must be."""
         refused, self._channel.refused = self._channel.refused, 0
@@ -129,6 +147,11 @@ class DlmsConnection:
         """The invoke-id-and-priority octet of the next request: confirmed, high priority, another id than the last."""
         self._invoke_id = (self._invoke_id + 1) & INVOKE_ID
         return CONFIRMED | HIGH_PRIORITY | self._invoke_id
+
+    def next_long_invoke_id(self) -> int:
+        """The same for ACCESS, in four octets."""
+        self._long_invoke_id = (self._long_invoke_id + 1) & LONG_INVOKE_ID
+        return LONG_CONFIRMED | LONG_HIGH_PRIORITY | self._long_invoke_id
 
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets; raises RemoteProtocolError when the bounded buffer overflows."""
@@ -150,7 +173,7 @@ class DlmsConnection:
         if SENDER[message] is not self.role:
             raise LocalProtocolError(f"a {self.role.value} does not send {type(event).__name__}")
         self._advance(message, LocalProtocolError)
-        if isinstance(event, Request | ShortRequest):
+        if isinstance(event, Request | ShortRequest) or (isinstance(event, AccessRequest) and event.confirmed):
             self._ask(event)
         elif isinstance(event, ReadResponse) and not self._channel.limits.fits(len(event.encode())):
             self.answer_read(iter((event.encode()[1:],)))
@@ -269,7 +292,7 @@ class DlmsConnection:
             self._channel.send(apdu, confirmed=message not in _UNANSWERED)
         self.state = state
 
-    def _ask(self, request: Request | ShortRequest) -> None:
+    def _ask(self, request: Request | ShortRequest | AccessRequest) -> None:
         """Client: send a request, or its first block."""
         self._channel.begin()
         limits = self._channel.limits
@@ -280,7 +303,7 @@ class DlmsConnection:
             asking = Asking(apdu[:3], self._max_transfer)
             request = asking.cut(request, limits)
         self._send(request)
-        self._asked = apdu[:3]
+        self._asked = apdu[: 5 if isinstance(request, AccessRequest) else 3]
         self._asking = asking
 
     def _answer_in_pieces(
@@ -366,12 +389,13 @@ class DlmsConnection:
         """Client: check that the answer belongs to the request, and say what it calls for."""
         if isinstance(event, AssociationResponse):
             self._negotiate(event)
+        if isinstance(event, Response | ShortResponse | AccessResponse):
+            check_answer(self._asked, event)
         if isinstance(event, ShortResponse):
             return self._take_short_answer(event, state)
         if not isinstance(event, Response):
             self.state = state
             return event
-        check_answer(self._asked, event)
         asking, self._asking = self._asking or Asking(self._asked, self._max_transfer), None
         self.state = State.ASSOCIATED  # an error in a block transfer ends it
         taken = asking.take(event)
@@ -385,7 +409,6 @@ class DlmsConnection:
 
     def _take_short_answer(self, response: ShortResponse, state: State) -> Event | NeedData:
         """Client: the same for the answer to a READ or WRITE, or to a block of it."""
-        check_short_answer(self._asked, response)
         if block_of_answer(response) or acknowledged_block(response) is not None:
             self.state = State.ASSOCIATED  # stands when the block is wrong
         taken = self._short.take_answer(response)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
+from headend.protocols.dlms.apdu.access import LONG_INVOKE_ID, AccessResponse
 from headend.protocols.dlms.apdu.action import (
     ActionRequestNextPblock,
     ActionRequestNormal,
@@ -29,6 +30,7 @@ from headend.protocols.dlms.apdu.set import (
     SetResponseDatablock,
     SetResponseWithList,
 )
+from headend.protocols.dlms.apdu.short import ShortResponse
 from headend.protocols.dlms.apdu.table import Request, Response
 from headend.protocols.dlms.blocks import BlockReceiver, BlockSender, room_for_raw_data
 from headend.protocols.dlms.events import BlockReceived
@@ -51,11 +53,10 @@ from headend.protocols.dlms.transfers import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headend.protocols.dlms.apdu.short import ShortResponse
-
 _TO_RESPONSE: Final = 0x04
 """Distance from the tag of a request to that of its response."""
-_TO_SHORT_RESPONSE: Final = 0x07
+_ANSWERS: Final = {0x05: 0x0C, 0x06: 0x0D, 0xC0: 0xC4, 0xC1: 0xC5, 0xC3: 0xC7, 0xD9: 0xDA}
+"""Tags of requests and of their answers."""
 _LISTS: Final = frozenset((b"\xc0\x03", b"\xc1\x04", b"\xc1\x05", b"\xc3\x03", b"\xc3\x05"))
 """How requests with list begin."""
 _WITH_LIST: Final = GetResponseWithList | SetResponseWithList | ActionResponseWithList
@@ -95,23 +96,21 @@ class Limits:
 # --- client ---
 
 
-def check_answer(asked: bytes, response: Response) -> None:
+def check_answer(asked: bytes, response: Response | ShortResponse | AccessResponse) -> None:
     """Raise RemoteProtocolError for an answer to something else. `asked` is the request up to its invoke id."""
-    tag, _, invoke = asked
-    got = response.invoke_id_and_priority
-    if (got ^ invoke) & INVOKE_ID:
-        _refuse("an answer to another request", f"invoke id {invoke & INVOKE_ID}", str(got & INVOKE_ID))
-    if tag + _TO_RESPONSE != response.TAG:
-        _refuse("an answer to another service", f"{tag + _TO_RESPONSE:02x}", f"{response.TAG:02x}")
-    if isinstance(response, _WITH_LIST) and asked[:2] not in _LISTS:
-        _refuse("a list of results", "one result", "several")
-
-
-def check_short_answer(asked: bytes, response: ShortResponse) -> None:
-    """The same for short names, which have no invoke id."""
-    expected = asked[0] + _TO_SHORT_RESPONSE
+    expected = _ANSWERS[asked[0]]
     if expected != response.TAG:
         _refuse("an answer to another service", f"{expected:02x}", f"{response.TAG:02x}")
+    if isinstance(response, ShortResponse):
+        return
+    if isinstance(response, AccessResponse):
+        invoke, got, mask = int.from_bytes(asked[1:5], "big"), response.long_invoke_id_and_priority, LONG_INVOKE_ID
+    else:
+        invoke, got, mask = asked[2], response.invoke_id_and_priority, INVOKE_ID
+    if (got ^ invoke) & mask:
+        _refuse("an answer to another request", f"invoke id {invoke & mask}", str(got & mask))
+    if isinstance(response, _WITH_LIST) and asked[:2] not in _LISTS:
+        _refuse("a list of results", "one result", "several")
 
 
 class Asking:

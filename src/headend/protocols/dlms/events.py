@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias
 
 from headend.protocols.base import LinkOpened, LinkReleased
 from headend.protocols.dlms.acse import ApplicationContext, AssociationResult, DiagnosticSource, Element, Rlre, Rlrq
+from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.action import (
     ActionRequestNextPblock,
     ActionRequestPblock,
@@ -26,7 +27,7 @@ from headend.protocols.dlms.apdu.short import (
     block_asked,
     block_of_answer,
 )
-from headend.protocols.dlms.apdu.table import Notification, Refusal, Request, Response, ShortApdu
+from headend.protocols.dlms.apdu.table import Access, Notification, Refusal, Request, Response, ShortApdu
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.state import Message
 
@@ -74,7 +75,16 @@ class BlockReceived:
 
 
 Spoken: TypeAlias = (
-    AssociationRequest | AssociationResponse | Request | Response | ShortApdu | Notification | Refusal | Rlrq | Rlre
+    AssociationRequest
+    | AssociationResponse
+    | Request
+    | Response
+    | Access
+    | ShortApdu
+    | Notification
+    | Refusal
+    | Rlrq
+    | Rlre
 )
 """What both sides say to each other."""
 
@@ -114,6 +124,8 @@ def message_of(event: Spoken) -> Message:
         return Message.RESPONSE if block is None or block.last_block else Message.BLOCK
     if isinstance(event, ActionResponsePblock):
         return Message.RESPONSE if event.last_block else Message.BLOCK
+    if isinstance(event, AccessRequest):
+        return Message.REQUEST if event.confirmed else Message.UNCONFIRMED
     return _MESSAGES.get(type(event)) or (Message.REQUEST if isinstance(event, Request) else Message.RESPONSE)
 
 

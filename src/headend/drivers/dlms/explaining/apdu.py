@@ -213,6 +213,14 @@ def _action_response(scribe: Scribe, tag: int) -> str:
 def _access_request(scribe: Scribe, _tag: int) -> None:
     long_invoke_id(scribe)
     date_time(scribe, "date-time")
+    if any(_specifications(scribe)):
+        scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
+    else:
+        values(scribe)
+
+
+def _specifications(scribe: Scribe) -> list[bool]:
+    """What an ACCESS asks for; True for what is a secret."""
 
     def each(inner: Scribe, index: int) -> bool:
         kinds = {1: "get", 2: "set", 3: "action", 4: "get with selection", 5: "set with selection"}
@@ -223,17 +231,15 @@ def _access_request(scribe: Scribe, _tag: int) -> None:
             inner.layers.append(data_layer(one_value(inner), f"[{index}] access parameters"))
         return target in (SECRET_METHODS if kind == 3 else SECRET_ATTRIBUTES)
 
-    if any(many(scribe, "requests", each)):
-        scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
-    else:
-        values(scribe)
+    return many(scribe, "requests", each)
 
 
 def _access_response(scribe: Scribe, _tag: int) -> None:
     long_invoke_id(scribe)
     date_time(scribe, "date-time")
-    if scribe.flag("request repeated"):
-        raise DecodeError("access-response", offset=scribe.reader.offset, expected="no repeated request")
+    if scribe.flag("request repeated") and any(_specifications(scribe)):
+        scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
+        return
     values(scribe)
 
     def each(inner: Scribe, index: int) -> None:

@@ -16,6 +16,13 @@ from headend.drivers.dlms.explaining.words import (
     method_text,
 )
 from headend.errors import DecodeError, RemoteProtocolError
+from headend.protocols.dlms.apdu.access import (
+    BREAK_ON_ERROR,
+    LONG_CONFIRMED,
+    LONG_HIGH_PRIORITY,
+    LONG_INVOKE_ID,
+    SELF_DESCRIPTIVE,
+)
 from headend.protocols.dlms.apdu.descriptor import AccessSelection, ActionResult, DataAccessResult
 from headend.protocols.dlms.axdr_plain import decode_data
 from headend.protocols.dlms.selective import RangeDescriptor, from_selection
@@ -46,9 +53,12 @@ def long_invoke_id(scribe: Scribe) -> None:
     """The four octets of it in notifications and ACCESS."""
 
     def show(value: int) -> str:
-        confirmed = "confirmed" if value & 0x40000000 else "unconfirmed"
-        priority = "high" if value & 0x80000000 else "normal"
-        return f"{value & 0xFFFFFF} ({confirmed}, {priority} priority)"
+        confirmed = "confirmed" if value & LONG_CONFIRMED else "unconfirmed"
+        priority = "high" if value & LONG_HIGH_PRIORITY else "normal"
+        wishes = (", self-descriptive" if value & SELF_DESCRIPTIVE else "") + (
+            ", break on error" if value & BREAK_ON_ERROR else ""
+        )
+        return f"{value & LONG_INVOKE_ID} ({confirmed}, {priority} priority{wishes})"
 
     scribe.number("long-invoke-id-and-priority", 4, show)
 

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headend.errors import DecodeError
 from headend.protocols.dlms.acse import Aare, Aarq, Rlre, Rlrq, decode_aare, decode_aarq, decode_rlre, decode_rlrq
+from headend.protocols.dlms.apdu.access import (
+    AccessRequest,
+    AccessResponse,
+    decode_access_request,
+    decode_access_response,
+)
 from headend.protocols.dlms.apdu.action import (
     ActionRequest,
     ActionResponse,
@@ -52,7 +58,9 @@ Notification: TypeAlias = DataNotification | EventNotification | InformationRepo
 Refusal: TypeAlias = ExceptionResponse | ConfirmedServiceError
 ShortApdu: TypeAlias = ShortRequest | ShortResponse | UnconfirmedWriteRequest
 """APDUs of short-name referencing, which have no invoke id."""
-Apdu: TypeAlias = Request | Response | ShortApdu | Notification | Refusal | Aarq | Aare | Rlrq | Rlre
+Access: TypeAlias = AccessRequest | AccessResponse
+"""The one service with a long invoke id."""
+Apdu: TypeAlias = Request | Response | Access | ShortApdu | Notification | Refusal | Aarq | Aare | Rlrq | Rlre
 
 DECODERS: Final[dict[int, Callable[[Reader], Apdu]]] = {
     0x05: decode_read_request,
@@ -75,6 +83,8 @@ DECODERS: Final[dict[int, Callable[[Reader], Apdu]]] = {
     0xC5: decode_set_response,
     0xC7: decode_action_response,
     0xD8: decode_exception_response,
+    0xD9: decode_access_request,
+    0xDA: decode_access_response,
 }
 
 

@@ -1,0 +1,143 @@
+"""Several writes, invocations or all kinds of these together, in one exchange: lists of SET and ACTION, and ACCESS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from headend.drivers.dlms.access import returned_by, unexpected_error
+from headend.errors import CapabilityError, HeadendError, RemoteProtocolError
+from headend.protocols.dlms.apdu.access import (
+    BREAK_ON_ERROR,
+    NULL_DATA,
+    AccessAction,
+    AccessGet,
+    AccessRequest,
+    AccessResponse,
+    AccessSet,
+    AccessSpecification,
+    service_of,
+)
+from headend.protocols.dlms.apdu.action import ActionRequestWithList, ActionResponseWithList
+from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
+from headend.protocols.dlms.apdu.set import SetRequestWithList, SetResponseWithList
+from headend.protocols.dlms.initiate import Conformance
+from headend.protocols.dlms.refusals import access_error, action_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headend.drivers.dlms.access import Access
+    from headend.drivers.dlms.refs import CosemRef
+    from headend.protocols.dlms.apdu.access import AccessResult
+    from headend.protocols.dlms.apdu.descriptor import AccessSelection
+
+_WHAT: Final = "ACCESS"
+
+
+class Read(NamedTuple):
+    """An attribute, or the part of it that is selected."""
+
+    ref: CosemRef
+    selection: AccessSelection | None = None
+
+    @property
+    def asked(self) -> AccessSpecification:
+        """What the request says of it."""
+        return AccessGet(self.ref.attribute, self.selection)
+
+    @property
+    def data(self) -> bytes:
+        """The data that go with it."""
+        return NULL_DATA
+
+
+class Write(NamedTuple):
+    """An attribute and the encoded data that it gets."""
+
+    ref: CosemRef
+    data: bytes
+    selection: AccessSelection | None = None
+
+    @property
+    def asked(self) -> AccessSpecification:
+        """What the request says of it."""
+        return AccessSet(self.ref.attribute, self.selection)
+
+
+class Invoke(NamedTuple):
+    """A method and its encoded parameters."""
+
+    ref: CosemRef
+    data: bytes = NULL_DATA
+
+    @property
+    def asked(self) -> AccessSpecification:
+        """What the request says of it."""
+        return AccessAction(self.ref.method)
+
+
+Item: TypeAlias = Read | Write | Invoke
+
+
+async def write_all(access: Access, writes: Sequence[tuple[CosemRef, bytes]]) -> list[HeadendError | None]:
+    """Write several attributes; an error in the place of each that the meter refuses.
+
+    Raises CapabilityError, before anything is sent, when the meter takes neither lists nor ACCESS.
+    """
+    if Conformance.MULTIPLE_REFERENCES not in access.conformance:
+        told = await do_together(access, [Write(ref, data) for ref, data in writes])
+        return [each if isinstance(each, HeadendError) else None for each in told]
+    attributes = tuple((ref.attribute, None) for ref, _ in writes)
+    request = SetRequestWithList(access.next_invoke_id(), attributes, tuple(data for _, data in writes))
+    answer = await access.request(request, "SET of a list")
+    if not isinstance(answer, SetResponseWithList) or len(answer.results) != len(writes):
+        raise unexpected_error(answer, "SET of a list")
+    return [
+        None if result == DataAccessResult.SUCCESS else access_error(result, f"SET {ref}")
+        for (ref, _), result in zip(writes, answer.results, strict=True)
+    ]
+
+
+async def invoke_all(access: Access, calls: Sequence[tuple[CosemRef, bytes]]) -> list[bytes | HeadendError | None]:
+    """Invoke several methods; the encoded data that each returns, or its error.
+
+    Every method has parameters, null-data where it takes none. Raises CapabilityError as `write_all` does.
+    """
+    if Conformance.MULTIPLE_REFERENCES not in access.conformance:
+        told = await do_together(access, [Invoke(ref, data) for ref, data in calls])
+        return [None if each == NULL_DATA else each for each in told]
+    methods, values = tuple(ref.method for ref, _ in calls), tuple(data for _, data in calls)
+    request = ActionRequestWithList(access.next_invoke_id(), methods, values)
+    answer = await access.request(request, "ACTION of a list")
+    if not isinstance(answer, ActionResponseWithList) or len(answer.outcomes) != len(calls):
+        raise unexpected_error(answer, "ACTION of a list")
+    return [returned_by(ref, *outcome) for (ref, _), outcome in zip(calls, answer.outcomes, strict=True)]
+
+
+async def do_together(
+    access: Access, items: Sequence[Item], *, break_on_error: bool = False
+) -> list[bytes | HeadendError]:
+    """Do all items in their order, in one exchange: the encoded data of each, null-data where there are none, or its error.
+
+    With `break_on_error` the meter does nothing after the first failure. Raises CapabilityError, before anything is sent,
+    when the meter does not do ACCESS.
+    """
+    if Conformance.ACCESS not in access.conformance:
+        raise CapabilityError("this meter takes one attribute or method at a time")
+    invoke = access.conversation.connection.next_long_invoke_id() | (BREAK_ON_ERROR if break_on_error else 0)
+    asked = tuple(item.asked for item in items)
+    answer = await access.request(AccessRequest(invoke, asked, tuple(item.data for item in items)), _WHAT)
+    if not isinstance(answer, AccessResponse) or len(answer.results) != len(items):
+        raise unexpected_error(answer, _WHAT)
+    if [each.service for each in answer.results] != [service_of(each) for each in asked]:
+        raise RemoteProtocolError(f"{_WHAT}: results of other services than were asked for")
+    return [
+        _outcome(item.ref, data, result) for item, data, result in zip(items, answer.data, answer.results, strict=True)
+    ]
+
+
+def _outcome(ref: CosemRef, data: bytes, outcome: AccessResult) -> bytes | HeadendError:
+    result = outcome.result
+    if isinstance(result, ActionResult):
+        return data if result == ActionResult.SUCCESS else action_error(result, f"{_WHAT} {ref}")
+    return data if result == DataAccessResult.SUCCESS else access_error(result, f"{_WHAT} {ref}")
