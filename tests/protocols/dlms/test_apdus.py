@@ -73,15 +73,16 @@ ENTRIES = bytes.fromhex("0204 0600000001 0600000005 120001 120000")
 # season and week profile of the calendar are written.
 SEASONS = "0104" + "".join(f"020309010{n}090cffffffffffffff00000000000901ff" for n in range(4))
 WEEKS = "0104" + "".join(
-    f"020809010{n}" + days
-    for n, days in enumerate(("11ff" * 7, "1102" + "1101" * 6, "11ff" * 7, "1101" + "1102" * 6))
+    f"020809010{n}" + days for n, days in enumerate(("11ff" * 7, "1102" + "1101" * 6, "11ff" * 7, "1101" + "1102" * 6))
 )
 
 EXACT: dict[str, tuple[str, Apdu]] = {
     "ACCESS of four attributes (plain text of the Green Book's general-ciphering example)": (
-        "d9 40000000 00 04"
-        "01 0001 0000600100ff 02  01 0008 0000010000ff 02  02 0014 00000d0000ff 07  02 0014 00000d0000ff 08"
-        f"04 00 00 {SEASONS} {WEEKS}",
+        (
+            "d9 40000000 00 04"
+            "01 0001 0000600100ff 02  01 0008 0000010000ff 02  02 0014 00000d0000ff 07  02 0014 00000d0000ff 08"
+            f"04 00 00 {SEASONS} {WEEKS}"
+        ),
         AccessRequest(
             0x40000000,
             (AccessGet(IDENTIFICATION), AccessGet(CLOCK), AccessSet(SEASON_PROFILE), AccessSet(WEEK_PROFILE)),
@@ -89,10 +90,12 @@ EXACT: dict[str, tuple[str, Apdu]] = {
         ),
     ),
     "ACCESS of every kind, with a time": (
-        f"d9 f0000001 0c {DATE_TIME.hex()} 04"
-        f"04 0007 0100630100ff 02 02 {ENTRIES.hex()}  05 0007 0100630100ff 02 02 {ENTRIES.hex()}"
-        "03 0046 000060030aff 01  01 0008 0000010000ff 02"
-        "04 00 1105 0f00 00",
+        (
+            f"d9 f0000001 0c {DATE_TIME.hex()} 04"
+            f"04 0007 0100630100ff 02 02 {ENTRIES.hex()}  05 0007 0100630100ff 02 02 {ENTRIES.hex()}"
+            "03 0046 000060030aff 01  01 0008 0000010000ff 02"
+            "04 00 1105 0f00 00"
+        ),
         AccessRequest(
             0xF0000001,
             (

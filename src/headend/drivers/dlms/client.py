@@ -126,6 +126,11 @@ class DlmsSession:
         """False when the session must not be used again."""
         return not self._closed and self._conversation.sound
 
+    @property
+    def access(self) -> Access:
+        """The association, for what goes beyond the services of all drivers."""
+        return self._access
+
     async def identify(self) -> MeterIdentity:
         """Ask the meter who it is."""
         values = await self._access.read_refs(*IDENTITY_REFS)

@@ -160,7 +160,9 @@ def respond(connection: DlmsConnection, view: View, association: Association, re
         return
     if isinstance(request, AccessRequest):
         services = Services(
-            partial(_read, view, association), partial(_set, view, association), partial(_invoke, view, association)
+            partial(_read, view, association),
+            partial(write_attribute, view, association),
+            partial(invoke_method, view, association),
         )
         respond_to_access(connection, services, request)
         return

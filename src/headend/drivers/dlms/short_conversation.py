@@ -58,9 +58,9 @@ class ShortConversation:
         """What the meter has said unasked."""
         return self._spoken.notifications
 
-    async def ask(  # noqa: ANN401 - as Conversation
+    async def ask(
         self, event: Request | AccessRequest | AssociationRequest | Rlrq, timeout: float, *, streaming: bool = False
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401 - as Conversation
         """Send a request; the event that answers it."""
         if isinstance(event, AccessRequest | AssociationRequest | Rlrq):
             return await self._spoken.ask(event, timeout)
