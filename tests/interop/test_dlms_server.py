@@ -239,7 +239,7 @@ def check_steps(
         f"{association}/0.0.40.0.0.255",
         "17/0.0.41.0.0.255",
         "70/0.0.96.3.10.255",
-        *(["1/0.0.43.1.0.255"] if secured else []),
+        *(["1/0.0.43.1.0.255", "64/0.0.43.0.0.255"] if secured else []),
     }
     energy, volts = round(meter.value(ENERGY, at)), round(meter.value(VOLTAGE, at), 1)
     raw = script.startswith("dlms")

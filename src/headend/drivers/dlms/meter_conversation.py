@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.meter.short_services import as_proof, as_reply, respond_short
 from headend.drivers.dlms.meter_objects import Association
-from headend.drivers.dlms.meter_security import CIPHERED, Setup, setup_of, user_of
+from headend.drivers.dlms.meter_security import CIPHERED, Setup, make_setup, setup_of, user_of
 from headend.drivers.dlms.meter_services import (
     NOT_ASSOCIATED,
     associate,
@@ -181,8 +181,8 @@ class MeterConversation:
         """A connection for a new association, ciphering if it asks for that and the meter has keys."""
         self._end()
         aarq = decode_apdu(apdu)
-        setups = (setup_of(self._model, client) for client in self._clients)
-        self._setups = tuple(setup for setup in setups if setup is not None and setup.keys is not None)
+        secured = (client for client in self._clients if client.is_secured(self._model))
+        self._setups = tuple(make_setup(self._model, client) for client in secured)
         self._setup = None if self._client is None else setup_of(self._model, self._client)
         protection = None
         if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:

@@ -15,10 +15,10 @@ from headend.drivers.dlms.meter.short_association import short_association
 from headend.drivers.dlms.meter_associations import association_object
 from headend.drivers.dlms.meter_clients import Client, Device, clients_of, devices_of
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Read
-from headend.drivers.dlms.meter_setup import invocation_counter
+from headend.drivers.dlms.meter_setup import invocation_counter, security_setup
 from headend.drivers.dlms.meter_types import wire_type
 from headend.drivers.dlms.meter_view import View
-from headend.drivers.dlms.parameters import Parameters, read_params
+from headend.drivers.dlms.parameters import Parameters, Versions, read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.model.profile import MeterProfile
 from headend.protocols.dlms.short_names import assign_names
@@ -32,15 +32,17 @@ _MAX_VIEWS: Final = 256
 class MeterFile:
     """The objects of one meter file, and those that every meter has."""
 
-    def __init__(self, profile: MeterProfile, *, secured: bool = False, short: bool = False) -> None:
-        """`secured`: its meters have keys; `short`: their objects have short names.
+    def __init__(
+        self, profile: MeterProfile, *, secured: bool = False, short: bool = False, versions: Versions | None = None
+    ) -> None:
+        """`secured`: its meters have keys; `short`: their objects have short names. Without `versions`, those of the file.
 
         Raises ConfigError for parameters that are wrong, or an object of unknown type.
         """
         self._profile = profile
         self._parameters: dict[frozenset[tuple[str, str]], Parameters] = {}
         parameters = read_params("wrapper", {**profile.link, **profile.association})
-        self._zone, self._version = parameters.zone, parameters.association_version
+        self._zone, self.versions = parameters.zone, versions or parameters.versions
         self.objects: dict[tuple[int, bytes], CosemObject] = {}
         self.buffers: dict[bytes, LoadBuffer] = {}
         self.plant = Plant(self.objects, self._zone, _measuring_period(profile))
@@ -53,6 +55,7 @@ class MeterFile:
         if secured:
             for index in range(1 + sum(bool(client.secrets) for client in profile.clients)):
                 self._put(invocation_counter(index))
+                self._put(security_setup(index, self.versions.setup))
         for made in self.objects.values():
             self.plant.watch(made)
         named = ((made.class_id, made.version, made.name) for made in self.objects.values() if short)
@@ -65,7 +68,7 @@ class MeterFile:
         if found is None:
             if len(self._views) >= _MAX_VIEWS:
                 self._views.clear()
-            found = View(self.objects, self.buffers, device, client, self._version, self._short_names)
+            found = View(self.objects, self.buffers, device, client, self.versions.association, self._short_names)
             self._views[device, client] = found
         return found
 
@@ -115,7 +118,7 @@ class MeterFile:
     def _add_associations(self) -> None:
         clients = clients_of(self._profile, self.parameters(frozenset())) if self._profile.clients else ()
         for index in range(len(clients) + 1):
-            self._put(association_object(index, self._version, self._view_of))
+            self._put(association_object(index, self.versions.association, self._view_of))
 
     def _view_of(self, asked: Association, client: Client) -> View:
         return self.view(asked.device, client)
@@ -155,6 +158,8 @@ def _whole(buffer: LoadBuffer) -> Read:
 
 
 @lru_cache(maxsize=512)
-def meter_file(profile: MeterProfile, *, secured: bool = False, short: bool = False) -> MeterFile:
+def meter_file(
+    profile: MeterProfile, *, secured: bool = False, short: bool = False, versions: Versions | None = None
+) -> MeterFile:
     """The compiled form of a meter file, for meters with keys or without, with short names or without, made once."""
-    return MeterFile(profile, secured=secured, short=short)
+    return MeterFile(profile, secured=secured, short=short, versions=versions)

@@ -6,6 +6,7 @@ import hmac
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.manufacturer import hls_function
+from headend.drivers.dlms.meter_credentials import Credentials
 from headend.errors import ConfigError, DecodeError, KeyMissing
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import ApplicationContext, Diagnostic, Mechanism
@@ -20,6 +21,7 @@ from headend.protocols.dlms.security.authentication import (
     HashAuthentication,
     OwnAuthentication,
 )
+from headend.protocols.dlms.security.certificates import KeyUse
 from headend.protocols.dlms.security.counters import LAST, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.dlms.security.keys import private_key, public_key
@@ -28,6 +30,8 @@ from headend.protocols.dlms.security.protection import Ciphering
 from headend.protocols.dlms.security.suite import SUITES, Suite, check_key
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     from headend.drivers.base import MeterModel
     from headend.drivers.dlms.meter_clients import Client
     from headend.model.meter import Secret
@@ -39,7 +43,10 @@ _EVERYTHING: Final = 3
 _MILLENNIUM: Final = 1_577_836_800_000
 _STEP: Final = 250
 """A meter's counter begins at the quarters of a second since 2020, so that it grows over a restart of the process."""
+_MOST_KEYS: Final = 64
+"""Keys of old whose counters are known still."""
 _TITLE_LENGTH: Final = 8
+_PAIRS: Final = {KeyUse.DIGITAL_SIGNATURE: "meter_secret", KeyUse.KEY_AGREEMENT: "meter_agreement"}
 _CALLING_AE_INVOCATION_ID: Final = 0xA9
 _USER_LENGTH: Final = 3
 
@@ -58,7 +65,21 @@ class Setup:
     Shows no key.
     """
 
-    __slots__ = ("_keys", "_model", "client", "client_title", "policy", "secrets", "suite", "title", "users")
+    __slots__ = (
+        *(
+            "_keys",
+            "_model",
+            "client",
+            "client_title",
+            "counters",
+            "credentials",
+            "policy",
+            "secrets",
+            "suite",
+            "title",
+        ),
+        "users",
+    )
 
     def __init__(self, model: MeterModel, client: Client) -> None:
         """Raises KeyMissing, or ConfigError for a key or a policy that cannot be."""
@@ -68,13 +89,18 @@ class Setup:
         self.title = title_of(model)
         self.client_title = b""
         self.suite: Suite = SUITES[client.suite]
-        names = ("secret", "ek", "ak", "mk", "meter_secret")
+        names = ("secret", "ek", "ak", "bk", "mk", "meter_secret", "meter_agreement")
         found = {name: client.secret(model, name) for name in names}
         self.secrets: dict[str, Secret] = {name: secret for name, secret in found.items() if secret is not None}
         has_key = "ek" in self.secrets
         self.policy: int = client.policy if client.policy is not None else _EVERYTHING if has_key else 0
         policy_of(self.policy)
+        self.credentials = Credentials(self.suite, self.title)
+        for use, name in _PAIRS.items():
+            if name in self.secrets:
+                self.credentials.pairs[use] = private_key(self.suite, self.reveal(name))
         self._keys: Keys | None = None
+        self.counters: dict[Secret, tuple[OwnCounter, ReceivedCounter]] = {}  # by key, also of keys of old
         if has_key or self.policy or client.mechanism is Mechanism.HLS_GMAC:
             self._keys = self.make_keys()
 
@@ -84,13 +110,47 @@ class Setup:
         Clients that share keys share the counters: no counter may come twice under one key.
         """
         ek, ak = (check_key(self.suite, self.reveal(name), name) for name in ("ek", "ak"))
-        keyring = self._model.keyring
-        for other in keyring.values() if isinstance(keyring, dict) else ():
-            if other is not self and other.keys is not None and other.secrets["ek"] == self.secrets["ek"]:
-                return Keys(GcmKey(ek, ak), other.keys.sent, other.keys.received)
-        sent = OwnCounter(MemoryCounters(), "")
-        sent.raise_to(min(max(self._model.now() - _MILLENNIUM, 0) // _STEP, LAST // 2))
-        return Keys(GcmKey(ek, ak), sent, ReceivedCounter())
+        keyring, key = self._model.keyring, self.secrets["ek"]
+        for setup in (self, *(keyring.values() if isinstance(keyring, dict) else ())):
+            if key in setup.counters:
+                self.counters[key] = setup.counters[key]
+        if key not in self.counters:
+            sent = OwnCounter(MemoryCounters(), "")
+            sent.raise_to(min(max(self.now() - _MILLENNIUM, 0) // _STEP, LAST // 2))
+            self.counters[key] = sent, ReceivedCounter()
+            if len(self.counters) > _MOST_KEYS:
+                del self.counters[next(iter(self.counters))]
+        return Keys(GcmKey(ek, ak), *self.counters[key])
+
+    def now(self) -> int:
+        """The meter's own clock."""
+        return self._model.now()
+
+    @property
+    def signing_key(self) -> ec.EllipticCurvePrivateKey | None:
+        """What the meter signs with."""
+        return self.credentials.pairs.get(KeyUse.DIGITAL_SIGNATURE)
+
+    @property
+    def client_signing_key(self) -> ec.EllipticCurvePublicKey | None:
+        """What the client's signatures are checked with: certified, or given, or that of the private key in `secret`."""
+        certified = self.credentials.certified(self.client_title, KeyUse.DIGITAL_SIGNATURE)
+        if certified is not None:
+            return certified
+        if self.client.client_key:
+            try:
+                return public_key(self.suite, self.client.client_key)
+            except DecodeError as error:
+                raise ConfigError(f"parameter 'client_key' of DLMS: {error}") from None
+        if self.client.mechanism is Mechanism.HLS_ECDSA:
+            return private_key(self.suite, self.reveal("secret")).public_key()
+        return None
+
+    def activate(self, policy: int) -> None:
+        """Take over another policy; raises KeyMissing where that needs keys and there are none."""
+        if policy and self._keys is None:
+            self._keys = self.make_keys()
+        self.policy = policy
 
     @property
     def keys(self) -> Keys | None:
@@ -102,7 +162,7 @@ class Setup:
         before = self.secrets
         self.secrets = before | changed
         try:
-            if {"ek", "ak"} & changed.keys():
+            if {"ek", "ak"} & changed.keys() and {"ek", "ak"} <= self.secrets.keys():
                 self._keys = self.make_keys()
         except ConfigError:
             self.secrets = before
@@ -138,13 +198,11 @@ class Setup:
             return OwnAuthentication(self.reveal("secret"), hls_function(client.hls))
         if mechanism is not Mechanism.HLS_ECDSA:
             return HashAuthentication(mechanism, self.reveal("secret"))
-        own = private_key(self.suite, self.reveal("meter_secret"))
-        if not client.client_key:
-            return EcdsaAuthentication(self.suite, own, private_key(self.suite, self.reveal("secret")).public_key())
-        try:
-            return EcdsaAuthentication(self.suite, own, public_key(self.suite, client.client_key))
-        except DecodeError as error:
-            raise ConfigError(f"parameter 'client_key' of DLMS: {error}") from None
+        own, peer = self.signing_key, self.client_signing_key
+        if own is None or peer is None:
+            self.reveal("meter_secret" if own is None else "secret")
+            raise KeyMissing("this virtual meter has no key to check the client's signature with", hint="client_key")
+        return EcdsaAuthentication(self.suite, own, peer)
 
 
 def setup_of(model: MeterModel, client: Client) -> Setup | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
@@ -57,6 +57,7 @@ _RANGES: Final = {
     "network": (0, 0xFF),
     "policy": (0, 0xFC),
     "association_version": (0, 3),
+    "setup_version": (0, 1),
 }
 _CLIENT_TITLE: Final = "4844450000000001"
 _COUNTER: Final = "1/0-0:43.1.0.255/2"
@@ -122,6 +123,16 @@ class SecurityParameters:
     hls: str = ""
 
 
+class Versions(NamedTuple):
+    """Of the association objects and security setups of a virtual meter."""
+
+    association: int
+    setup: int
+
+
+USUAL_VERSIONS: Final = Versions(0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """The opening in mode E: the device address that is called, empty for whoever is there, and the fastest rate taken."""
@@ -141,10 +152,10 @@ class Parameters:
     security: SecurityParameters
     short_names: bool = False
     """the meter knows its objects by short names"""
-    association_version: int = 0
     opening: Opening | None = None
     lists: bool = True
     """several attributes are asked for in one request, where the meter agrees"""
+    versions: Versions = USUAL_VERSIONS
 
 
 def check_params(params: Mapping[str, Value]) -> None:
@@ -155,9 +166,9 @@ def check_params(params: Mapping[str, Value]) -> None:
     `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
     `network`, are the address of a meter behind a gateway. `mode_e` is 1, or the fastest rate that is taken, where HDLC begins
-    with the opening of IEC 62056-21; `mode_e_device` is whom that calls. `association_version` is the version of the
-    association objects of a virtual meter. `lists` no is for a meter that promises to take several attributes in one request,
-    and falls silent at it.
+    with the opening of IEC 62056-21; `mode_e_device` is whom that calls. `association_version` and `setup_version`
+    are the versions of the association objects and security setups of a virtual meter. `lists` no is for a meter that
+    promises to take several attributes in one request, and falls silent at it.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -196,9 +207,12 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
         _zone(str(params.get("zone", "UTC"))),
         _security(params),
         short_names=params.get("ref", "ln") == "sn",
-        association_version=_number(params, "association_version", 0),
         opening=_opening(framing, params, baud),
         lists=params.get("lists", "yes") == "yes",
+        versions=Versions(
+            _number(params, "association_version", USUAL_VERSIONS.association),
+            _number(params, "setup_version", USUAL_VERSIONS.setup),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.meter_conversation import MeterConversation
 from headend.drivers.dlms.meter_file import MeterFile, meter_file
+from headend.drivers.dlms.meter_objects import Refused
 from headend.drivers.dlms.meter_opening import MeterOpening, is_call
 from headend.drivers.dlms.meter_security import setup_of
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
@@ -47,8 +48,8 @@ def serve(link: Link, model: MeterModel) -> None:
     devices = file.devices(parameters)
     setups = [setup_of(model, client) for client in file.clients(parameters)]  # says now what is missing or wrong
     secured = any(setup is not None for setup in setups)
-    if secured or parameters.short_names:
-        file = meter_file(model.profile, secured=secured, short=parameters.short_names)
+    if secured or parameters.short_names or parameters.versions != file.versions:
+        file = meter_file(model.profile, secured=secured, short=parameters.short_names, versions=parameters.versions)
     link.set_receiver(MeterLink(link, model, file, parameters, frozenset(device.sap for device in devices)))
 
 
@@ -99,7 +100,7 @@ class MeterLink:
             if read is not None:
                 try:
                     value = read(self._association)  # type: ignore[arg-type] # there is one when the head matches
-                except HeadendError:
+                except (HeadendError, Refused):
                     value = b""
                 if 0 < len(value) < len(self._replies):
                     self._link.write(self._replies[len(value)] + data[10:11] + b"\x00" + value)
@@ -147,7 +148,7 @@ class MeterLink:
                 answer = b"\xc4\x03" + b"\x00".join([data[start + 2 : items], *values])
             else:
                 return None
-        except (HeadendError, LookupError):
+        except (HeadendError, Refused, LookupError):
             return None
         return answer if len(answer) <= association.max_send_pdu else None
 

@@ -33,6 +33,15 @@ def policy_of(number: int) -> Policy:
     return Policy(number << 2 & PROTECTION, number >> 1 & PROTECTION)
 
 
+def policy_number(policy: Policy, version: int) -> int:
+    """A policy as a version of the class writes it; raises CapabilityError for what version 0 has no number for."""
+    if version:
+        return policy.request >> 2 | policy.response << 1
+    if policy.request != policy.response or policy.request & ~PROTECTION:
+        raise CapabilityError("version 0 of the security setup has no such policy")
+    return policy.request >> 4
+
+
 def check_protection(needed: int, control: int) -> None:
     """Refuse what is less protected than the policy needs; raises DecipherFailed."""
     missing = needed & ~control

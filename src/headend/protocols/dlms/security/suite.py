@@ -18,9 +18,11 @@ class Suite:
     number: int
     key_length: int
     curve: ec.EllipticCurve
-    hash: hashes.HashAlgorithm
+    hash: hashes.SHA256 | hashes.SHA384
     algorithm_id: bytes
     """AES-GCM with this key length, as it enters the derivation of keys"""
+    wrap_id: bytes
+    """AES key wrap, the same"""
 
     @property
     def scalar_length(self) -> int:
@@ -29,9 +31,9 @@ class Suite:
 
 
 SUITES: Final = (
-    Suite(0, 16, ec.SECP256R1(), hashes.SHA256(), bytes.fromhex("60857405080300")),
-    Suite(1, 16, ec.SECP256R1(), hashes.SHA256(), bytes.fromhex("60857405080300")),
-    Suite(2, 32, ec.SECP384R1(), hashes.SHA384(), bytes.fromhex("60857405080301")),
+    Suite(0, 16, ec.SECP256R1(), hashes.SHA256(), bytes.fromhex("60857405080300"), bytes.fromhex("60857405080302")),
+    Suite(1, 16, ec.SECP256R1(), hashes.SHA256(), bytes.fromhex("60857405080300"), bytes.fromhex("60857405080302")),
+    Suite(2, 32, ec.SECP384R1(), hashes.SHA384(), bytes.fromhex("60857405080301"), bytes.fromhex("60857405080303")),
 )
 
 
