@@ -128,6 +128,9 @@ def encode_service(tag: int, sealed: bytes) -> bytes:
 
 def encode_general(tag: int, system_title: bytes, sealed: bytes) -> bytes:
     """general-glo-ciphering DB or general-ded-ciphering DC."""
+    length = len(sealed)
+    if length < 0x80:
+        return b"%c%c%b%c%b" % (tag, len(system_title), system_title, length, sealed)
     return bytes((tag, len(system_title))) + system_title + _string(sealed)
 
 
@@ -143,6 +146,8 @@ def decode_service(apdu: bytes) -> bytes:
 
 def decode_general(apdu: bytes) -> tuple[bytes, bytes]:
     """System title of the sender, which may be empty, and what a general-glo or general-ded APDU carries."""
+    if len(apdu) > 11 and apdu[1] == 8 and len(apdu) - 11 == apdu[10] < 0x80:
+        return apdu[2:10], apdu[11:]  # the common case
     reader = Reader(apdu, 1)
     title, sealed = reader.string("system title"), reader.string("ciphered APDU")
     reader.finish("ciphered APDU")
