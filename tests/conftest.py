@@ -10,9 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
+
+# How long an example takes says nothing on a machine that does other things, too; `timeout` of pytest bounds the whole test.
+settings.register_profile("loaded", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 
 
 @pytest.hookimpl(wrapper=True)
