@@ -50,7 +50,7 @@ from headend.protocols.dlms.blocks import MIN_PDU
 from headend.protocols.dlms.classes import INVOKE, AccessRight
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
-from headend.protocols.dlms.initiate import DLMS_VERSION, VAA_LN, VAA_SN, Conformance, InitiateResponse
+from headend.protocols.dlms.initiate import DLMS_VERSION, NO_CONFORMANCE, VAA_LN, VAA_SN, Conformance, InitiateResponse
 from headend.protocols.dlms.security.ciphering import (
     GENERAL_DEDICATED,
     GENERAL_GLOBAL,
@@ -202,9 +202,9 @@ def _is_agreed(request: Request | AccessRequest, conformance: Conformance) -> bo
         case AccessRequest():
             return Conformance.ACCESS in conformance
         case GetRequestNormal(_, _, access):
-            return access is None or Conformance.SELECTIVE_ACCESS in conformance
+            return Conformance.GET | (Conformance.SELECTIVE_ACCESS if access else NO_CONFORMANCE) in conformance
         case GetRequestWithList():
-            return Conformance.MULTIPLE_REFERENCES in conformance
+            return Conformance.GET | Conformance.MULTIPLE_REFERENCES in conformance
         case SetRequestNormal():
             return Conformance.SET in conformance
         case SetRequestWithList():
