@@ -149,6 +149,9 @@ def test_date_times_are_told_with_deviation_and_status() -> None:
     assert value == "octet-string 2019-12-16 07:59:40 (deviation not specified, status not specified)"
 
 
+OBJECT_LIST = "FA08 (12 (Association SN) 0-0:40.0.0.255, attribute 2 (object_list))"
+
+
 @pytest.mark.parametrize(
     ("octets", "shown", "fields"),
     [
@@ -157,7 +160,7 @@ def test_date_times_are_told_with_deviation_and_status() -> None:
         ("0c0100050000002a", ["read-response", "[0] data"], {"value": "double-long 42"}),
         ("0c010103", ["read-response"], {"[0] data-access-error": "3 (read-write-denied)"}),
         # object list of an association with short names, whose base name is the same in every meter (IEC 62056-6-2)
-        ("050102fa08", ["read-request"], {"[0] short name": "FA08 (class 12, 2 (object_list))"}),
+        ("050102fa08", ["read-request"], {"[0] short name": OBJECT_LIST}),
         ("0501040110021101", ["read-request", "[0] access parameters"], {"[0] selector": "2", "value": "unsigned 1"}),
         ("0501050001", ["read-request"], {"[0] block number": "1"}),
         ("0c010200000103000201", ["read-response"], {"[0] last block": "no", "[0] raw data": "00 02 01"}),
@@ -175,6 +178,57 @@ def test_services_of_short_names(octets: str, shown: list[str], fields: dict[str
     assert errors(layer) == []
     assert names(layer) == shown
     assert {name: field(layer, name) for name in fields} == fields
+
+
+def wrapped(*apdus: str) -> str:
+    return "".join(f"0001 0010 0001 {len(apdu) // 2:04x} {apdu}" for apdu in apdus)
+
+
+LISTED = "0c01000103" + "".join(
+    "020410" + base + "12" + class_id + "1100" + "0906" + name
+    for base, class_id, name in [
+        ("0700", "0003", "0100010800ff"),
+        ("2000", "0046", "000060030aff"),
+        ("fa00", "000c", "0000280000ff"),
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_short_names_are_explained_once_the_meter_has_told_them(*, in_blocks: bool) -> None:
+    told = [LISTED]
+    if in_blocks:  # cut within a base name
+        first, rest = LISTED[2:40], LISTED[40:]
+        told = [
+            f"0c0102000001{len(first) // 2:02x}{first}", "0501050001", f"0c0102010002{len(rest) // 2:02x}{rest}"
+        ]  # fmt: skip
+    after = [
+        "0501020708",
+        "0601022020010f00",  # remote_disconnect
+        "060102fa40010903313233",  # change_LLS_secret
+        "0601029000010903313233",  # what nobody knows
+        "180001020710" + "01" + "02020f00161e",
+    ]
+    frames = explain(wrapped("0501020708", "050102fa08", *told, *after)).layers
+    apdus = [frame.layers[0] for frame in frames]
+    assert [error for apdu in apdus for error in errors(apdu)] == []
+    assert field(apdus[0], "[0] short name") == "0708"
+    assert field(apdus[1], "[0] short name") == OBJECT_LIST
+    read, method, secret, unknown, report = apdus[-5:]
+    assert field(read, "[0] short name") == "0708 (3 (Register) 1-0:1.8.0.255, attribute 2 (value))"
+    assert (
+        field(method, "[0] short name")
+        == "2020 (70 (Disconnect control) 0-0:96.3.10.255, method 1 (remote_disconnect))"
+    )
+    assert field(method, "value") == "integer 0"
+    assert "method 5 (change_" in field(secret, "[0] short name")
+    assert field(secret, "value") == field(unknown, "value") == "6 octets, not shown: a secret"
+    assert field(report, "[0] short name") == "0710 (3 (Register) 1-0:1.8.0.255, attribute 3 (scaler_unit))"
+
+
+def test_what_only_looks_like_an_object_list_names_nothing() -> None:
+    frames = explain(wrapped("0c0100010102021100", "0c01000100", "0501020708")).layers
+    assert field(frames[-1].layers[0], "[0] short name") == "0708"
 
 
 @pytest.mark.parametrize(

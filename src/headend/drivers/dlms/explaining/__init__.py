@@ -6,7 +6,7 @@ hdlc      frames, also damaged and cut ones; segments           mbus     long fr
 stream    APDUs that come in blocks or behind a gateway
 apdu      services, field by field    acse  associations        ciphered  general and service-specific ciphering
 dialogue  keys, system titles and dedicated keys of both sides
-short     services of short names    signers  signatures
+short     services of short names     names    what such a name stands for     signers  signatures
 data      A-XDR values                readings  values of pushes words    names of everything
 ```
 

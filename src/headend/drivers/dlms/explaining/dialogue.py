@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from headend.drivers.dlms.explaining.names import Names
 from headend.drivers.dlms.explaining.signers import is_signed_by, read_signer
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, NESTED
 from headend.errors import ConfigError, DecipherFailed, HeadendError
@@ -51,7 +52,7 @@ _ONE_PASS: Final = b"\x01"
 class Dialogue:
     """Follows both directions of what is explained; shows no key."""
 
-    __slots__ = ("_keys", "_plain", "_signers", "_titles", "heard")
+    __slots__ = ("_keys", "_plain", "_signers", "_titles", "heard", "names")
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         """`secrets` are named as `KEYS` names them; raises ConfigError for another name or an impossible length."""
@@ -69,6 +70,7 @@ class Dialogue:
         self._plain: dict[bytes, bytes] = {}
         self.heard: list[bytes] = []
         """APDUs in their order, as they came; those in others or in blocks are not among them"""
+        self.names = Names()
 
     def title(self, name: str) -> bytes:
         """The title of `client_title` or `server_title`; empty when nobody told it."""

@@ -34,7 +34,7 @@ Target: TypeAlias = tuple[int, int]
 
 SECRET_ATTRIBUTES: Final = frozenset({(15, 7), (19, 7), (19, 8), (19, 9), (44, 5), (45, 3), (46, 4)})
 """Passwords of associations, of local ports, of PPP, of SIM cards and of mail servers."""
-SECRET_METHODS: Final = frozenset({(12, 5), (15, 2), (64, 2), (72, 7), (72, 8)})
+SECRET_METHODS: Final = frozenset({(12, 5), (12, 6), (15, 2), (64, 2), (72, 7), (72, 8)})
 """Methods whose parameters are keys or secrets: change_HLS_secret, key_transfer and their like."""
 
 

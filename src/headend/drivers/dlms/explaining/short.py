@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from headend.drivers.dlms.explaining.data import data_layer
-from headend.drivers.dlms.explaining.parts import access_result, many, one_value
+from headend.drivers.dlms.explaining.parts import (
+    SECRET_ATTRIBUTES,
+    SECRET_METHODS,
+    access_result,
+    many,
+    one_value,
+    values,
+)
 from headend.drivers.dlms.explaining.scribe import Scribe
-from headend.drivers.dlms.explaining.words import attribute_text, hex_text
+from headend.drivers.dlms.explaining.words import hex_text
 from headend.errors import DecodeError
 
 _VARIABLES: Final = {
@@ -19,10 +26,6 @@ _VARIABLES: Final = {
 }
 _READ_RESULTS: Final = {0: "data", 1: "data-access-error", 2: "data-block-result", 3: "block-number"}
 _WRITE_RESULTS: Final = {0: "success", 1: "data-access-error", 2: "block-number"}
-_RESERVED: Final = {0xFA00: 12, 0xFB00: 9, 0xFC00: 17, 0xFD00: 1}
-"""Base names that mean the same in every meter, and their class (IEC 62056-6-2)."""
-_ATTRIBUTES: Final = 8
-"""Distance of the names of two attributes."""
 
 
 def walk_read_request(scribe: Scribe, _tag: int) -> None:
@@ -31,9 +34,11 @@ def walk_read_request(scribe: Scribe, _tag: int) -> None:
 
 
 def walk_write_request(scribe: Scribe, _tag: int) -> None:
-    """Variables to write and their data, which may be secrets: nobody knows by the name alone."""
-    many(scribe, "variables", _variable)
-    scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
+    """Variables to write and their data, which may be secrets where nobody knows what a name stands for."""
+    if all(many(scribe, "variables", _variable)):
+        values(scribe)
+    else:
+        scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
 
 
 def walk_information_report(scribe: Scribe, _tag: int) -> None:
@@ -65,19 +70,25 @@ def walk_write_response(scribe: Scribe, _tag: int) -> None:
 def _read_result(scribe: Scribe, index: int) -> None:
     kind = _choice(scribe, f"[{index}] result", _READ_RESULTS)
     if kind == 0:
-        scribe.layers.append(data_layer(one_value(scribe), f"[{index}] data"))
+        value = one_value(scribe)
+        scribe.dialogue.names.hear(value.data)
+        scribe.layers.append(data_layer(value, f"[{index}] data"))
     elif kind == 1:
         scribe.number(f"[{index}] data-access-error", 1, access_result)
     elif kind == 2:
-        _block(scribe, index)
+        last, number, raw_data = _block(scribe, index)
+        scribe.dialogue.names.hear_block(raw_data, number, last=last)
     else:
         scribe.number(f"[{index}] block number", 2)
 
 
-def _variable(scribe: Scribe, index: int) -> None:
+def _variable(scribe: Scribe, index: int) -> bool:
+    """A variable; True when it is known what it is, and that it is no secret."""
+    member = None
     kind = _choice(scribe, f"[{index}] variable", _VARIABLES)
     if kind in {0x02, 0x04}:
-        scribe.number(f"[{index}] short name", 2, _name)
+        names = scribe.dialogue.names
+        member = names.find(scribe.number(f"[{index}] short name", 2, names.text))
         if kind == 0x04:
             scribe.number(f"[{index}] selector")
             scribe.layers.append(data_layer(one_value(scribe), f"[{index}] access parameters"))
@@ -88,12 +99,16 @@ def _variable(scribe: Scribe, index: int) -> None:
     else:
         scribe.flag(f"[{index}] last block")
         scribe.number(f"[{index}] block number", 2)
+    if member is None:
+        return False
+    secrets = SECRET_METHODS if member.is_method else SECRET_ATTRIBUTES
+    return (member.target.class_id, member.number) not in secrets
 
 
-def _block(scribe: Scribe, index: int) -> None:
-    scribe.flag(f"[{index}] last block")
-    scribe.number(f"[{index}] block number", 2)
-    scribe.string(f"[{index}] raw data", hex_text)
+def _block(scribe: Scribe, index: int) -> tuple[bool, int, bytes]:
+    last = scribe.flag(f"[{index}] last block")
+    number = scribe.number(f"[{index}] block number", 2)
+    return last, number, scribe.string(f"[{index}] raw data", hex_text)
 
 
 def _choice(scribe: Scribe, name: str, known: dict[int, str]) -> int:
@@ -103,10 +118,3 @@ def _choice(scribe: Scribe, name: str, known: dict[int, str]) -> int:
         expected = ", ".join(f"{each:02X}" for each in known)
         raise DecodeError(name, offset=offset, expected=expected, got=f"{choice:02X}")
     return choice
-
-
-def _name(name: int) -> str:
-    """A short name, with the object and attribute that it has in every meter."""
-    class_id = _RESERVED.get(name & 0xFF00)
-    attribute = (name & 0xFF) // _ATTRIBUTES + 1
-    return f"{name:04X} (class {class_id}, {attribute_text(class_id, attribute)})" if class_id else f"{name:04X}"
