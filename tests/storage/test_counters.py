@@ -86,8 +86,8 @@ def test_what_was_taken_before_a_kill_is_not_given_again(counters: CounterFile) 
 
 def test_every_reservation_is_on_the_disk(counters: CounterFile) -> None:
     counters.reserve("k", 0, 1)
-    assert counters._connection is not None
-    assert counters._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL: each commit is flushed
+    assert counters._file._connection is not None
+    assert counters._file._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL: each commit is flushed
 
 
 @pytest.mark.parametrize("damage", [b"this is no database, but it is long enough to look like one" * 20, None])

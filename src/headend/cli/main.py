@@ -188,6 +188,12 @@ def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, jso
 
 
 @app.command()
+def unlock(url: Url) -> None:
+    """Let a secret that a meter has refused be tried once more, because the meter was changed."""
+    _run("meter", "unlock", url)
+
+
+@app.command()
 def decode(
     octets: Annotated[
         list[str],

@@ -17,7 +17,9 @@ from headend.errors import ConfigError, RemoteProtocolError
 from headend.model.url import parse_url
 from headend.runtime.connect import connect
 from headend.runtime.connected import Connected, Measured
+from headend.runtime.folders import data_folder, refusal_file
 from headend.runtime.secrets import resolve_secrets
+from headend.services.lockout import Lockout
 from headend.transport.loop import run as run_loop
 
 LONGEST: Final = 200
@@ -145,6 +147,16 @@ def identify(url: str, *, timeout: float, folders: list[str] | None, as_json: bo
             print_table(("what", "value"), [(name.replace("_", " "), value or "-") for name, value in found.items()])
 
     _with_meter(url, timeout, folders, work)
+
+
+def unlock(url: str) -> None:
+    """Forget what a meter has refused."""
+    parsed = parse_url(url)
+    refusals = refusal_file(data_folder())
+    try:
+        asyncio.run(Lockout(refusals).release(parsed.meter("")))
+    finally:
+        refusals.close()
 
 
 def _with_meter(

@@ -13,8 +13,9 @@ from headend.errors import ConfigError
 from headend.model.meter import EndpointKind
 from headend.model.url import parse_url
 from headend.runtime.connected import Connected
-from headend.runtime.folders import counter_file, data_folder
+from headend.runtime.folders import counter_file, data_folder, refusal_file
 from headend.runtime.secrets import resolve_secrets
+from headend.services.lockout import Lockout
 from headend.transport.link import Tap
 from headend.transport.open import open_link
 
@@ -30,7 +31,8 @@ async def connect(
 ) -> AsyncIterator[Connected]:
     """Open a session with the meter at a URL; `timeout` in seconds is per answer.
 
-    Invocation counters of ciphered meters are kept in the folder `data`, by default that of the running head-end.
+    Invocation counters of ciphered meters, and which secrets a meter has refused, are kept in the folder `data`, by default
+    that of the running head-end.
     Raises ConfigError for the URL, LinkError, ProtocolError, MeterError or SecurityError for what happens on the way.
     """
     parsed = parse_url(url)
@@ -43,19 +45,22 @@ async def connect(
     profile = (library or Library()).get(parsed.profile_id) if parsed.profile_id else None
     meter = parsed.meter(f"{parsed.endpoint.wire}?{urlencode(parsed.params)}")
     secrets = resolve_secrets(parsed.secrets)
-    counters = counter_file(data or data_folder())
+    folder = data or data_folder()
+    counters, refusals = counter_file(folder), refusal_file(folder)
     the_driver.use_counters(counters)
     try:
-        link = await open_link(meter.endpoint, timeout)
-        link.tap = tap
-        try:
-            session = await the_driver.attach(link, meter, profile, secrets, timeout=timeout)
-        except BaseException:
-            link.abort()
-            raise
+        async with Lockout(refusals).trying(meter, secrets):
+            link = await open_link(meter.endpoint, timeout)
+            link.tap = tap
+            try:
+                session = await the_driver.attach(link, meter, profile, secrets, timeout=timeout)
+            except BaseException:
+                link.abort()
+                raise
         try:
             yield Connected(meter, profile, session)
         finally:
             await session.aclose()
     finally:
         counters.close()
+        refusals.close()

@@ -1,4 +1,4 @@
-"""The data folder, and the invocation counters in it: what one command needs that speaks with a meter."""
+"""The data folder, and what in it one command needs that speaks with a meter: invocation counters, refused secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from headend.storage.counters import CounterFile
+from headend.storage.refusals import RefusalFile
 
 
 def data_folder(named: str = "") -> Path:
@@ -21,3 +22,9 @@ def data_folder(named: str = "") -> Path:
 def counter_file(folder: Path) -> CounterFile:
     """The invocation counters of a data folder; one object for all that ask in this process."""
     return CounterFile(folder / "counters.db")
+
+
+@cache
+def refusal_file(folder: Path) -> RefusalFile:
+    """What meters have refused; ditto."""
+    return RefusalFile(folder / "refusals.db")

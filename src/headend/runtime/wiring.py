@@ -28,7 +28,7 @@ from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Topics
 from headend.runtime.database import open_store, sole_owner
-from headend.runtime.folders import counter_file
+from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.listening import listening, parse_place, push_driver
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
@@ -39,6 +39,7 @@ from headend.services.bus import Bus
 from headend.services.commands import Commands
 from headend.services.identifier import Identifier
 from headend.services.listener import Known, Limits, Listener, ask_lists
+from headend.services.lockout import Lockout
 from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
 from headend.services.retention import retain
@@ -100,7 +101,7 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
     """
     with sole_owner(settings.data_folder):
         store = await asyncio.to_thread(open_store, settings)
-        counters = counter_file(settings.data_folder)
+        counters, refusals = counter_file(settings.data_folder), refusal_file(settings.data_folder)
         for name in driver_names():
             driver(name).use_counters(counters)
         try:
@@ -111,6 +112,7 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
         finally:
             await asyncio.to_thread(store.close)
             counters.close()
+            refusals.close()
 
 
 def _profile_of(library: Library, meter: Meter) -> MeterProfile | None:
@@ -176,6 +178,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         connect_timeout=settings.poll.timeout,
         request_timeout=settings.poll.timeout,
         heard=Pushes(bus, profile, wall_millis).heard,
+        lockout=Lockout(refusal_file(settings.data_folder)),
     )
     return WebParts(
         store=store,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -74,6 +75,8 @@ class Access:
     """the event loop's"""
     reserve: Callable[[float], float]
     """take a place among the links to open; returns how many seconds to wait for it"""
+    trying: Callable[[Meter, Secrets], AbstractAsyncContextManager[None]]
+    """what a session is opened in; raises AuthenticationFailed for secrets that the meter has refused before"""
     connect_timeout: float
     request_timeout: float
     heard: Callable[[MeterState, Sequence[Notification]], None]
@@ -291,11 +294,12 @@ class Lane:
             self.line.drop()
             self.line = None
         self._go_on(unit)
-        line = self.line if self.line is not None else await self._connect(unit)
-        unit.port = line.open_port()
-        unit.timed_out_on = None
-        unit.proven = False
-        unit.session = await driver.attach(unit.port, meter, profile, secrets, timeout=access.request_timeout)
+        async with access.trying(meter, secrets):
+            line = self.line if self.line is not None else await self._connect(unit)
+            unit.port = line.open_port()
+            unit.timed_out_on = None
+            unit.proven = False
+            unit.session = await driver.attach(unit.port, meter, profile, secrets, timeout=access.request_timeout)
         return unit.session
 
     async def _connect(self, unit: Unit) -> PartyLine:

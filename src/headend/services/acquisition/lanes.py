@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from headend import telemetry
@@ -12,11 +13,17 @@ from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
 from headend.services.acquisition.turns import Priority
+from headend.services.lockout import Lockout
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import sweeper
 from headend.transport.link import Link
 
 JOB_SECONDS: Final = 60.0
+
+
+@asynccontextmanager
+async def _trying(_meter: Meter, _secrets: Secrets) -> AsyncIterator[None]:
+    yield
 
 
 class Pace:
@@ -49,7 +56,10 @@ class Lanes:
         connect_timeout: float = 5.0,
         request_timeout: float = 5.0,
         heard: Callable[[MeterState, Sequence[Notification]], None] = lambda _state, _said: None,
+        lockout: Lockout | None = None,
     ) -> None:
+        """Without a lockout, what a meter refuses is remembered until the end of the process."""
+        self._lockout = lockout
         self._roster = roster
         self._access = Access(
             open_link=open_link,
@@ -60,6 +70,7 @@ class Lanes:
             sweeper=sweeper(),
             time=asyncio.get_running_loop().time,
             reserve=Pace(connects_per_second).reserve,
+            trying=lockout.trying if lockout is not None else _trying,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
             heard=heard,
@@ -107,6 +118,11 @@ class Lanes:
         unit = self.unit(meter_id)
         deadline = self._access.time() + timeout
         return await unit.lane.run(unit, work, priority, deadline, repeat=repeat)
+
+    async def release(self, meter: Meter) -> None:
+        """Somebody has set a secret of a meter: even what it has refused before may be tried again."""
+        if self._lockout is not None:
+            await self._lockout.release(meter)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """End all work and close all sessions, politely within `timeout` seconds, then anyhow."""

@@ -108,9 +108,10 @@ async def list_secrets(meter_id: str, parts: Parts) -> schemas.SecretNames:
 
 @api.put("/meters/{meter_id}/secrets/{name}", operation_id="putSecret", status_code=204, openapi_extra=ADMIN)
 async def put_secret(meter_id: str, name: str, body: schemas.SecretIn, parts: Parts) -> None:
-    """Set a secret of a meter; the next session uses it."""
+    """Set a secret of a meter; the next session uses it, even if the meter has refused it before."""
     meter = parts.roster.state(meter_id).meter
     await asyncio.to_thread(parts.store.secrets.put, meter_id, name, secret_octets(body.value, name))
+    await parts.lanes.release(meter)
     parts.roster.update(meter)
 
 

@@ -1,0 +1,124 @@
+"""A meter that refuses a password hears it once, whoever asks, and as often as everything is started again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from headend.cli.main import app
+from headend.errors import AuthenticationFailed, HeadendError
+from headend.model.event import Event, EventType
+from headend.model.meter import Secret
+from headend.model.url import parse_url
+from headend.runtime.connect import connect
+from headend.runtime.database import open_store
+from headend.runtime.settings import Settings
+from headend.runtime.wiring import running
+
+PASSWORD = "WRONG-PW"
+FAILURE = bytes.fromhex("0001000100010019 6117 a109060760857405080101 a203020101 a305a10302010d")
+"""AARE: rejected-permanent (1), authentication-failure (13)"""
+NO_REASON = FAILURE[:-1] + b"\x01"
+"""AARE: rejected-permanent (1), no-reason-given (1), as some meters put it"""
+
+
+class Meter:
+    """Refuses every association in the same words, and keeps what it was asked."""
+
+    def __init__(self, refusal: bytes) -> None:
+        self.refusal = refusal
+        self.heard: list[bytes] = []
+        self.port = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while asked := await reader.read(1000):
+                self.heard.append(asked)
+                writer.write(self.refusal)
+        finally:
+            writer.close()
+
+    def url(self, password: str = PASSWORD, client: int = 1) -> str:
+        return f"dlms://127.0.0.1:{self.port}?client={client}&auth=lls&profile=generic-dlms-1p&secret=text:{password}"
+
+
+@asynccontextmanager
+async def listening(refusal: bytes) -> AsyncIterator[Meter]:
+    meter = Meter(refusal)
+    server = await asyncio.start_server(meter.talk, "127.0.0.1", 0)
+    meter.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield meter
+
+
+def settings_for(folder: Path) -> Settings:
+    return Settings.model_validate({"data": str(folder), "web": {"enabled": False}, "mqtt": {"enabled": False}})
+
+
+async def serve_until_it_fails(settings: Settings) -> Event:
+    """Run the head-end until a poll has failed, and ask for the meter's readings besides."""
+    async with running(settings) as head_end:
+        events = head_end.bus.subscribe("test", Event)
+        with pytest.raises(HeadendError):
+            await head_end.poller.poll_now("m")
+        async with asyncio.timeout(30):
+            while (event := await anext(events)).type is not EventType.READ_FAILED:
+                pass
+    return event
+
+
+async def asked_by_url(url: str, folder: Path) -> HeadendError:
+    with pytest.raises(HeadendError) as caught:
+        async with connect(url, data=folder):
+            raise AssertionError("an association that was refused")
+    return caught.value
+
+
+@pytest.mark.parametrize("refusal", [FAILURE, NO_REASON], ids=["authentication-failure", "no-reason-given"])
+async def test_it_is_heard_once(
+    refusal: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADEND_DATA", str(tmp_path))
+    settings = settings_for(tmp_path)
+    async with listening(refusal) as meter:
+        parsed = parse_url(meter.url())
+        with open_store(settings) as store:
+            store.meters.put(parsed.meter("m", poll_seconds=0.2))
+            store.secrets.put("m", "secret", Secret(PASSWORD.encode()))
+        said = [str((await serve_until_it_fails(settings)).data) for _ in range(2)]
+        for _ in range(2):
+            error = await asked_by_url(meter.url(), tmp_path)
+            assert isinstance(error, AuthenticationFailed)
+            said.append(f"{error} {error.hint} {error!r}")
+        assert len(meter.heard) == 1
+        assert PASSWORD.encode() in meter.heard[0]
+        assert "not tried again" in said[-1]
+
+        await asked_by_url(meter.url("ANOTHER1"), tmp_path)  # it was changed, so it is tried, and so is another client
+        await asked_by_url(meter.url(client=2), tmp_path)
+        assert len(meter.heard) == 3
+        await asked_by_url(meter.url("ANOTHER1"), tmp_path)
+        assert len(meter.heard) == 3
+
+        await unlocked(meter.url("ANOTHER1"))  # somebody says that the meter was changed
+        await asked_by_url(meter.url("ANOTHER1"), tmp_path)
+        assert len(meter.heard) == 4
+    assert PASSWORD.encode() not in everything_in(tmp_path)
+    for text in (caplog.text, *said):
+        assert PASSWORD not in text
+        assert PASSWORD.encode().hex() not in text
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def unlocked(url: str) -> None:
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["unlock", url])
+    assert result.exit_code == 0
+    assert result.output == ""
