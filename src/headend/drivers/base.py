@@ -7,14 +7,14 @@ makes a Session that owns a link we opened (or that a meter opened), `serve` mak
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from headend.errors import RemoteProtocolError
 from headend.model.job import Command, Outcome
-from headend.model.meter import Meter, MeterIdentity, Secret
+from headend.model.meter import EndpointKind, Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryBlock, HistoryRequest, ObjectInfo, ObjectRef, RawValue, ReadPlan, ReadResult
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
@@ -138,6 +138,20 @@ class Session(Protocol):
         """Release the association and close the link, within two seconds whatever the meter does."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """What a meter sends of its own accord, between two times of its clock; `delay` seconds pass between tries."""
+
+    kind: EndpointKind
+    host: str
+    port: int
+    octets: bytes = field(repr=False)
+    not_before: int
+    not_after: int
+    retries: int = 0
+    delay: int = 0
+
+
 class MeterModel(Protocol):
     """A virtual meter as a driver's meter role sees it. All times are milliseconds, all values in base units."""
 
@@ -171,6 +185,12 @@ class MeterModel(Protocol):
 
     def turn_back(self, at: int | None) -> None:
         """Let the clock show a time that has gone by, so that what is overdue is done at its time; None: the present again."""
+
+    def wake_at(self, at: int, call: Callable[[], None]) -> None:
+        """Call at a time of the meter's clock, instead of what was asked for before; where a meter has no outside, never."""
+
+    def post(self, outgoing: Outgoing) -> None:
+        """Send something, without waiting for it; raises HeadendError when that cannot be."""
 
     def value(self, index: int, at: int) -> Value:
         """The value of `profile.objects[index]` at a time, in the base unit of its quantity (texts as they are)."""
@@ -231,6 +251,9 @@ class Driver(Protocol):
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play the meter on a link until it closes. Returns at once; holds no task and no timer while the link is idle."""
+
+    def begin(self, model: MeterModel) -> None:
+        """A virtual meter that does something of its own accord begins to do it, though nobody has met it yet."""
 
     def sniff(self, first: bytes) -> Sniff:
         """Could these first octets of an inbound link be this protocol?"""

@@ -13,6 +13,7 @@ from headend.drivers.base import Driver
 from headend.drivers.registry import driver
 from headend.emulator.faults import Fault, FaultKind, FaultyLink
 from headend.emulator.meter import MeterKind, VirtualMeter, fill
+from headend.emulator.outside import Surroundings
 from headend.errors import ConfigError
 from headend.model.meter import NO_PARAMS, Endpoint, EndpointKind, Meter, Secret
 from headend.model.profile import MeterProfile
@@ -70,6 +71,8 @@ class Fleet:
             self._groups.append(_Placed(group, first, seed, clock))
             first += group.count
         self._listeners: list[TcpListener] = []
+        self._clock = clock
+        self._outside: Surroundings | None = None
         self._refuse_overlaps()
 
     def __len__(self) -> int:
@@ -98,6 +101,9 @@ class Fleet:
         except BaseException:
             await self.aclose()
             raise
+        self._outside = Surroundings(self._clock)
+        for placed in self._groups:
+            placed.begin(self._outside)
 
     async def _listen(self, groups: list[_Placed], port: int) -> None:
         limits = ListenLimits(loopback=True)
@@ -108,6 +114,11 @@ class Fleet:
 
     async def aclose(self) -> None:
         """Stop listening and drop all links; the meters keep what was done to them."""
+        outside, self._outside = self._outside, None
+        if outside is not None:
+            await outside.aclose()
+        for placed in self._groups:
+            placed.begin(None)
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.aclose()
@@ -168,6 +179,17 @@ class _Placed:
         self.high = self.low + (group.count - 1) // max(1, len(group.units))
         if group.count < 1 or not (self.low >> 24 == self.high >> 24 == 127):
             raise ConfigError(f"{group.profile.id}: {group.count} meters from {group.first_address} leave 127.0.0.0/8")
+
+    def begin(self, outside: Surroundings | None) -> None:
+        """Let the meters be woken and send; those of a file that says so begin with that before anybody has met them."""
+        self._kind.outside = outside
+        if outside is None or not self.group.profile.functions:
+            return
+        woken = len(outside)
+        for number in range(self.first, self.first + self.group.count):
+            self._driver.begin(self.meter(number))
+            if len(outside) == woken:  # as the first one, so the others
+                return
 
     def at(self, address: int) -> list[VirtualMeter]:
         """The meters behind an address."""

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from headend.drivers.base import Outgoing
+from headend.emulator.outside import Outside
 from headend.emulator.shape import channel, mix
 from headend.emulator.values import Evaluator, evaluator
 from headend.emulator.waveform import NO_INSTANT, POWER, Instant, LoadCurve, Parts, voltage
-from headend.errors import AccessDenied, ConfigError, NotFound
+from headend.errors import AccessDenied, CapabilityError, ConfigError, NotFound
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
 from headend.model.objects import ObjectEntry
 from headend.model.profile import LoadProfile, MeterProfile
@@ -34,6 +36,7 @@ class MeterKind:
         "names",
         "nominal_frequency",
         "nominal_voltage",
+        "outside",
         "phases",
         "profile",
         "started_at",
@@ -57,6 +60,7 @@ class MeterKind:
         """
         self.profile = profile
         self.clock = clock
+        self.outside: Outside | None = None  # while the fleet runs
         self.load = load
         channel(load, "active_import")  # refuses a shape that does not exist
         self.mean_watts = mean_watts
@@ -219,6 +223,18 @@ class VirtualMeter:
             at += self.shown_time(now) - self._moment
         self._offset = at - now
         self._set_at = now
+
+    def wake_at(self, at: int, call: Callable[[], None]) -> None:
+        """Call at a time of the meter's clock."""
+        if self.kind.outside is not None:
+            self.kind.outside.wake(self.number, self._world_time(at), call)
+
+    def post(self, outgoing: Outgoing) -> None:
+        """Send something, unless its time has gone by; raises CapabilityError outside of a fleet."""
+        if self.kind.outside is None:
+            raise CapabilityError("this virtual meter has nobody to send to")
+        if self.shown_time(self.kind.clock()) <= outgoing.not_after:
+            self.kind.outside.send(outgoing, self._world_time(outgoing.not_before))
 
     def value(self, index: int, at: int) -> Value:
         """The value of an object at a time of the meter's clock. Values change once a second, at whole seconds."""

@@ -91,6 +91,12 @@ class DlmsDriver:
 
         server.serve(link, model)
 
+    def begin(self, model: MeterModel) -> None:
+        """Plan the pushes of a meter."""
+        from headend.drivers.dlms import server  # noqa: PLC0415 - see above
+
+        server.begin(model)
+
     def sniff(self, first: bytes) -> Sniff:
         """A wrapper frame or an HDLC frame with a plausible beginning."""
         return sniffing.sniff(first)

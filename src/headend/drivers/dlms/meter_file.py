@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from headend.drivers.base import MeterModel
 from headend.drivers.dlms import meter_objects
 from headend.drivers.dlms.meter.clock import Clock
-from headend.drivers.dlms.meter.functions import Plant
+from headend.drivers.dlms.meter.functions import Party, Plant
 from headend.drivers.dlms.meter.known import make_function
 from headend.drivers.dlms.meter.load_profiles import LoadBuffer
 from headend.drivers.dlms.meter.relay import Relay
@@ -45,7 +46,7 @@ class MeterFile:
         self._zone, self.versions = parameters.zone, versions or parameters.versions
         self.objects: dict[tuple[int, bytes], CosemObject] = {}
         self.buffers: dict[bytes, LoadBuffer] = {}
-        self.plant = Plant(self.objects, self._zone, _measuring_period(profile))
+        self.plant = Plant(self.objects, self._zone, _measuring_period(profile), self.party)
         self._add_file()
         self._add_implicit()
         if short:
@@ -122,6 +123,11 @@ class MeterFile:
 
     def _view_of(self, asked: Association, client: Client) -> View:
         return self.view(asked.device, client)
+
+    def party(self, model: MeterModel) -> Party:
+        """What one meter and its clients have agreed on."""
+        parameters = self.parameters(frozenset(model.params.items()))
+        return Party(parameters, self.clients(parameters), self.devices(parameters))
 
     def parameters(self, params: frozenset[tuple[str, str]]) -> Parameters:
         """Link and association parameters of one meter, shared by those that have the same ones."""

@@ -43,14 +43,26 @@ _SHORT: Final = 0x80
 
 def serve(link: Link, model: MeterModel) -> None:
     """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong, KeyMissing."""
+    file, parameters = _file_of(model)
+    saps = frozenset(device.sap for device in file.devices(parameters))
+    link.set_receiver(MeterLink(link, model, file, parameters, saps))
+
+
+def begin(model: MeterModel) -> None:
+    """Let a meter do what it does of its own accord; raises as `serve` does."""
+    file, _ = _file_of(model)
+    file.plant.be_up_to_date(model)
+
+
+def _file_of(model: MeterModel) -> tuple[MeterFile, Parameters]:
+    """The compiled meter file and the parameters of a meter."""
     file = meter_file(model.profile)
     parameters = file.parameters(frozenset(model.params.items()))
-    devices = file.devices(parameters)
     setups = [setup_of(model, client) for client in file.clients(parameters)]  # says now what is missing or wrong
     secured = any(setup is not None for setup in setups)
     if secured or parameters.short_names or parameters.versions != file.versions:
         file = meter_file(model.profile, secured=secured, short=parameters.short_names, versions=parameters.versions)
-    link.set_receiver(MeterLink(link, model, file, parameters, frozenset(device.sap for device in devices)))
+    return file, parameters
 
 
 @lru_cache(maxsize=256)

@@ -73,6 +73,9 @@ class ModbusDriver:
         """Play a meter; called again for the same link, one more unit on its wire. The framing is told by the client."""
         server.serve(link, model)
 
+    def begin(self, model: MeterModel) -> None:
+        """A Modbus meter says nothing unasked."""
+
     def sniff(self, first: bytes) -> Sniff:
         """MBAP by its header, RTU by its CRC."""
         found = recognising.recognise(first)

@@ -6,7 +6,7 @@ happened by then, in its order, each at its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
@@ -15,7 +15,9 @@ from headend.drivers.base import MeterModel
 from headend.drivers.dlms.meter.forms import Form
 from headend.drivers.dlms.meter.memory import Memory, memory_of
 from headend.drivers.dlms.meter.times import NEVER
+from headend.drivers.dlms.meter_clients import Client, Device
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Invoke, Read, Refused, Write
+from headend.drivers.dlms.parameters import Parameters
 from headend.errors import ConfigError
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.axdr import Data, encode_data
@@ -72,6 +74,10 @@ class Function:
 
     def written(self, model: MeterModel, attribute_id: int) -> None:
         """Somebody has written an attribute."""
+
+    def is_heard(self, model: MeterModel) -> bool:  # noqa: ARG002 - of those that tell somebody
+        """True when somebody outside hears of what it does."""
+        return False
 
     # --- what it keeps ---
 
@@ -173,11 +179,26 @@ class _Said:
         return otherwise if data is None else data.plain()
 
 
+class Party(NamedTuple):
+    """What a meter and those who associate with it have agreed on; the first client and the first device are the main ones."""
+
+    parameters: Parameters
+    clients: Sequence[Client]
+    devices: Sequence[Device]
+
+
 class Plant:
     """All functions of one meter file, and all its objects, which scripts act on."""
 
-    def __init__(self, objects: Mapping[tuple[int, bytes], CosemObject], zone: tzinfo, measuring_period: int) -> None:
-        """`measuring_period` is that of its load profile, in milliseconds."""
+    def __init__(
+        self,
+        objects: Mapping[tuple[int, bytes], CosemObject],
+        zone: tzinfo,
+        measuring_period: int,
+        party: Callable[[MeterModel], Party],
+    ) -> None:
+        """`measuring_period` is that of its load profile, in milliseconds; `party` tells about one meter."""
+        self.party = party
         self.objects = objects
         self.zone = zone
         self.measuring_period = measuring_period
@@ -220,9 +241,15 @@ class Plant:
                 self._act(model, memory, at)
             memory.seen = max(now, memory.seen)
             memory.due = self._following(model, memory.seen)
+            if memory.due != NEVER and self._is_heard(model):
+                model.wake_at(memory.due, partial(self.catch_up, model))
         finally:
             model.turn_back(None)
             memory.busy = False
+
+    def _is_heard(self, model: MeterModel) -> bool:
+        """True when it matters that things happen at their time: somebody is told of them."""
+        return any(function.is_heard(model) for function in self.functions.values())
 
     def _following(self, model: MeterModel, after: int) -> int:
         return min((function.following(model, after) for function in self._clocked), default=NEVER)
@@ -272,16 +299,19 @@ class Plant:
 
     def inside(self, model: MeterModel) -> Association:
         """How the meter deals with its own objects: it may do everything."""
+        party = self.party(model)
         return Association(
             model=model,
-            client_sap=0,
-            server_sap=0,
+            client_sap=party.clients[0].sap,
+            server_sap=party.devices[0].sap,
             mechanism=0,
             application_context=0,
             conformance=Conformance(0),
             with_list=False,
             max_send_pdu=0xFFFF,
             max_receive_pdu=0xFFFF,
+            clients=party.clients,
+            devices=party.devices,
         )
 
     def find(self, class_id: int, name: bytes) -> CosemObject:

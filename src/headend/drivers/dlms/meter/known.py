@@ -7,6 +7,7 @@ from typing import Final
 from headend.drivers.dlms.meter.clock import Clock
 from headend.drivers.dlms.meter.functions import Function, Plant
 from headend.drivers.dlms.meter.monitors import Limiter, RegisterMonitor
+from headend.drivers.dlms.meter.push import PushSetup
 from headend.drivers.dlms.meter.relay import Relay
 from headend.drivers.dlms.meter.schedules import ActivityCalendar, Schedule, SingleActionSchedule, SpecialDays
 from headend.drivers.dlms.meter.scripts import ScriptTable
@@ -25,6 +26,7 @@ _KINDS: Final[tuple[type[Function], ...]] = (
         RegisterMonitor,
         SingleActionSchedule,
         Limiter,
+        PushSetup,
     ),
 )
 KINDS: Final = {kind.class_id: kind for kind in _KINDS}
