@@ -127,6 +127,29 @@ async def test_every_mechanism(open_session: Open, profile: Any, auth: str, poli
     await use(session, profile)
 
 
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("suite", [0, 1, 2])
+@pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
+async def test_short_names_ciphered_and_in_blocks(
+    open_session: Open, profile: Any, framing: str, suite: int, ciphering: str
+) -> None:
+    params = {"auth": "gmac", "suite": str(suite), "ciphering": ciphering, "max_pdu": "90", "ref": "sn"}
+    await use(await open_session(keys_of(suite), framing=framing, **params), profile)
+
+
+@pytest.mark.parametrize("auth", ["lls", "md5", "sha1", "gmac", "sha256", "ecdsa", "hls", "none"])
+async def test_every_mechanism_by_short_names(open_session: Open, profile: Any, auth: str) -> None:
+    register_hls("acme", lambda challenge, secret: hashlib.blake2s(challenge, key=secret).digest())
+    scalars, meter_key = key_pairs(1)
+    secrets = keys_of(1) | (scalars if auth == "ecdsa" else {"secret": b"12345678"})
+    params = {"auth": auth, "suite": "1", "meter_key": meter_key, "hls": "acme", "ref": "sn"}
+    await use(await open_session(secrets, **params), profile)
+    if auth not in ("none", "gmac"):
+        wrong = {"secret": bytes(31) + b"\x05" if auth == "ecdsa" else b"12345679"}
+        with pytest.raises(AuthenticationFailed):
+            await open_session(secrets, others=wrong, **params)
+
+
 @pytest.mark.parametrize("policy", ["1", "2", "4", "8", "12", "32", "64", "96", "100", "108"])
 async def test_policies_by_direction(open_session: Open, profile: Any, policy: str) -> None:
     await use(await open_session(keys_of(0), auth="gmac", policy=policy), profile)
