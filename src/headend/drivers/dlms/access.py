@@ -79,6 +79,7 @@ PROPOSED_SHORT: Final = (
     | Conformance.WRITE
     | Conformance.BLOCK_TRANSFER_WITH_GET
     | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.GENERAL_BLOCK_TRANSFER
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.INFORMATION_REPORT
     | Conformance.DATA_NOTIFICATION
@@ -182,7 +183,7 @@ class Access:
                 request.system_title, answer.system_title, request.authentication_value, answer.authentication_value
             )
             await self._prove(self._security.authentication, said)
-        if isinstance(self.conversation, ShortConversation) and not self.conversation.names.objects:
+        if isinstance(self.conversation, ShortConversation):
             self.conversation.names = to_short_names(await self.get(SHORT_OBJECTS))
 
     async def _prove(self, authentication: Authentication, said: Said) -> None:
