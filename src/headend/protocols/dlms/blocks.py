@@ -15,6 +15,9 @@ GET_HEAD: Final = 9
 SHORT_HEAD: Final = 8
 """The same for blocks of SET and ACTION, but for the first one of a request."""
 
+_PATIENCE: Final = 3
+"""How many blocks in a row may be empty."""
+
 Block = TypeVar("Block")
 
 
@@ -29,18 +32,22 @@ def room_for_raw_data(max_pdu: int, overhead: int, head: int = GET_HEAD) -> int:
 class BlockReceiver:
     """Puts blocks together. Block numbers must follow each other from 1; `limit` bounds the whole."""
 
-    __slots__ = ("_data", "_limit", "number")
+    __slots__ = ("_data", "_empty", "_limit", "number")
 
     def __init__(self, limit: int) -> None:
         self._data = bytearray()
+        self._empty = 0
         self._limit = limit
         self.number = 0
 
-    def check(self, number: int) -> None:
-        """Take note of the number of a block; raises RemoteProtocolError unless it is the next one."""
+    def check(self, number: int, raw_data: bytes) -> None:
+        """Take note of a block; raises RemoteProtocolError unless it is the next one, or when nothing comes again and again."""
         if number != self.number + 1:
             raise RemoteProtocolError("block number", expected=str(self.number + 1), got=str(number))
         self.number = number
+        self._empty = 0 if raw_data else self._empty + 1
+        if self._empty > _PATIENCE:
+            raise RemoteProtocolError("blocks without data", got=f"{self._empty} in a row")
 
     def add(self, raw_data: bytes) -> None:
         """Append the raw data of a block."""

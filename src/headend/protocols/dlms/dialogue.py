@@ -175,7 +175,7 @@ class Asking:
         self, block: GetResponseWithDatablock | ActionResponsePblock, *, last: bool, number: int, raw_data: bytes
     ) -> Response | BlockReceived | Request:
         receiver, invoke = self._receiver, block.invoke_id_and_priority
-        receiver.check(number)
+        receiver.check(number, raw_data)
         if self._streaming:
             return BlockReceived(invoke, number, raw_data, last)
         receiver.add(raw_data)

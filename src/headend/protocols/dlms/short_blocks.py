@@ -122,7 +122,7 @@ class ShortTransfer:
     def _take_block(self, block: DataBlock) -> ReadResponse | BlockReceived | ReadRequest:
         receiver, self._receiver = self._receiver or BlockReceiver(self._limit), None
         self._cutter = None
-        receiver.check(block.block_number)
+        receiver.check(block.block_number, block.raw_data)
         if not self.streaming:
             receiver.add(block.raw_data)
         if not block.last_block:
@@ -217,8 +217,8 @@ class _RequestBlocks:
             receiver, self._writes = BlockReceiver(self._limit), writes
         if number != receiver.number + 1:
             return _answer(writes, DataAccessResult.DATA_BLOCK_NUMBER_INVALID)
-        receiver.check(number)
         try:
+            receiver.check(number, raw_data)
             receiver.add(raw_data)
         except RemoteProtocolError:
             return _answer(writes, DataAccessResult.LONG_SET_ABORTED)

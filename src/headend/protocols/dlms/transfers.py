@@ -133,8 +133,8 @@ class RequestReceiver:
             return refuse_block(block, DataAccessResult.NO_LONG_SET_IN_PROGRESS)
         if block.block_number != self._receiver.number + 1:
             return refuse_block(block, DataAccessResult.DATA_BLOCK_NUMBER_INVALID)
-        self._receiver.check(block.block_number)
         try:
+            self._receiver.check(block.block_number, block.raw_data)
             self._receiver.add(block.raw_data)
         except RemoteProtocolError:
             return refuse_block(block, DataAccessResult.LONG_SET_ABORTED)
