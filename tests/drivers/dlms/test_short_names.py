@@ -171,8 +171,9 @@ async def test_a_meter_with_logical_names(attach: Attach) -> None:
     def refuse(meter: Any) -> None:
         meter.script = lambda _: [AssociationResponse(result=1, diagnostic=2)]
 
-    with pytest.raises(AssociationRejected, match="application-context-name-not-supported"):
+    with pytest.raises(AssociationRejected, match="application-context-name-not-supported") as caught:
         await attach(prepare=refuse, ref="sn")
+    assert "ref=sn" in caught.value.hint
 
 
 async def test_a_load_profile_by_entry(open_session: Attach, script: Script) -> None:

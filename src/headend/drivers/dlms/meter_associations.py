@@ -50,7 +50,7 @@ _MOST_USERS: Final = 255
 _CONTEXT_NAME: Final = bytes.fromhex("608574050801")
 _MECHANISM_NAME: Final = bytes.fromhex("608574050802")
 """Object identifiers 2.16.756.5.8.1 and .2, without their last arc."""
-_PASSWORDS: Final = HLS - {Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA}
+PASSWORDS: Final = HLS - {Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA}
 """Mechanisms whose secret is one of its own, and not a key of the security setup."""
 
 
@@ -99,7 +99,7 @@ def association_object(index: int, version: int, view_of: Callable[[Association,
     }
     _add_secret(made, client_of)
     if version >= 1:
-        made.reads[9] = lambda asked: _setup_reference(asked, client_of(asked))
+        made.reads[9] = lambda asked: setup_reference(asked, client_of(asked))
     if version >= 2:
         _add_users(made, client_of)
     return made
@@ -112,19 +112,19 @@ def _add_secret(made: CosemObject, client_of: Callable[[Association], Client]) -
         client = client_of(asked)
         if client.mechanism is not Mechanism.LLS:
             raise Refused(DataAccessResult.READ_WRITE_DENIED)
-        _change_secret(asked, client, data)
+        change_secret(asked, client, data)
 
     def change_hls_secret(asked: Association, data: Data | None) -> None:
         client = client_of(asked)
-        if client.mechanism not in _PASSWORDS:
+        if client.mechanism not in PASSWORDS:
             raise Refused(DataAccessResult.READ_WRITE_DENIED)
-        _change_secret(asked, client, data)
+        change_secret(asked, client, data)
 
     made.writes[_SECRET] = set_secret
-    made.methods |= {1: _no_proof, 2: change_hls_secret}
+    made.methods |= {1: no_proof, 2: change_hls_secret}
 
 
-def _change_secret(asked: Association, client: Client, data: Data | None) -> None:
+def change_secret(asked: Association, client: Client, data: Data | None) -> None:
     """Take over a password, from the next association on."""
     if data is None or data.tag is not Tag.OCTET_STRING or not isinstance(data.value, bytes):
         raise Refused(DataAccessResult.TYPE_UNMATCHED)
@@ -133,12 +133,12 @@ def _change_secret(asked: Association, client: Client, data: Data | None) -> Non
     make_setup(asked.model, client).change({"secret": Secret(data.value)})
 
 
-def _no_proof(_: Association, __: Data | None) -> None:
+def no_proof(_: Association, __: Data | None) -> None:
     """reply_to_HLS_authentication, when there is nothing to reply to any more."""
     raise Refused(DataAccessResult.READ_WRITE_DENIED)
 
 
-def _setup_reference(asked: Association, client: Client) -> bytes:
+def setup_reference(asked: Association, client: Client) -> bytes:
     """The logical name of the security setup of a client; nobody's where it has none."""
     for index, setup in enumerate(asked.setups):
         if setup.client.sap == client.sap:

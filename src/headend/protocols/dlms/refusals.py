@@ -26,6 +26,7 @@ _AUTHENTICATION: Final = range(
     Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED, Diagnostic.AUTHENTICATION_REQUIRED + 1
 )
 _KEYS: Final = "check ek, ak, the security suite and the client's system title; do not try at random"
+_CONTEXT: Final = "the meter may want ciphering, or its objects may have short names: ref=sn"
 _DENIED: Final = frozenset({"read-write-denied", "scope-of-access-violated"})
 _UNDEFINED: Final = frozenset({"object-undefined", "object-class-inconsistent", "object-unavailable"})
 
@@ -42,7 +43,13 @@ def association_error(response: AssociationResponse) -> HeadendError:
             f"the meter refuses the association: {words}",
             hint="check the password, the authentication mechanism and the client address; do not try at random",
         )
-    return AssociationRejected(f"the meter refuses the association: {words}", result=result, diagnostic=diagnostic)
+    other_context = user and diagnostic == Diagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
+    return AssociationRejected(
+        f"the meter refuses the association: {words}",
+        result=result,
+        diagnostic=diagnostic,
+        hint=_CONTEXT if other_context else "",
+    )
 
 
 def access_error(result: DataAccessResult, what: str) -> MeterError:

@@ -163,6 +163,12 @@ async def test_methods(head_end: Any, names: dict[str, int], meter: Any) -> None
     assert meter.closed
 
 
+async def test_a_client_changes_its_password(head_end: Any, meter: Any, connect: Any) -> None:
+    assert await head_end.ask("060102fa4001" + "0904" + b"3333".hex()) == "0d0100"
+    assert "a203020101" in await connect(meter).ask(AARQ_LLS)  # the old one
+    assert await head_end.ask("060102fa4001" + "1105") == "0d01010c"
+
+
 async def test_what_was_not_agreed_is_refused(meter: Any, connect: Any) -> None:
     head_end = connect(meter, 16)
     assert "1f0400100000" in await head_end.ask(AARQ.replace("1c1a20", "100000"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.dlms.meter_objects import CosemObject, Refused, static
+from headend.drivers.dlms.meter_associations import PASSWORDS, change_secret, no_proof, setup_reference
+from headend.drivers.dlms.meter_objects import CosemObject, Refused
+from headend.protocols.dlms.acse import Mechanism
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
-from headend.protocols.dlms.axdr import octet_string
 from headend.protocols.dlms.short_names import ASSOCIATION_NAME, ASSOCIATION_SN
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from headend.protocols.dlms.axdr import Data
 
 _VERSION: Final = 2
+_CHANGE_SECRET: Final = 5
 _REPLY_TO_HLS: Final = 8
-_NO_SETUP: Final = octet_string(bytes(6))
+_WITH_PASSWORD: Final = PASSWORDS | {Mechanism.LLS}
 
 
 def short_association(view_of: Callable[[Association, Client], View]) -> CosemObject:
@@ -28,12 +30,14 @@ def short_association(view_of: Callable[[Association, Client], View]) -> CosemOb
     made.reads |= {
         2: lambda asked: view_of(asked, asked.client).short_list,
         3: lambda asked: view_of(asked, asked.client).short_rights,
-        4: static(_NO_SETUP),
+        4: lambda asked: setup_reference(asked, asked.client),
     }
-    made.methods[_REPLY_TO_HLS] = _no_proof
+    made.methods |= {_CHANGE_SECRET: _change_own_secret, _REPLY_TO_HLS: no_proof}
     return made
 
 
-def _no_proof(_: Association, __: Data | None) -> None:
-    """reply_to_HLS_authentication, when there is nothing to reply to any more."""
-    raise Refused(DataAccessResult.READ_WRITE_DENIED)
+def _change_own_secret(asked: Association, data: Data | None) -> None:
+    """change_secret, of low or of high level security."""
+    if asked.client.mechanism not in _WITH_PASSWORD:
+        raise Refused(DataAccessResult.READ_WRITE_DENIED)
+    change_secret(asked, asked.client, data)
