@@ -103,3 +103,14 @@ def test_keys_are_named_by_their_place(headend: Headend, tmp_path: Path, monkeyp
     for words in (["--key", "bk"], ["--key", "xk=hex:00"], ["--ek", "hex:00"]):
         said = headend("decode", "--protocol", "dlms", frame, *words)
         assert said.code == 2, said
+
+
+def test_apdus_as_xml(headend: Headend) -> None:
+    said = headend("decode", "--xml", WRAPPER)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("<GetRequest>\n  <GetRequestNormal>")
+    assert '<InstanceId Value="0100010800FF" />' in said.out
+    assert headend("decode", "--xml", "--json", WRAPPER).code == 2
+    said = headend("decode", "--xml", "c401c1000600")
+    assert (said.code, said.out) == (4, "")
+    assert headend("decode", "--xml", "--protocol", "modbus", MBAP).code != 0

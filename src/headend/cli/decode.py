@@ -20,9 +20,14 @@ _WIDEST_NAME = 44
 """Columns that names of fields take at most, so that values stand under each other."""
 
 
-def decode(octets: list[str], *, protocol: str, keys: Mapping[str, str], ports: Collection[int], as_json: bool) -> None:
+def decode(
+    octets: list[str], *, protocol: str, keys: Mapping[str, str], ports: Collection[int], as_json: bool, as_xml: bool
+) -> None:
     """Explain octets; the driver that understands most of them speaks. `keys` tells where each is."""
     secrets = resolve_secrets(keys)
+    if as_xml:
+        typer.echo(decoding.translate(_read(octets), keys=secrets, protocol=protocol or "dlms"), nl=False)
+        return
     found = decoding.decode(_read(octets), keys=secrets, protocol=protocol, ports=ports)
     length = len(found.octets)
     if as_json:

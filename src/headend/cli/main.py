@@ -216,11 +216,14 @@ def decode(
     ] = None,
     *,
     json: Json = False,
+    xml: Annotated[bool, typer.Option("--xml", help="APDUs in the XML notation of DLMS translators.")] = False,
 ) -> None:
     """Explain frames layer by layer, or a capture (pcap, pcapng); ciphered ones with their keys."""
+    if json and xml:
+        raise typer.BadParameter("either --json or --xml")
     keys = {name: place for name, place in (("ek", ek), ("ak", ak)) if place}
     keys |= dict(each.partition("=")[::2] for each in key or ())
-    _run("decode", "decode", octets, protocol=protocol, keys=keys, ports=port or (), as_json=json)
+    _run("decode", "decode", octets, protocol=protocol, keys=keys, ports=port or (), as_json=json, as_xml=xml)
 
 
 @app.command()

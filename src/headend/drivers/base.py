@@ -277,3 +277,9 @@ class Driver(Protocol):
 
         `secrets` decipher it; one that cannot be right raises ConfigError, and nothing else is raised.
         """
+
+    def translate(self, data: bytes, secrets: Secrets = NO_SECRETS) -> str:
+        """The same frames as XML, in the notation that tools of the protocol share.
+
+        Raises DecodeError for what is malformed, ConfigError as `explain` does, and CapabilityError where there is none.
+        """

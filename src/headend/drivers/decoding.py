@@ -9,6 +9,7 @@ from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets
 from headend.drivers.captures import explain_capture, is_capture
 from headend.drivers.pasted import explain_any, read_hex
 from headend.drivers.registry import driver, driver_names
+from headend.errors import ConfigError
 from headend.model.meter import Secret
 
 
@@ -62,6 +63,18 @@ def decode_with(
     else:
         name, layer = explain_any(data, drivers, secrets)
     return Decoded(name, data, layer)
+
+
+def translate(octets: bytes | str, *, keys: Mapping[str, bytes | Secret] | None = None, protocol: str = "dlms") -> str:
+    """Frames and APDUs in the XML notation of the protocol's translators; deciphered where there are keys.
+
+    Raises DecodeError for what is malformed, CapabilityError for a protocol without such a notation.
+    """
+    data = read_hex(octets) if isinstance(octets, str) else octets
+    if is_capture(data):
+        raise ConfigError("XML: expected frames, got a capture", hint="without --xml captures are explained")
+    secrets = {name: key if isinstance(key, Secret) else Secret(key) for name, key in (keys or {}).items()}
+    return driver(protocol).translate(data, secrets)
 
 
 def to_document(layer: Layer) -> dict[str, object]:

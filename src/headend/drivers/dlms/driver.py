@@ -126,3 +126,9 @@ class DlmsDriver:
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""
         return explaining.explain(data, secrets)
+
+    def translate(self, data: bytes, secrets: Secrets = NO_SECRETS) -> str:
+        """All APDUs in the XML notation of DLMS translators."""
+        from headend.drivers.dlms import translating  # noqa: PLC0415 - loads all decoders
+
+        return translating.translate(data, secrets)

@@ -104,3 +104,7 @@ class ModbusDriver:
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames, or a bare PDU."""
         return explaining.explain(data)
+
+    def translate(self, data: bytes, secrets: Secrets = NO_SECRETS) -> str:  # noqa: ARG002 - ditto
+        """Modbus has no notation in XML."""
+        raise CapabilityError("modbus: there is no notation in XML")
