@@ -2,7 +2,7 @@
 
 ```text
 translate  all APDUs of some octets, in their order, with what was deciphered inside the ciphered ones
-apdus      services and refusals       acse  associations
+apdus      services and refusals       access, short  those of ACCESS and of short names   acse  associations
 data       A-XDR values                element  what is written
 ```
 

@@ -46,7 +46,8 @@ def _camel(name: str) -> str:
     return "".join(word.capitalize() for word in name.replace("-", "_").split("_"))
 
 
-def _result(name: str, result: DataAccessResult | ActionResult) -> Element:
+def result_element(name: str, result: DataAccessResult | ActionResult) -> Element:
+    """A result by its name."""
     return text(name, _RESULTS.get(result.name, _camel(result.name)))
 
 
@@ -54,7 +55,8 @@ def _service(name: str, variant: str, invoke_id: int, *inside: Element) -> Eleme
     return holds(name, holds(name + variant, number("InvokeIdAndPriority", invoke_id), *inside))
 
 
-def _attribute(target: AttributeDescriptor) -> Element:
+def attribute_element(target: AttributeDescriptor) -> Element:
+    """A cosem-attribute-descriptor."""
     return holds(
         "AttributeDescriptor",
         number("ClassId", target.class_id, 2),
@@ -63,7 +65,8 @@ def _attribute(target: AttributeDescriptor) -> Element:
     )
 
 
-def _method(target: MethodDescriptor) -> Element:
+def method_element(target: MethodDescriptor) -> Element:
+    """A cosem-method-descriptor."""
     return holds(
         "MethodDescriptor",
         number("ClassId", target.class_id, 2),
@@ -72,7 +75,8 @@ def _method(target: MethodDescriptor) -> Element:
     )
 
 
-def _selection(access: AccessSelection | None) -> Parts:
+def selection_elements(access: AccessSelection | None) -> Parts:
+    """The part of an attribute that is meant, if one is."""
     if access is not None:
         parameters = holds("AccessParameters", data_element(access.parameters))
         yield holds("AccessSelection", number("AccessSelector", access.selector), parameters)
@@ -80,14 +84,14 @@ def _selection(access: AccessSelection | None) -> Parts:
 
 def _selected(attributes: SelectedAttributes) -> Element:
     each = (
-        holds("AttributeDescriptorWithSelection", _attribute(target), *_selection(access))
+        holds("AttributeDescriptorWithSelection", attribute_element(target), *selection_elements(access))
         for target, access in attributes
     )
     return items("AttributeDescriptorList", tuple(each))
 
 
 def _data_or_result(content: bytes | DataAccessResult, name: str = "DataAccessError") -> Element:
-    return holds("Data", data_element(content)) if isinstance(content, bytes) else _result(name, content)
+    return holds("Data", data_element(content)) if isinstance(content, bytes) else result_element(name, content)
 
 
 def _block(name: str, *, last: bool, block_number: int, raw: Element) -> Element:
@@ -99,7 +103,9 @@ def get_element(apdu: get.GetRequest | get.GetResponse) -> Element:
     invoke_id = apdu.invoke_id_and_priority
     match apdu:
         case get.GetRequestNormal():
-            return _service("GetRequest", "Normal", invoke_id, _attribute(apdu.attribute), *_selection(apdu.access))
+            return _service(
+                "GetRequest", "Normal", invoke_id, attribute_element(apdu.attribute), *selection_elements(apdu.access)
+            )
         case get.GetRequestNext():
             return _service("GetRequest", "ForNextDataBlock", invoke_id, number("BlockNumber", apdu.block_number, 4))
         case get.GetRequestWithList():
@@ -108,7 +114,11 @@ def get_element(apdu: get.GetRequest | get.GetResponse) -> Element:
             return _service("GetResponse", "Normal", invoke_id, holds("Result", _data_or_result(apdu.result)))
         case get.GetResponseWithDatablock():
             content = apdu.result
-            raw = octets("RawData", content) if isinstance(content, bytes) else _result("DataAccessResult", content)
+            raw = (
+                octets("RawData", content)
+                if isinstance(content, bytes)
+                else result_element("DataAccessResult", content)
+            )
             inner = holds("Result", raw)
             block = _block("Result", last=apdu.last_block, block_number=apdu.block_number, raw=inner)
             return _service("GetResponse", "withDataBlock", invoke_id, block)
@@ -117,7 +127,7 @@ def get_element(apdu: get.GetRequest | get.GetResponse) -> Element:
             return _service("GetResponse", "WithList", invoke_id, items("Result", results))
 
 
-def _written(target: AttributeDescriptor, data: bytes) -> Element:
+def written_element(target: AttributeDescriptor, data: bytes) -> Element:
     """A value to be written, unless it is a secret."""
     secret = (target.class_id, target.attribute_id) in SECRET_ATTRIBUTES
     return hidden("OctetString", data) if secret else data_element(data)
@@ -128,18 +138,20 @@ def set_request(apdu: setting.SetRequest) -> Element:
     invoke_id = apdu.invoke_id_and_priority
     match apdu:
         case setting.SetRequestNormal():
-            value = holds("Value", _written(apdu.attribute, apdu.data))
-            target = (_attribute(apdu.attribute), *_selection(apdu.access))
+            value = holds("Value", written_element(apdu.attribute, apdu.data))
+            target = (attribute_element(apdu.attribute), *selection_elements(apdu.access))
             return _service("SetRequest", "Normal", invoke_id, *target, value)
         case setting.SetRequestWithList():
-            values = [_written(target, data) for (target, _), data in zip(apdu.attributes, apdu.values, strict=False)]
+            values = [
+                written_element(target, data) for (target, _), data in zip(apdu.attributes, apdu.values, strict=False)
+            ]
             listed = items("ValueList", tuple(values))
             return _service("SetRequest", "WithList", invoke_id, _selected(apdu.attributes), listed)
     raw = hidden("RawData", apdu.raw_data)
     block = _block("DataBlock", last=apdu.last_block, block_number=apdu.block_number, raw=raw)
     match apdu:
         case setting.SetRequestFirstDatablock():
-            first = (_attribute(apdu.attribute), *_selection(apdu.access))
+            first = (attribute_element(apdu.attribute), *selection_elements(apdu.access))
             return _service("SetRequest", "FirstDataBlock", invoke_id, *first, block)
         case setting.SetRequestWithListAndFirstDatablock():
             return _service("SetRequest", "WithListAndWithFirstDatablock", invoke_id, _selected(apdu.attributes), block)
@@ -152,20 +164,20 @@ def set_response(apdu: setting.SetResponse) -> Element:
     invoke_id = apdu.invoke_id_and_priority
     match apdu:
         case setting.SetResponseNormal():
-            return _service("SetResponse", "Normal", invoke_id, _result("Result", apdu.result))
+            return _service("SetResponse", "Normal", invoke_id, result_element("Result", apdu.result))
         case setting.SetResponseDatablock():
             return _service("SetResponse", "DataBlock", invoke_id, number("BlockNumber", apdu.block_number, 4))
         case setting.SetResponseLastDatablock():
-            done = (_result("Result", apdu.result), number("BlockNumber", apdu.block_number, 4))
+            done = (result_element("Result", apdu.result), number("BlockNumber", apdu.block_number, 4))
             return _service("SetResponse", "WithLastDataBlock", invoke_id, *done)
-    results = items("Result", tuple(_result("DataAccessResult", each) for each in apdu.results))
+    results = items("Result", tuple(result_element("DataAccessResult", each) for each in apdu.results))
     if isinstance(apdu, setting.SetResponseWithList):
         return _service("SetResponse", "WithList", invoke_id, results)
     end = number("BlockNumber", apdu.block_number, 4)
     return _service("SetResponse", "WithLastDataBlockWithList", invoke_id, results, end)
 
 
-def _given(target: MethodDescriptor, data: bytes) -> Element:
+def given_element(target: MethodDescriptor, data: bytes) -> Element:
     """Parameters of a method, unless they are a secret."""
     secret = (target.class_id, target.method_id) in SECRET_METHODS
     return hidden("OctetString", data) if secret else data_element(data)
@@ -177,23 +189,25 @@ def action_request(apdu: action.ActionRequest) -> Element:
     match apdu:
         case action.ActionRequestNormal():
             given = (
-                [holds("MethodInvocationParameters", _given(apdu.method, apdu.parameters))] if apdu.parameters else []
+                [holds("MethodInvocationParameters", given_element(apdu.method, apdu.parameters))]
+                if apdu.parameters
+                else []
             )
-            return _service("ActionRequest", "Normal", invoke_id, _method(apdu.method), *given)
+            return _service("ActionRequest", "Normal", invoke_id, method_element(apdu.method), *given)
         case action.ActionRequestNextPblock():
             return _service("ActionRequest", "ForNextPBlock", invoke_id, number("BlockNumber", apdu.block_number, 4))
         case action.ActionRequestWithList():
-            methods = items("MethodDescriptorList", tuple(map(_method, apdu.methods)))
-            values = [_given(target, data) for target, data in zip(apdu.methods, apdu.parameters, strict=False)]
+            methods = items("MethodDescriptorList", tuple(map(method_element, apdu.methods)))
+            values = [given_element(target, data) for target, data in zip(apdu.methods, apdu.parameters, strict=False)]
             listed = items("MethodInvocationParametersList", tuple(values))
             return _service("ActionRequest", "WithList", invoke_id, methods, listed)
     raw = hidden("RawData", apdu.raw_data)
     block = _block("PBlock", last=apdu.last_block, block_number=apdu.block_number, raw=raw)
     match apdu:
         case action.ActionRequestFirstPblock():
-            return _service("ActionRequest", "WithFirstPBlock", invoke_id, _method(apdu.method), block)
+            return _service("ActionRequest", "WithFirstPBlock", invoke_id, method_element(apdu.method), block)
         case action.ActionRequestWithListAndFirstPblock():
-            methods = items("MethodDescriptorList", tuple(map(_method, apdu.methods)))
+            methods = items("MethodDescriptorList", tuple(map(method_element, apdu.methods)))
             return _service("ActionRequest", "WithListAndFirstPBlock", invoke_id, methods, block)
         case _:
             return _service("ActionRequest", "WithPBlock", invoke_id, block)
@@ -217,7 +231,7 @@ def action_response(apdu: action.ActionResponse) -> Element:
 
 
 def _outcome(result: ActionResult, returned: bytes | DataAccessResult | None) -> Parts:
-    yield _result("Result", result)
+    yield result_element("Result", result)
     if returned is not None:
         yield holds("ReturnParameters", _data_or_result(returned))
 
@@ -232,8 +246,8 @@ def notification_element(apdu: notification.DataNotification | notification.Even
             holds("NotificationBody", holds("DataValue", data_element(apdu.body))),
         )
     time = [octets("Time", apdu.time)] if apdu.time else []
-    value = holds("AttributeValue", _written(apdu.attribute, apdu.value))
-    return holds("EventNotificationRequest", *time, _attribute(apdu.attribute), value)
+    value = holds("AttributeValue", written_element(apdu.attribute, apdu.value))
+    return holds("EventNotificationRequest", *time, attribute_element(apdu.attribute), value)
 
 
 def refusal_element(apdu: ExceptionResponse | ConfirmedServiceError) -> Element:

@@ -9,11 +9,13 @@ from headend.drivers.dlms.explaining.dialogue import Dialogue
 from headend.drivers.dlms.explaining.explain import explain_dialogue
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, NESTED, SERVICE_CIPHERED
 from headend.drivers.dlms.translating import apdus
+from headend.drivers.dlms.translating.access import access_element
 from headend.drivers.dlms.translating.acse import acse_element, initiate_element
 from headend.drivers.dlms.translating.element import Element, holds, items, number, octets
 from headend.drivers.dlms.translating.short import short_element
 from headend.errors import DecodeError
 from headend.protocols.dlms.acse import Aare, Aarq, Rlre, Rlrq
+from headend.protocols.dlms.apdu.access import AccessRequest, AccessResponse
 from headend.protocols.dlms.apdu.action import ActionRequest, ActionResponse
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
 from headend.protocols.dlms.apdu.get import GetRequest, GetResponse
@@ -81,6 +83,8 @@ def _decoded(apdu: Apdu, dialogue: Dialogue, depth: int) -> Element:
         return apdus.action_request(apdu)
     if isinstance(apdu, ActionResponse):
         return apdus.action_response(apdu)
+    if isinstance(apdu, AccessRequest | AccessResponse):
+        return access_element(apdu)
     return short_element(apdu)
 
 
