@@ -259,11 +259,6 @@ def test_access() -> None:
     assert (errors(layer), field(layer, "requests")) == ([], "2")
     layer = explain("da4000000000000211050002010001 03")
     assert (errors(layer), field(layer, "[1] result")) == ([], "3 (read-write-denied)")
-    # self-descriptive: the response repeats what was asked, here an entry and a method
-    layer = explain("da5000000000 01 02 04 00070100630100ff02 02 1105 03 00460000600300ff01 02 1105 00 02 0100 0300")
-    assert (errors(layer), field(layer, "[1] service")) == ([], "3 (action)")
-    assert names(layer)[1:] == ["[0] access parameters", "[0] data", "[1] data"]
-    assert "expected 01 to 05, got 09" in errors(explain("d9400000000001090001"))[0]
 
 
 def test_an_access_response_that_repeats_the_request() -> None:

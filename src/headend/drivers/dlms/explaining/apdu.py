@@ -210,39 +210,41 @@ def _action_response(scribe: Scribe, tag: int) -> str:
     return name
 
 
-def _asked(scribe: Scribe, index: int) -> bool:
-    """One thing that an ACCESS asks for; true when its data are a secret."""
-    kinds = {1: "get", 2: "set", 3: "action", 4: "get with selection", 5: "set with selection"}
-    offset = scribe.reader.offset
-    kind = scribe.number(f"[{index}] service", 1, lambda value: f"{value} ({kinds.get(value, 'unknown')})")
-    if kind not in kinds:
-        raise DecodeError("service", offset=offset, expected="01 to 05", got=f"{kind:02X}")
-    target = method(scribe) if kind == 3 else attribute(scribe)
-    if kind in {4, 5}:
-        scribe.number("access selector")
-        scribe.layers.append(data_layer(one_value(scribe), f"[{index}] access parameters"))
-    return target in (SECRET_METHODS if kind == 3 else SECRET_ATTRIBUTES)
-
-
 def _access_request(scribe: Scribe, _tag: int) -> None:
     long_invoke_id(scribe)
     date_time(scribe, "date-time")
-    if any(many(scribe, "requests", _asked)):
+    if any(_specifications(scribe)):
         scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
     else:
         values(scribe)
 
 
+def _specifications(scribe: Scribe) -> list[bool]:
+    """What an ACCESS asks for; True for what is a secret."""
+
+    def each(inner: Scribe, index: int) -> bool:
+        kinds = {1: "get", 2: "set", 3: "action", 4: "get with selection", 5: "set with selection"}
+        kind = inner.number(f"[{index}] service", 1, lambda value: kinds.get(value, str(value)))
+        target = method(inner) if kind == 3 else attribute(inner)
+        if kind in {4, 5}:
+            inner.number("access selector")
+            inner.layers.append(data_layer(one_value(inner), f"[{index}] access parameters"))
+        return target in (SECRET_METHODS if kind == 3 else SECRET_ATTRIBUTES)
+
+    return many(scribe, "requests", each)
+
+
 def _access_response(scribe: Scribe, _tag: int) -> None:
     long_invoke_id(scribe)
     date_time(scribe, "date-time")
-    if scribe.flag("request repeated"):
-        many(scribe, "requests", _asked)
+    if scribe.flag("request repeated") and any(_specifications(scribe)):
+        scribe.layers.append(data_layer(scribe.rest(), "values", secret=True))
+        return
     values(scribe)
 
     def each(inner: Scribe, index: int) -> None:
         services = {1: "get", 2: "set", 3: "action"}
-        kind = inner.number(f"[{index}] service", 1, lambda value: f"{value} ({services.get(value, 'unknown')})")
+        kind = inner.number(f"[{index}] service", 1, lambda value: services.get(value, str(value)))
         inner.number(f"[{index}] result", 1, action_result if kind == 3 else access_result)
 
     many(scribe, "results", each)

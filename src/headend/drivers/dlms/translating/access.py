@@ -18,7 +18,6 @@ from headend.protocols.dlms.apdu.access import (
     AccessRequest,
     AccessResponse,
     AccessResult,
-    AccessSet,
     AccessSpecification,
 )
 
@@ -34,14 +33,19 @@ def access_element(apdu: AccessRequest | AccessResponse) -> Element:
 
 
 def _request(apdu: AccessRequest) -> tuple[Element, ...]:
-    given = tuple(_given(asked, data) for asked, data in zip(apdu.specifications, apdu.data, strict=True))
+    given = tuple(_data(asked, data) for asked, data in zip(apdu.specifications, apdu.data, strict=True))
     return _specifications(apdu.specifications), items("AccessRequestListOfData", given)
 
 
 def _response(apdu: AccessResponse) -> tuple[Element, ...]:
-    asked = () if apdu.specifications is None else (_specifications(apdu.specifications),)
-    data = items("AccessResponseListOfData", tuple(map(data_element, apdu.data)))
-    return *asked, data, items("AccessResponseSpecification", tuple(map(_result, apdu.results)))
+    asked: tuple[Element, ...] = ()
+    if apdu.specifications is None:
+        data = tuple(map(data_element, apdu.data))
+    else:
+        data = tuple(_data(each, data) for each, data in zip(apdu.specifications, apdu.data, strict=True))
+        asked = (_specifications(apdu.specifications),)
+    results = items("AccessResponseSpecification", tuple(map(_result, apdu.results)))
+    return *asked, items("AccessResponseListOfData", data), results
 
 
 def _specifications(specifications: tuple[AccessSpecification, ...]) -> Element:
@@ -58,10 +62,11 @@ def _specification(asked: AccessSpecification) -> Element:
     return holds("_AccessRequestSpecification", inner)
 
 
-def _given(asked: AccessSpecification, data: bytes) -> Element:
+def _data(asked: AccessSpecification, data: bytes) -> Element:
+    """Data that go with what is asked, unless they are a secret."""
     if isinstance(asked, AccessAction):
         return given_element(asked.method, data)
-    return written_element(asked.attribute, data) if isinstance(asked, AccessSet) else data_element(data)
+    return written_element(asked.attribute, data)
 
 
 def _result(each: AccessResult) -> Element:
