@@ -6,6 +6,7 @@ from typing import Final
 
 from headend.drivers.dlms.meter.clock import Clock
 from headend.drivers.dlms.meter.functions import Function, Plant
+from headend.drivers.dlms.meter.image import ImageTransfer
 from headend.drivers.dlms.meter.monitors import Limiter, RegisterMonitor
 from headend.drivers.dlms.meter.push import PushSetup
 from headend.drivers.dlms.meter.relay import Relay
@@ -27,6 +28,7 @@ _KINDS: Final[tuple[type[Function], ...]] = (
         SingleActionSchedule,
         Limiter,
         PushSetup,
+        ImageTransfer,
     ),
 )
 KINDS: Final = {kind.class_id: kind for kind in _KINDS}
