@@ -230,14 +230,10 @@ async def test_a_wrong_key(open_session: Open, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
-async def test_a_long_write_in_blocks(start_meter: Callable[..., int], framing: str) -> None:
-    """With short names: a password of two hundred octets for a meter that takes sixty-four at once."""
-    port = start_meter("sn", "--framing", framing, "--max-pdu", "64", "--rows", "2")
-    endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=port)
-    meter = Meter(id="peer", protocol="dlms", framing=framing, endpoint=endpoint, params={"ref": "sn"})
-    session = await driver.attach(await open_link(endpoint, 5), meter, None, {})
+async def test_a_long_write_in_blocks(open_session: Open, framing: str) -> None:
+    """A text of two hundred octets for a meter that takes sixty-four at once."""
+    session = await open_session("--max-pdu", "64", "--rows", "2", framing=framing)  # a meter of its own
     text = "0123456789" * 20
     write = Command(kind=CommandKind.WRITE, params={"ref": "1/0-0:96.1.0.255/2", "value": text})
     assert (await session.execute(write)).verdict is Verdict.CONFIRMED
     assert (await session.read(plan("1/0-0:96.1.0.255"))).values == [text.encode()]
-    await session.aclose()

@@ -297,6 +297,7 @@ class Association:
     vaa = b"\x00\x07"
     conformance = (
         Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+        | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
         | Conformance.GET
         | Conformance.SET
         | Conformance.SELECTIVE_ACCESS
@@ -319,6 +320,7 @@ class Association:
         self.ciphered = False
         self.rest = b""
         self.block = 0
+        self.target = self.written = b""  # a SET in blocks
         self.services = {0xC0: self._get, 0xC1: self._set, 0xC3: self._action}
 
     def answer(self, apdu: bytes) -> bytes:
@@ -476,8 +478,18 @@ class Association:
         return head + b"\x00" + count(len(part)) + part
 
     def _set(self, apdu: bytes) -> bytes:
-        value, _ = self._data(apdu[13:])
-        return b"\xc5\x01" + apdu[2:3] + bytes([self.meter.write(*self._target(apdu[3:12]), value)])
+        kind, invoke, block = apdu[1], apdu[2:3], apdu[3:]
+        if kind == 1:
+            value, _ = self._data(apdu[13:])
+            return b"\xc5\x01" + invoke + bytes([self.meter.write(*self._target(block[:9]), value)])
+        if kind == 2:
+            self.target, self.written, block = block[:9], b"", block[10:]
+        last, number, tail = block[0], block[1:5], block[5:]
+        self.written += tail[1:] if tail[0] < 0x80 else tail[1 + (tail[0] & 0x7F) :]
+        if not last:
+            return b"\xc5\x02" + invoke + number
+        value, _ = self._data(self.written)
+        return b"\xc5\x03" + invoke + bytes([self.meter.write(*self._target(self.target), value)]) + number
 
     def _action(self, apdu: bytes) -> bytes:
         class_id, _, method = self._target(apdu[3:12])
