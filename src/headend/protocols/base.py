@@ -122,6 +122,9 @@ class Framing(Protocol):
     def send_apdu(self, apdu: bytes) -> None:
         """Queue one APDU, segmented as negotiated; raises LocalProtocolError when not open."""
 
+    def pass_turn(self) -> None:
+        """What was received wants no answer: where the sides take turns, let the other one go on."""
+
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets; raises RemoteProtocolError when the bounded buffer overflows."""
 

@@ -91,6 +91,10 @@ class GatewayFraming:
         """Queue one APDU with the prefix before it."""
         self.inner.send_apdu(self._prefix + apdu)
 
+    def pass_turn(self) -> None:
+        """Let the other side go on."""
+        self.inner.pass_turn()
+
     def prepare(self, apdu: bytes) -> Any:  # noqa: ANN401 - what the inner framing makes of it
         """The frame of an APDU that will be sent again and again by `request`."""
         return self.inner.prepare(self._prefix + apdu)

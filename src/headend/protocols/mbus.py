@@ -136,6 +136,9 @@ class MbusFraming:
         control = RSP_UD if self.role is Role.SERVER and self._address != BROADCAST else SND_UD
         self._out += encode_apdu(apdu, self._own, self._peer, control=control, address=self._address)
 
+    def pass_turn(self) -> None:
+        """Nobody waits for a turn here."""
+
     def receive_data(self, data: bytes) -> None:
         """Hand over received octets; RemoteProtocolError when the bounded buffer overflows."""
         self._buffer.append(data)

@@ -101,6 +101,9 @@ class WrapperFraming:
             raise LocalProtocolError("no client has sent anything yet")
         self._out += wrap(apdu, self._reply_from, self._peer)
 
+    def pass_turn(self) -> None:
+        """Nobody waits for a turn here."""
+
     def prepare(self, apdu: bytes) -> bytes:
         """The frame of an APDU that will be sent again and again by `request`, by any client with our ports."""
         if self._reply_from is None or self._peer is None:

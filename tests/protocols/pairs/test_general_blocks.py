@@ -325,14 +325,14 @@ def test_any_service_goes_in_general_blocks(make_pair: Any, question: Any, reply
     assert pair.answer(GetResponseNormal(0xC2, b"\x11\x05")) == [GetResponseNormal(0xC2, b"\x11\x05")]
 
 
-def test_a_client_that_streams_gets_a_window_at_once(make_pair: Any) -> None:
+def test_an_answer_streams_from_its_second_block_on(make_pair: Any) -> None:
     pair = make_pair(window=5)
     associate(pair)
     _, blocks = exchange(pair, *EXCHANGES[0])
-    answer = [each for each in blocks if each.data and each.acknowledged]
-    assert [each.streaming for each in answer[:6]] == [True, True, True, True, False, True]
-    assert all(each.window == 5 for each in blocks if each not in answer)
-    assert len([each for each in blocks if not each.data]) == (len(answer) - 1) // 5
+    answer = [each for each in blocks if each.data]
+    assert [each.streaming for each in answer[:7]] == [False, True, True, True, True, False, True]
+    acknowledged = [(each.window, each.acknowledged) for each in blocks if not each.data]
+    assert acknowledged == [(5, 1 + 5 * index) for index in range(len(acknowledged))]
 
 
 def test_blocks_of_the_service_are_preferred(make_pair: Any) -> None:
@@ -346,10 +346,18 @@ def test_blocks_of_the_service_are_preferred(make_pair: Any) -> None:
 
 def test_who_is_asked_in_general_blocks_answers_in_them(make_pair: Any) -> None:
     pair = make_pair(window=3)
-    associate(pair, services=SERVICES | Conformance.BLOCK_TRANSFER_WITH_GET)
-    got, blocks = exchange(pair, GetRequestNormal(0xC1, TEXT), GetResponseNormal(0xC1, b"\x11\x05"))
-    assert got == [GetResponseNormal(0xC1, b"\x11\x05")]
-    assert [(each.block_number, each.acknowledged, each.last_block) for each in blocks] == [(1, 0, True), (1, 1, True)]
+    associate(pair, services=SERVICES | Conformance.BLOCK_TRANSFER_WITH_GET | Conformance.BLOCK_TRANSFER_WITH_ACTION)
+    question = GetRequestWithList(0xC1, tuple((TEXT, None) for _ in range(7)))
+    reply = GetResponseWithList(0xC1, tuple(b"\x11\x05" for _ in range(7)))
+    got, blocks = exchange(pair, question, reply)
+    assert got == [reply]
+    # the request takes two blocks, with a word of the meter between them; its answer would have fitted without one
+    assert [(each.block_number, each.acknowledged, each.last_block, bool(each.data)) for each in blocks] == [
+        (1, 0, False, True),
+        (1, 1, True, False),
+        (2, 1, True, True),
+        (2, 2, True, True),
+    ]
 
 
 def test_pieces_go_in_general_blocks(make_pair: Any) -> None:
@@ -449,6 +457,8 @@ def test_a_damaged_answer_in_blocks_is_an_error(make_pair: Any) -> None:
     pair = ciphered(make_pair, 9, SERVICES)
     pair.ask(GetRequestNormal(0xC1, TEXT))
     pair.server.send(GetResponseNormal(0xC1, long_data(100)))
+    assert pair.carry(pair.server, pair.client) == []
+    assert pair.carry(pair.client, pair.server) == []
     octets = bytearray(pair.server.data_to_send())
     octets[60] ^= 1
     pair.client.receive_data(bytes(octets))

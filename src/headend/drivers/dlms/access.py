@@ -136,7 +136,7 @@ class Access:
         self.conversation = conversation
         self.addressing = parameters.addressing
         self.timeout = timeout
-        self.with_list = False
+        self.with_list = self.with_access = False
         self.system_title = b""
         self._parameters = parameters
         self._secrets = secrets
@@ -178,6 +178,7 @@ class Access:
             raise association_error(answer)
         self.system_title = answer.system_title
         self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
+        self.with_access = Conformance.ACCESS in self.conformance
         if self._security is not None and self._security.authentication is not None:
             said = Said(
                 request.system_title, answer.system_title, request.authentication_value, answer.authentication_value

@@ -159,7 +159,7 @@ class Conversation(Exchange):
         return self.transact(self.connection.data_to_send(), self._share)
 
     def expire(self) -> None:
-        """The deadline passed: HDLC repeats what was lost once, everything else is lost."""
+        """The deadline passed: HDLC repeats what was lost once, general blocks are asked for again, everything else is lost."""
         self._attempts -= 1
         framing = self._hdlc
         if self._attempts and framing:
@@ -168,6 +168,10 @@ class Conversation(Exchange):
                 self.deadline = self._loop.time() + self._share
                 self.link.write(framing.data_to_send())
                 return
+        if not framing and self._attempts > -ATTEMPTS and self.connection.ask_lost_blocks():
+            self.deadline = self._loop.time() + self._share
+            self.link.write(self._framing.data_to_send())
+            return
         hint = f"{self.noise} damaged frames were received: check baud rate and parity" if self.noise else ""
         self.poison(self.timed_out(hint))
 

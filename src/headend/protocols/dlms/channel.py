@@ -36,10 +36,10 @@ class Channel:
         "_protection",
         "_pushed",
         "_role",
+        "_window",
         "conformance",
         "max_pdu",
         "refused",
-        "window",
     )
 
     def __init__(self, framing: Framing, protection: Protection | None, *, window: int, limit: int) -> None:
@@ -47,7 +47,7 @@ class Channel:
         self.conformance: Conformance = NO_CONFORMANCE
         self.max_pdu = NO_LIMIT
         self.refused = 0
-        self.window = window
+        self._window = window
         self._framing = framing
         self._limit = limit
         self._protection = protection
@@ -75,12 +75,8 @@ class Channel:
         """True when both sides do general blocks, so that no APDU is too long."""
         return Conformance.GENERAL_BLOCK_TRANSFER in self.conformance
 
-    def begin(self) -> None:
-        """Client: a request begins; it goes in general blocks when its answer is to stream."""
-        self._exchange = self._new_exchange() if self.window > 1 and self.cuts_all else None
-
     def forget(self) -> None:
-        """The exchange is over, or the client begins another one without general blocks."""
+        """The exchange is over, or the client begins another one."""
         self._exchange = None
 
     def send(self, apdu: bytes, *, confirmed: bool = True) -> None:
@@ -114,6 +110,8 @@ class Channel:
                 self._pushed.add(block) if pushed and self._role is Role.CLIENT else self._take(block, awaited=awaited)
             )
             if not whole:
+                if not received.unsolicited:
+                    self._framing.pass_turn()
                 return None
             raw, unasked = whole, unasked or pushed
         elif self._exchange is not None and self._role is Role.SERVER:
@@ -158,4 +156,4 @@ class Channel:
             self._framing.send_apdu(block)
 
     def _new_exchange(self) -> GeneralTransfer:
-        return GeneralTransfer(self.window, self._limit)
+        return GeneralTransfer(self._window, self._limit)

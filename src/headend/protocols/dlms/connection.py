@@ -71,6 +71,9 @@ if TYPE_CHECKING:
 MAX_TRANSFER: Final = 0x1000000
 """The longest answer put together from blocks, unless the caller says otherwise; longer ones are to be streamed."""
 
+WINDOW: Final = 8
+"""How many general blocks in a row we take, unless the caller says otherwise."""
+
 _ASSOCIATED: Final = State.ASSOCIATED
 _REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
 _ANSWER: Final = ApduReceived(b"", 0, 0)
@@ -90,12 +93,11 @@ class DlmsConnection:
         *,
         protection: Protection | None = None,
         max_transfer: int = MAX_TRANSFER,
-        window: int = 1,
+        window: int = WINDOW,
     ) -> None:
         """`framing` plays the same role; `protection` ciphers; `max_transfer` bounds what comes in blocks.
 
-        `window` is how many general blocks in a row we take. A client that takes more than one asks in general blocks where
-        the meter does them, so that the answer streams.
+        `window` is how many general blocks in a row we take.
         """
         self.role = role
         self.state = State.IDLE
@@ -294,7 +296,7 @@ class DlmsConnection:
 
     def _ask(self, request: Request | ShortRequest | AccessRequest) -> None:
         """Client: send a request, or its first block."""
-        self._channel.begin()
+        self._channel.forget()
         limits = self._channel.limits
         apdu, asking, cuts = request.encode(), None, limits.may_cut(request.TAG)
         if isinstance(request, ShortRequest):
@@ -353,6 +355,8 @@ class DlmsConnection:
             self._refuse(f"a {message.value} from port {received.source} for {received.destination}")
         state = self._advance(message, RemoteProtocolError)
         if self.role is Role.SERVER:
+            if message is Message.UNCONFIRMED:
+                self._framing.pass_turn()
             return self._take_request(event, state)
         if self.state not in AWAITING:
             self._refuse(f"{message.value} that answers nothing")

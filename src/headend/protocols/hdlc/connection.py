@@ -115,6 +115,11 @@ class HdlcConnection:
         """Queue one APDU, segmented as negotiated; LocalProtocolError when the link is not open."""
         self._perform(Call.SEND, apdu)
 
+    def pass_turn(self) -> None:
+        """Let the other side go on, with an RR, when it is our turn and we have nothing to say."""
+        if self.is_open and self._turn and not self._flush():
+            self._poll()
+
     def retransmit(self) -> None:
         """Client, when the peer has been silent too long: repeat what is unanswered, or poll with RR for what is missing.
 

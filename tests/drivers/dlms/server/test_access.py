@@ -163,11 +163,15 @@ async def test_lists_with_and_without_lists(meter: Any, lists: bool, monkeypatch
 
 
 async def test_a_meter_that_does_neither(meter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headend.drivers.dlms.meter_services.OFFERED", Conformance.GET | Conformance.SET)
+    """One at a time then; what is to be done together is not done at all."""
+    offered = Conformance.GET | Conformance.SET | Conformance.ACTION
+    monkeypatch.setattr("headend.drivers.dlms.meter_services.OFFERED", offered)
     session = await session_with(meter)
     with pytest.raises(CapabilityError):
-        await write_all(session.access, WRITES)
-    with pytest.raises(CapabilityError):
-        await invoke_all(session.access, CALLS)
+        await do_together(session.access, [Write(LIMIT, b"\x06\x00\x00\x00\x2a")])
     assert meter.values[9] == 7
+    assert [type(each) for each in await write_all(session.access, WRITES)] == [type(None), AccessDenied]
+    assert meter.values[9] == 42
+    assert [type(each) for each in await invoke_all(session.access, CALLS)] == [type(None), AccessDenied]
+    assert not meter.closed
     await session.aclose()
