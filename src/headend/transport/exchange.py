@@ -23,13 +23,15 @@ class Exchange:
     later question. The owner opens a new session.
     """
 
-    __slots__ = ("_future", "_loop", "_sweeper", "deadline", "link", "lost")
+    __slots__ = ("_future", "_loop", "_sweeper", "asked_until", "deadline", "link", "lost")
 
     def __init__(self, link: Link) -> None:
         self._loop = asyncio.get_running_loop()
         self._sweeper = sweeper()
         self._future: asyncio.Future[Any] | None = None
         self.deadline = NEVER
+        self.asked_until = NEVER
+        """the deadline of the last request, also when it was answered"""
         self.lost: HeadendError | None = None
         """why no further request is possible; None while the exchange is sound"""
         self.link = link
@@ -54,7 +56,7 @@ class Exchange:
         if self._future is not None:
             raise LocalProtocolError(f"a request to {self.link.peer} is in flight already")
         future = self._future = self._loop.create_future()
-        self.deadline = self._loop.time() + timeout
+        self.deadline = self.asked_until = self._loop.time() + timeout
         self.link.write(data)
         return future
 

@@ -358,6 +358,67 @@ def test_an_acknowledgement_of_what_was_never_sent_is_refused(client: HdlcConnec
     assert (caught.value.expected, caught.value.got) == ("0 to 1", "2")
 
 
+@pytest.mark.parametrize(
+    ("frame", "rejection"),
+    [
+        ({"kind": Kind.RR, "receive_sequence": 3}, "71 20 08"),
+        ({"kind": Kind.I, "send_sequence": 1, "receive_sequence": 5, "information": b"\xe6\xe6\x00\xc0"}, "b2 20 08"),
+        ({"kind": Kind.I, "send_sequence": 1, "information": bytes(65)}, "12 20 04"),
+    ],
+)
+def test_a_meter_rejects_what_nobody_can_mean_and_forgets_the_link(
+    meter: HdlcConnection, frame: dict[str, Any], rejection: str
+) -> None:
+    """Control field of the rejected frame, our numbers, and the bit of ISO/IEC 13239 that says why."""
+    meter.receive_data(from_client(Kind.I, information=b"\xe6\xe6\x00\xc0"))
+    assert isinstance(meter.next_event(), ApduReceived)
+    meter.receive_data(from_client(**frame))
+    assert meter.next_event() == LinkReleased("a frame of the client was rejected (FRMR)")
+    assert meter.data_to_send() == from_meter(Kind.FRMR, information=bytes.fromhex(rejection))
+    meter.receive_data(from_client(Kind.RR))
+    assert meter.next_event() is NEED_DATA
+    assert meter.data_to_send() == from_meter(Kind.DM)
+    meter.receive_data(from_client(Kind.SNRM))
+    assert meter.next_event() == LinkOpened()
+
+
+def test_a_wrong_frame_that_is_no_poll_is_rejected_in_silence(meter: HdlcConnection) -> None:
+    meter.receive_data(from_client(Kind.RR, receive_sequence=3, final=False))
+    assert meter.next_event() == LinkReleased("a frame of the client was rejected (FRMR)")
+    assert meter.data_to_send() == b""
+
+
+@pytest.mark.parametrize("source", [0, 0x7F])
+def test_nobody_and_everybody_open_no_link(source: int) -> None:
+    connection = HdlcConnection(Role.SERVER, server=METER)
+    for kind in Kind:
+        connection.receive_data(from_client(kind, source=Address(source)))
+        assert connection.next_event() is NEED_DATA
+        assert connection.data_to_send() == b""
+
+
+@pytest.mark.parametrize("destination", [Address(0), Address(0, 0, 2), Address(0, 0, 4)])
+def test_what_is_said_to_nobody_is_heard_by_nobody(meter: HdlcConnection, destination: Address) -> None:
+    nobody = HdlcConnection(Role.SERVER, server=Address(0))
+    for kind in Kind:
+        said = from_client(kind, destination=destination, information=b"\xe6\xe6\x00\xc1" if kind is Kind.UI else b"")
+        for connection in (meter, nobody) if kind is Kind.UI else (meter,):
+            connection.receive_data(said)
+            assert connection.next_event() is NEED_DATA
+            assert connection.data_to_send() == b""
+    assert meter.is_open
+
+
+@pytest.mark.parametrize("destination", [Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4)])
+def test_only_ui_frames_are_for_everybody(meter: HdlcConnection, destination: Address) -> None:
+    """All stations answering at once would be noise (IEC 62056-46, 6.4.2)."""
+    for kind in set(Kind) - {Kind.UI}:
+        meter.receive_data(from_client(kind, destination=destination))
+        assert meter.next_event() is NEED_DATA
+    assert meter.data_to_send() == b""
+    assert meter.is_open
+
+
 def test_an_i_frame_needs_its_llc_header(client: HdlcConnection) -> None:
     client.receive_data(from_meter(Kind.I, information=b"\xc4\x01"))
     with pytest.raises(RemoteProtocolError, match="LLC header missing"):

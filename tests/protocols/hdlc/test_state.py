@@ -62,6 +62,7 @@ RESPONSE = ApduReceived(APDU, SERVER.packed, CLIENT.packed)
 DM_LOST = LinkReleased("DM received: the meter is disconnected")
 DM_REFUSED = LinkReleased("DM received: the meter refuses the link")
 CLOSED = LinkReleased("closed by this side")
+FRMR = LinkReleased("FRMR received: no reason given")
 AGAIN = LinkReleased("SNRM received: the client begins anew")
 
 Expected = tuple[State, list[FramingEvent], list[str]] | type[Exception]
@@ -76,7 +77,7 @@ RECEIVED: dict[Role, dict[tuple[State, Kind], Expected]] = {
         (CLOSING, Kind.UA): (OFF, [CLOSED], []),
         (CLOSING, Kind.DM): (OFF, [CLOSED], []),
         **{(state, Kind.UI): (state, [PUSH], []) for state in State},
-        **{(state, Kind.FRMR): RemoteProtocolError for state in (ON, OPENING, CLOSING)},
+        **{(state, Kind.FRMR): (OFF, [FRMR], []) for state in (ON, OPENING, CLOSING)},
         **{(state, kind): RemoteProtocolError for state in State for kind in (Kind.SNRM, Kind.DISC)},
     },
     Role.SERVER: {
@@ -167,9 +168,8 @@ def test_frmr_closes_the_link_and_shows_what_the_meter_said() -> None:
     connection = connection_in(Role.CLIENT, ON)
     frame = Frame(destination=CLIENT, source=SERVER, kind=Kind.FRMR, information=bytes.fromhex("10 20 01"))
     connection.receive_data(encode_frame(frame))
-    with pytest.raises(RemoteProtocolError, match="FRMR") as caught:
-        connection.next_event()
-    assert caught.value.got == "102001"
+    reason = "FRMR received: control field 10, V(S)=0, V(R)=1: control field unknown (w)"
+    assert connection.next_event() == LinkReleased(reason)
     assert connection.state is OFF
     assert connection.next_event() is NEED_DATA
 

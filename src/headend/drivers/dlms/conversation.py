@@ -20,6 +20,7 @@ from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.template import FALLBACK, decode_get_list_response, decode_get_response
 from headend.protocols.gateway import GatewayFraming
 from headend.protocols.hdlc import HdlcConnection
+from headend.transport.deadline import NEVER
 from headend.transport.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _NO_WHOLE_ANSWER: Final = NOTIFICATION_TAGS | {GeneralBlock.TAG}
 _LIST_HEAD: Final = b"\xc4\x03"
 """GET.response-with-list"""
 
+BUSY_ATTEMPTS: Final = 10
+"""How much more often a meter is asked that says it is busy (RNR)."""
+
 ATTEMPTS: Final = 2
 """How often HDLC sends a frame before the meter counts as silent; each has an equal share of the time-out."""
 
@@ -67,6 +71,7 @@ class Conversation(Exchange):
         "_fast",
         "_framing",
         "_hdlc",
+        "_keeps",
         "_protection",
         "_share",
         "_tries",
@@ -75,8 +80,12 @@ class Conversation(Exchange):
         "notifications",
     )
 
-    def __init__(self, link: Link, framing: ClientFraming, protection: Protection | None = None) -> None:
+    def __init__(
+        self, link: Link, framing: ClientFraming, protection: Protection | None = None, *, keeps: float = NEVER
+    ) -> None:
+        """`keeps` is for how many seconds a meter keeps a silent link in HDLC."""
         super().__init__(link)
+        self._keeps = keeps
         self._framing = framing
         self._protection = protection
         self._fast: PreparedGet | None = None
@@ -93,7 +102,12 @@ class Conversation(Exchange):
 
     @property
     def sound(self) -> bool:
-        """False when no further request is possible; a request that its caller has abandoned is one that nobody awaits."""
+        """False when no further request is possible; a request that its caller has abandoned is one that nobody awaits.
+
+        A meter with HDLC that was not asked for too long has forgotten the link.
+        """
+        if self._hdlc and self._future is None and self._loop.time() > self.asked_until + self._keeps:
+            self.poison(LinkClosed(f"{self.link.peer} was not asked for longer than it keeps the link"))
         if self.lost is None and self._future is not None and self._future.cancelled():
             self.poison(LinkTimeout(f"a request to {self.link.peer} was abandoned before its answer came"))
         return self.lost is None
@@ -173,6 +187,8 @@ class Conversation(Exchange):
             self.link.write(self._framing.data_to_send())
             return
         hint = f"{self.noise} damaged frames were received: check baud rate and parity" if self.noise else ""
+        if framing and framing.peer_is_busy:
+            hint = "it says that it is busy (RNR)"
         self.poison(self.timed_out(hint))
 
     def data_received(self, data: bytes) -> None:
@@ -211,19 +227,22 @@ class Conversation(Exchange):
 
     def _receive(self, data: bytes, fast: PreparedGet | None) -> None:
         """The general way."""
-        framing = self._framing
+        framing, hdlc = self._framing, self._hdlc
+        busy = hdlc is not None and hdlc.peer_is_busy
         framing.receive_data(data)
         while True:
             try:
                 received = framing.next_event()
             except RemoteProtocolError:
-                if not self._hdlc:
+                if not hdlc:
                     raise
                 self.noise += 1
                 continue
             if received is NEED_DATA:
                 break
             self._take(received, fast)
+        if hdlc and hdlc.peer_is_busy and not busy:
+            self._attempts += BUSY_ATTEMPTS
         self._flush()
 
     def _flush(self) -> None:

@@ -56,9 +56,12 @@ _RANGES: Final = {
     "window": (1, 7),
     "network": (0, 0xFF),
     "policy": (0, 0xFC),
+    "inactivity": (0, 86400),
     "association_version": (0, 3),
     "setup_version": (0, 1),
 }
+INACTIVITY: Final = 120
+"""The time-out that the IEC HDLC setup of meters has by default."""
 _CLIENT_TITLE: Final = "4844450000000001"
 _COUNTER: Final = "1/0-0:43.1.0.255/2"
 
@@ -153,6 +156,8 @@ class Parameters:
     short_names: bool = False
     """the meter knows its objects by short names"""
     opening: Opening | None = None
+    inactivity: int = 0
+    """seconds of silence after which a link of HDLC has ended; 0: never"""
     lists: bool = True
     """several attributes are asked for in one request, where the meter agrees"""
     versions: Versions = USUAL_VERSIONS
@@ -166,7 +171,8 @@ def check_params(params: Mapping[str, Value]) -> None:
     `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
     `network`, are the address of a meter behind a gateway. `mode_e` is 1, or the fastest rate that is taken, where HDLC begins
-    with the opening of IEC 62056-21; `mode_e_device` is whom that calls. `association_version` and `setup_version`
+    with the opening of IEC 62056-21; `mode_e_device` is whom that calls; `inactivity` is for how many
+    seconds of silence a meter keeps a link in HDLC. `association_version` and `setup_version`
     are the versions of the association objects and security setups of a virtual meter. `lists` no is for a meter that
     promises to take several attributes in one request, and falls silent at it.
     """
@@ -208,6 +214,7 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
         _security(params),
         short_names=params.get("ref", "ln") == "sn",
         opening=_opening(framing, params, baud),
+        inactivity=_number(params, "inactivity", INACTIVITY),
         lists=params.get("lists", "yes") == "yes",
         versions=Versions(
             _number(params, "association_version", USUAL_VERSIONS.association),

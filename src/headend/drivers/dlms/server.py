@@ -16,8 +16,9 @@ from headend.drivers.dlms.meter_file import MeterFile, meter_file
 from headend.drivers.dlms.meter_objects import Refused
 from headend.drivers.dlms.meter_opening import MeterOpening, is_call
 from headend.drivers.dlms.meter_security import setup_of
+from headend.drivers.dlms.meter_silence import Silence
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
-from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkReleased, Role
+from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkOpened, LinkReleased, Role
 from headend.protocols.hdlc import HdlcConnection
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION, WrapperFraming, wrap
 
@@ -82,7 +83,7 @@ class MeterLink:
 
     __slots__ = (
         "_association", "_conversations", "_current", "_devices", "_file", "_framing", "_framings", "_hdlc", "_head", "_link",
-        "_list_head", "_model", "_opening", "_parameters", "_reads", "_replies",
+        "_list_head", "_model", "_opening", "_parameters", "_reads", "_replies", "_silence",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,7 @@ class MeterLink:
         self._hdlc: HdlcConnection | None = None  # while its frames may
         self._opening: MeterOpening | None = None  # while it is under way
         self._replies: tuple[bytes, ...] = ()
+        self._silence: Silence | None = None  # while HDLC has been opened
 
     def data_received(self, data: bytes) -> None:
         """Octets came in: answer the requests in them."""
@@ -137,6 +139,8 @@ class MeterLink:
         """The link is gone, and the association with it."""
         self._framing = self._hdlc = self._current = self._association = None
         self._framings = ()
+        if self._silence is not None:
+            self._silence.stop()
         self._conversations.clear()
 
     # --- the fast way ---
@@ -246,6 +250,11 @@ class MeterLink:
                     del self._conversations[key]
             if self._framing is framing:
                 self._current = self._association = None
+            if self._silence is not None and not any(each.is_open for each in self._framings):
+                self._silence.stop()
+                self._silence = None
+        elif isinstance(received, LinkOpened) and self._silence is None and self._parameters.inactivity:
+            self._silence = Silence(self._link, self._parameters.inactivity, self._forget)
         if not isinstance(received, ApduReceived) or received.unsolicited:
             return
         shift = 14 if isinstance(framing, HdlcConnection) else 0
@@ -263,6 +272,13 @@ class MeterLink:
             else:
                 self._conversations[key] = conversation
             self._framing, self._current, self._association = framing, conversation, conversation.association
+
+    def _forget(self) -> None:
+        """The client was silent for too long: its link is over, and what it does next is answered with DM."""
+        for framing in self._framings:
+            framing.close()
+            self._take_all(framing)
+        self._flush()
 
     def _take_request(self, apdu: bytes) -> None:
         """An APDU that was taken from its frame the fast way."""

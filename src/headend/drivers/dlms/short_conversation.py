@@ -14,6 +14,7 @@ from headend.protocols.dlms.apdu.table import decode_apdu
 from headend.protocols.dlms.axdr import decode_data
 from headend.protocols.dlms.events import AssociationRequest
 from headend.protocols.dlms.short_dialect import ShortDialect
+from headend.transport.deadline import NEVER
 
 if TYPE_CHECKING:
     from collections import deque
@@ -89,5 +90,5 @@ def make_conversation(
     link: Link, parameters: Parameters, protection: Protection | None = None
 ) -> Conversation | ShortConversation:
     """The conversation that the parameters ask for."""
-    spoken = Conversation(link, parameters.addressing.make_framing(), protection)
+    spoken = Conversation(link, parameters.addressing.make_framing(), protection, keeps=parameters.inactivity or NEVER)
     return ShortConversation(spoken) if parameters.short_names else spoken

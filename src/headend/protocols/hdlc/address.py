@@ -59,11 +59,16 @@ class Address:
         """True for the same station, whatever the number of octets it is written with."""
         return self.upper == other.upper and self.lower == other.lower
 
+    @property
+    def is_reserved(self) -> bool:
+        """True for what no station can have: no-station and all stations."""
+        return self.upper in (0, (1 << _BITS[self.size]) - 1)
+
     def calls(self, station: Address) -> bool:
         """True when a frame with this destination is meant for `station`: its own address, or all stations (all ones)."""
         every = (1 << _BITS[self.size]) - 1
         lower = every if self.size == 1 and self.upper == every else self.lower
-        return self.upper in (station.upper, every) and lower in (station.lower, every)
+        return self.upper != 0 and self.upper in (station.upper, every) and lower in (station.lower, every)
 
     def encode(self) -> bytes:
         """The octets on the wire."""

@@ -23,7 +23,7 @@ from headend.protocols.hdlc.frame import (
 )
 from headend.protocols.hdlc.parameters import DEFAULT_LIMITS, Limits, decode_limits, encode_limits
 from headend.protocols.hdlc.prepared import PreparedFrames
-from headend.protocols.hdlc.rejection import explain_rejection
+from headend.protocols.hdlc.rejection import INFORMATION_LENGTH, RECEIVE_NUMBER, encode_rejection, explain_rejection
 from headend.protocols.hdlc.segmentation import LLC_SENT, LLC_SIZE, Assembly, split_apdu
 from headend.protocols.hdlc.state import TRANSITIONS, Action, Call, State
 from headend.protocols.hdlc.window import Window
@@ -92,6 +92,11 @@ class HdlcConnection:
     def is_open(self) -> bool:
         """True when APDUs can be sent."""
         return self._state is State.CONNECTED
+
+    @property
+    def peer_is_busy(self) -> bool:
+        """True after RNR: what is to be sent waits until the peer says RR, for which a client asks by `retransmit`."""
+        return self._peer_busy
 
     @property
     def limits(self) -> Limits:
@@ -174,8 +179,7 @@ class HdlcConnection:
     def next_event(self) -> FramingEvent | NeedData:
         """LinkOpened, ApduReceived, LinkReleased or NEED_DATA; flush `data_to_send` after each call.
 
-        RemoteProtocolError for wrong octets, which are dropped, for a frame that may not come now, and for FRMR, after
-        which the link is closed.
+        RemoteProtocolError for wrong octets, which are dropped, and for a frame that may not come now.
         """
         while not self._events:
             try:
@@ -193,6 +197,8 @@ class HdlcConnection:
         if self.role is Role.SERVER:
             if frame.kind is Kind.UI:
                 return frame.destination.calls(self._server)
+            if frame.source.is_reserved:
+                return False
             anybody = self._any_client and (frame.kind is Kind.SNRM or self._state is State.DISCONNECTED)
             return frame.destination.matches(self._server) and (anybody or frame.source.matches(self._client))
         if frame.kind is Kind.UA and frame.source.matches(self._client):
@@ -209,6 +215,9 @@ class HdlcConnection:
             )
         action, state = transition
         match action:
+            case Action.RECEIVE_I | Action.RECEIVE_S if self.role is Role.SERVER and (wrong := self._wrong(frame)):
+                self._reject(frame, wrong)
+                state = State.DISCONNECTED
             case Action.RECEIVE_I:
                 self._receive_i(frame)
             case Action.RECEIVE_S:
@@ -231,10 +240,7 @@ class HdlcConnection:
             case Action.ANSWER_DM:
                 self._answer(Kind.DM, frame)
             case Action.REJECTED:
-                self._state = state
-                self._reset(self._my_limits)
-                reason = explain_rejection(frame.information)
-                raise RemoteProtocolError(f"the meter rejected a frame (FRMR), {reason}", got=frame.information.hex())
+                self._released(f"FRMR received: {explain_rejection(frame.information)}")
             case _:  # IGNORE
                 pass
         self._state = state
@@ -260,6 +266,19 @@ class HdlcConnection:
         """Answer a poll; a command without the poll bit wants no answer."""
         if frame.final:
             self._send_unnumbered(kind, frame.source.encode() + frame.destination.encode(), information)
+
+    def _wrong(self, frame: Frame) -> int:
+        """What a meter finds wrong with a numbered frame, as FRMR says it; 0: nothing."""
+        if not self._window.is_valid(frame.receive_sequence):
+            return RECEIVE_NUMBER
+        return INFORMATION_LENGTH if len(frame.information) > self._limits.max_information_receive else 0
+
+    def _reject(self, frame: Frame, wrong: int) -> None:
+        """Say so, if we may speak, and forget the link: the client has to begin anew."""
+        self._answer(
+            Kind.FRMR, frame, encode_rejection(frame, self._window.send_next, self._window.receive_next, wrong)
+        )
+        self._released("a frame of the client was rejected (FRMR)")
 
     def _deliver(self, apdu: bytes | None, frame: Frame) -> None:
         if apdu:

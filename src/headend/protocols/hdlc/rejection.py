@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from headend.protocols.hdlc.frame import Frame
+
+INFORMATION_LENGTH: Final = 0x04
+RECEIVE_NUMBER: Final = 0x08
 REASONS: Final = (
     (0x01, "control field unknown (w)"),
     (0x02, "information field not allowed (x)"),
-    (0x04, "information field too long (y)"),
-    (0x08, "receive number invalid (z)"),
+    (INFORMATION_LENGTH, "information field too long (y)"),
+    (RECEIVE_NUMBER, "receive number invalid (z)"),
 )
+
+
+def encode_rejection(frame: Frame, send_next: int, receive_next: int, reason: int) -> bytes:
+    """The information field of FRMR about a numbered frame of a client."""
+    control = frame.receive_sequence << 5 | frame.final << 4 | frame.send_sequence << 1 | frame.kind.value
+    return bytes((control, receive_next << 5 | send_next << 1, reason))
 
 
 def explain_rejection(information: bytes) -> str:
