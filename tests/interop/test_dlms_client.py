@@ -193,23 +193,67 @@ def keys_of(suite: int) -> dict[str, bytes]:
     return {"ek": bytes(range(length)), "ak": bytes(range(0xC0, 0xC0 + length))}
 
 
+SIZES = ("200", "65535")
+"""Of the longest APDU: long answers come in blocks, and whole."""
+
+
 @pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
 @pytest.mark.parametrize("suite", [0, 1, 2])
 @pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
 async def test_reading_ciphered(open_session: Open, framing: str, suite: int, ciphering: str) -> None:
-    own = DlmsDriver()
     params = {"auth": "gmac", "client": "1", "suite": str(suite), "ciphering": ciphering}
-    options = ("--auth", "gmac", "--suite", str(suite), "--max-pdu", "300")
-    for _ in range(2):  # the second time the counter is known
+    for max_pdu in SIZES:
+        own = DlmsDriver()
+        options = ("--auth", "gmac", "--suite", str(suite), "--max-pdu", max_pdu)
         session = await open_session(*options, framing=framing, keys=keys_of(suite), own=own, **params)
-        for _ in range(3):
-            result = await session.read(REGISTERS)
-            assert list(result.values) == [1234567, 4321, 2302, b"GRX1234567890123", None, True]
-        assert len(await session.objects()) == 13  # in blocks
+        await check_everything(session)
+        assert len(await session.objects()) == 13
         assert (await session.identify()).system_title == b"GRX00001".hex()
-        outcome = await session.execute(Command(kind=CommandKind.RECONNECT))
-        assert outcome.verdict is Verdict.CONFIRMED
         await session.aclose()
+        session = await open_session(*options, framing=framing, keys=keys_of(suite), own=own, **params)
+        assert list((await session.read(REGISTERS)).values)[:2] == [1234567, 4321]  # the counter is known
+        await session.aclose()
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("auth", ["md5", "sha1", "sha256"])
+async def test_proving_ourselves_by_a_hash(open_session: Open, framing: str, auth: str) -> None:
+    params = {"auth": auth, "client": "1"}
+    session = await open_session("--auth", auth, framing=framing, secret=b"12345678", **params)
+    await check_everything(session)
+    with pytest.raises(AuthenticationFailed):
+        await open_session("--auth", auth, framing=framing, secret=b"87654321", **params)
+
+
+@pytest.mark.parametrize("ref", ["ln"])
+@pytest.mark.parametrize("auth", ["none", "lls", "md5", "sha256"])
+@pytest.mark.parametrize("suite", [0, 1, 2])
+async def test_ciphering_and_proving_ourselves_otherwise(open_session: Open, auth: str, suite: int) -> None:
+    """Not by GMAC, or not at all; framing and length of the APDUs take turns."""
+    turn = suite + ("none", "lls", "md5", "sha256").index(auth)
+    framing, max_pdu = ("wrapper", "hdlc")[turn % 2], SIZES[turn // 2 % 2]
+    own, secret = DlmsDriver(), {} if auth == "none" else {"secret": b"12345678"}
+    options = ("--auth", auth, "--ciphered", "--suite", str(suite), "--max-pdu", max_pdu)
+    for ciphering in ("global", "dedicated", "general", "general-dedicated"):
+        params = {"auth": auth, "client": "1", "suite": str(suite), "ciphering": ciphering}
+        session = await open_session(*options, framing=framing, keys=keys_of(suite) | secret, own=own, **params)
+        await check_everything(session)
+        await session.aclose()
+
+
+async def check_everything(session: Session) -> None:
+    """Registers, load profile by range and by entry, writing, a method."""
+    result = await session.read(REGISTERS)
+    assert list(result.values) == [1234567, 4321, 2302, b"GRX1234567890123", None, True]
+    ranged = HistoryRequest(ref=PROFILE, start=START + 100 * PERIOD, end=START + 120 * PERIOD)
+    rows = [row async for block in session.read_history(ranged) for row in block.rows]
+    assert rows == [(1000 + i, 2000 - i) for i in range(100, 120)]
+    entries = HistoryRequest(ref=PROFILE, first_entry=3, last_entry=5)
+    rows = [row async for block in session.read_history(entries) for row in block.rows]
+    assert rows == [(1002, 1998), (1003, 1997), (1004, 1996)]
+    write = Command(kind=CommandKind.WRITE, params={"ref": "1/1-0:0.2.0.255/2", "value": "peer 1.1"})
+    for command in (write, Command(kind=CommandKind.RECONNECT)):
+        assert (await session.execute(command)).verdict is Verdict.CONFIRMED
 
 
 async def test_a_counter_that_the_meter_has_heard_already(open_session: Open) -> None:

@@ -26,10 +26,20 @@ from gurux_dlms.GXCiphering import GXCiphering
 from gurux_dlms.GXDLMS import GXDLMS
 from gurux_dlms.GXDLMSChippering import GXDLMSChippering
 from gurux_dlms.GXDLMSSettings import GXDLMSSettings
+from gurux_dlms.GXSecure import GXSecure
 from gurux_dlms.internal._GXCommon import _GXCommon
 from gurux_dlms.internal._GXDataInfo import _GXDataInfo
 
 PASSWORD = b"12345678"
+LEVELS = {
+    "none": Authentication.NONE,
+    "lls": Authentication.LOW,
+    "md5": Authentication.HIGH_MD5,
+    "sha1": Authentication.HIGH_SHA1,
+    "gmac": Authentication.HIGH_GMAC,
+    "sha256": Authentication.HIGH_SHA256,
+}
+HIGH = ("md5", "sha1", "gmac", "sha256")
 TITLE = b"GRX00001"
 PUBLIC_CLIENT = 16
 COUNTER = "0.0.43.1.0.255"
@@ -102,7 +112,7 @@ class Meter:
             **dict.fromkeys(self.texts, (1, 0, 2, 0)),
             **dict.fromkeys(REGISTERS, (3, 0, 3, 1)),
             "0.0.1.0.0.255": (8, 0, 9, 6),
-            **({COUNTER: (1, 0, 2, 0)} if options.auth == "gmac" else {}),
+            **({COUNTER: (1, 0, 2, 0)} if options.ciphered else {}),
             "1.0.99.1.0.255": (7, 1, 8, 2),
             "0.0.96.3.10.255": (70, 0, 4, 2),
             "0.0.40.0.0.255": (15, 1, 9, 4),
@@ -334,7 +344,7 @@ class Association:
             return self._answer_ciphered(apdu)
         if self.ciphered:
             return b"\xd8\x01\x05"
-        if not self.open or tag not in self.services:
+        if tag not in self.services or not (self.open or self._is_proof(apdu)):
             return b"\xd8\x01\x01"
         return self.services[tag](apdu)
 
@@ -372,43 +382,38 @@ class Association:
                 _GXAPDU.parsePDU(settings, settings.cipher, buffer, None)
         except Exception:  # noqa: BLE001 - what Gurux makes of an initiate APDU under another key
             return b"\xd8\x01\x05"
-        good = settings.authentication == Authentication.NONE
-        if self.options.auth == "lls":
-            good = settings.authentication == Authentication.LOW and bytes(settings.password or b"") == PASSWORD
-        if self.options.auth == "gmac" and settings.clientAddress != PUBLIC_CLIENT:
-            return self._associate_ciphered()
-        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01" + bytes(self.contexts[:1])
-        self.open = good
+        secured = self.options.ciphered or self.options.auth in HIGH
+        public = secured and settings.clientAddress == PUBLIC_CLIENT
+        return self._accept("none" if public else self.options.auth, ciphered=self.options.ciphered and not public)
+
+    def _accept(self, auth: str, *, ciphered: bool) -> bytes:
+        """The answer to an association, which is ciphered and proved as the options of the meter say."""
+        settings, high = self.settings, auth in HIGH
+        good = settings.authentication == LEVELS[auth]
+        if auth == "lls":
+            good = good and bytes(settings.password or b"") == PASSWORD
+        good = good and ciphered is (settings.cipher.security != Security.NONE)
+        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01" + bytes([self.contexts[ciphered]])
+        self.open, self.ciphered, self.challenges = good and not high, good and ciphered, (b"", b"")
         if not good:
             body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
             return b"\x61" + bytes([len(body)]) + body
-        initiate = self._initiate()
-        body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01\x00"
+        initiate = self.cipher.seal(0x28, self._initiate()) if ciphered else self._initiate()
+        body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01" + (b"\x0e" if high else b"\x00")
+        if ciphered or auth in ("gmac", "sha256"):
+            body += b"\xa4\x0a\x04\x08" + TITLE
+        if high:
+            self.challenges = bytes(settings.ctoSChallenge), os.urandom(16)
+            body += b"\x88\x02\x07\x80\x89\x07\x60\x85\x74\x05\x08\x02" + bytes([LEVELS[auth]])
+            body += b"\xaa\x12\x80\x10" + self.challenges[1]
         body += b"\xbe" + bytes([2 + len(initiate)]) + b"\x04" + bytes([len(initiate)]) + initiate
-        return b"\x61" + bytes([len(body)]) + body
+        return b"\x61" + count(len(body)) + body
 
     def _initiate(self) -> bytes:
         conformance = int(self.settings.negotiatedConformance)
         bits = sum(1 << (23 - bit) for bit in range(24) if conformance & 1 << bit)
         initiate = b"\x08\x00\x06\x5f\x1f\x04\x00" + bits.to_bytes(3, "big")
         return initiate + self.options.max_pdu.to_bytes(2, "big") + self.vaa
-
-    def _associate_ciphered(self) -> bytes:
-        settings = self.settings
-        good = settings.authentication == Authentication.HIGH_GMAC and settings.cipher.security != Security.NONE
-        names = b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01" + bytes(self.contexts[1:])
-        self.open = False
-        if not good:
-            body = names + b"\xa2\x03\x02\x01\x01\xa3\x05\xa1\x03\x02\x01\x0d"
-            return b"\x61" + bytes([len(body)]) + body
-        self.ciphered = True
-        self.challenges = bytes(settings.ctoSChallenge), os.urandom(16)
-        settings.stoCChallenge = bytearray(self.challenges[1])
-        initiate = self.cipher.seal(0x28, self._initiate())
-        body = names + b"\xa2\x03\x02\x01\x00\xa3\x05\xa1\x03\x02\x01\x0e\xa4\x0a\x04\x08" + TITLE
-        body += b"\x88\x02\x07\x80\x89\x07\x60\x85\x74\x05\x08\x02\x05\xaa\x12\x80\x10" + self.challenges[1]
-        body += b"\xbe" + bytes([2 + len(initiate)]) + b"\x04" + bytes([len(initiate)]) + initiate
-        return b"\x61" + count(len(body)) + body
 
     def _prove(self, apdu: bytes) -> bytes:
         """reply_to_HLS_authentication: the proof of the client against that of the meter."""
@@ -420,12 +425,21 @@ class Association:
     def _proof_of_meter(self, proof: bytes) -> bytes | None:
         """The answer to a good proof of the client."""
         client, meter = self.challenges
-        counter = int.from_bytes(proof[1:5], "big")
-        self.open = proof == self.cipher.proof(self.settings.sourceSystemTitle, counter, meter)
-        if not self.open:
-            return None
-        self.meter.said += 1
-        return self.cipher.proof(TITLE, self.meter.said, client)
+        peer = bytes(self.settings.sourceSystemTitle or b"")
+        if self.options.auth == "gmac":
+            counter = int.from_bytes(proof[1:5], "big")
+            self.open = proof == self.cipher.proof(peer, counter, meter)
+            self.meter.said += 1
+            own = self.cipher.proof(TITLE, self.meter.said, client)
+        else:
+            self.open = proof == self._hash(meter, peer + TITLE + meter + client)
+            own = self._hash(client, TITLE + peer + client + meter)
+        return own if self.open else None
+
+    def _hash(self, challenge: bytes, more: bytes) -> bytes:
+        """By Gurux, which wants the titles and challenges of SHA-256 behind the secret."""
+        secret = PASSWORD + (more if self.options.auth == "sha256" else b"")
+        return bytes(GXSecure.secure(self.settings, self.settings.cipher, 0, bytearray(challenge), bytearray(secret)))
 
     def _target(self, raw: bytes) -> tuple[int, str, int]:
         return int.from_bytes(raw[:2], "big"), ".".join(map(str, raw[2:8])), raw[8]
@@ -493,7 +507,7 @@ class Association:
 
     def _action(self, apdu: bytes) -> bytes:
         class_id, _, method = self._target(apdu[3:12])
-        if self.ciphered and (class_id, method) == (15, 1):
+        if self.challenges[1] and (class_id, method) == (15, 1):
             return self._prove(apdu)
         if not self.open:
             return b"\xd8\x01\x01"
@@ -577,13 +591,16 @@ class Connection:
 def main(associate: type[Association] = Association) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper")
-    parser.add_argument("--auth", choices=("none", "lls", "gmac"), default="none")
-    parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of gmac")
+    parser.add_argument("--auth", choices=tuple(LEVELS), default="none")
+    parser.add_argument("--ciphered", action="store_true", help="all clients but the public one cipher")
+    parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of those who cipher")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--max-pdu", type=int, default=0xFFFF)
     parser.add_argument("--refuse-lists", action="store_true", help="answer GET with list by an exception")
     parser.add_argument("--refuse-selectors", type=int, nargs="*", default=[], help="selective access that is refused")
-    meter = Meter(parser.parse_args())
+    options = parser.parse_args()
+    options.ciphered |= options.auth == "gmac"
+    meter = Meter(options)
     listener = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"READY {listener.getsockname()[1]}\n")
     sys.stdout.flush()
