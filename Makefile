@@ -18,7 +18,7 @@ define editable
 $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help demo test check format docs bench fuzz lock clean
+.PHONY: help demo test interop check format docs bench fuzz lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -51,6 +51,9 @@ format: $(DEV) ## let ruff format the tree and fix what it can
 
 test: $(DEV) $(PEERS) servers ## all tests; ARGS="-k name" for some
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+interop: $(DEV) ## let tshark 4.6 or later dissect every service; says why where there is none
+	$(BIN)/python -m pytest -q -rs -p no:randomly tests/interop/dissect.py
 
 docs: $(DEV) ## write the reference pages that are made from the code
 	UPDATE_DOCS=1 $(BIN)/python -m pytest -q -p no:randomly tests/test_docs.py tests/web/test_openapi.py
