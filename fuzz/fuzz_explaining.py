@@ -1,16 +1,25 @@
 """What `headend decode` says of any octets: layers that lie inside the input, and an error where something is wrong.
 
-First octet: what is made of the rest. 0 nothing, 1 a wrapper message, 2 an HDLC UI frame with right check sequences, 3 M-Bus
+The same octets are translated to XML, which anybody's parser must read. First octet: bit 7 with keys; bits 0-6 what is made of
+the rest: 0 nothing, 1 a wrapper message, 2 an HDLC UI frame with right check sequences, 3 M-Bus
 frames, 4 a gateway prefix before an APDU, 5 APDUs in several messages of a stream, each after its length.
 """
 
 from __future__ import annotations
 
+import contextlib
+from xml.etree import ElementTree as ET
+
 import harness
 
-with harness.instrumented("headend.drivers.dlms.explaining", "headend.drivers.dlms.nodes"):
-    from headend.drivers.base import Layer
+with harness.instrumented(
+    "headend.drivers.dlms.explaining", "headend.drivers.dlms.nodes", "headend.drivers.dlms.translating"
+):
+    from headend.drivers.base import NO_SECRETS, Layer
     from headend.drivers.dlms.explaining import explain
+    from headend.drivers.dlms.translating import translate
+    from headend.errors import DecodeError
+    from headend.model.meter import Secret
     from headend.protocols.hdlc import Address
     from headend.protocols.hdlc.frame import build_frame
     from headend.protocols.mbus import MAX_APDU, encode_apdu
@@ -18,6 +27,7 @@ with harness.instrumented("headend.drivers.dlms.explaining", "headend.drivers.dl
 
 TO_CLIENT = Address.client(0x10).encode() + Address.server(1).encode()
 UI = 0x13
+KEYS = {"ek": Secret(bytes(range(16))), "ak": Secret(bytes(range(0xD0, 0xE0)))}
 MOST_LAYERS = 64
 """For each octet of the input: what one octet may at most be told of."""
 
@@ -55,11 +65,14 @@ def one_input(data: bytes) -> None:
     """Choose by the first octet."""
     if not data:
         return
-    choice, rest = data[0] % 6, data[1:]
+    choice, rest = (data[0] & 0x7F) % 6, data[1:]
+    secrets = KEYS if data[0] & 0x80 else NO_SECRETS
     octets = framed(choice, rest) if choice and rest else rest
-    layer = explain(octets)
+    layer = explain(octets, secrets)
     told = check(layer, 0, len(octets))
     assert told <= MOST_LAYERS * (len(octets) + 1)
+    with contextlib.suppress(DecodeError):
+        ET.fromstring(translate(octets, secrets))  # noqa: S314 - what we have written ourselves
 
 
 if __name__ == "__main__":
