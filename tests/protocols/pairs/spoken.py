@@ -39,11 +39,27 @@ from headend.protocols.dlms.apdu.set import (
     SetResponseLastDatablock,
     SetResponseNormal,
 )
+from headend.protocols.dlms.apdu.short import (
+    BlockNumber,
+    BlockNumberAccess,
+    DataBlock,
+    InformationReport,
+    ParameterizedAccess,
+    ReadDataBlockAccess,
+    ReadRequest,
+    ReadResponse,
+    UnconfirmedWriteRequest,
+    VariableName,
+    WriteDataBlockAccess,
+    WriteRequest,
+    WriteResponse,
+    write_block,
+)
 from headend.protocols.dlms.axdr import encode_length
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
 
-EVERYTHING = Conformance(0x007E1F)
+EVERYTHING = Conformance(0x1C7F3F)
 
 octets = st.binary(max_size=40)
 invokes = st.sampled_from([0xC1, 0xC2, 0x41, 0x0F])
@@ -70,6 +86,17 @@ pdus = st.sampled_from([0, 12, 13, 64, 200, 0xFFFF])
 contexts = st.sampled_from(list(ApplicationContext))
 titles = st.sampled_from([b"", b"HDE00001", b"MTR00001", b"XXX00001"])
 
+short_numbers = st.sampled_from([0, 1, 2, 3, 0xFFFF])
+variables = st.one_of(
+    st.builds(VariableName, st.integers(0, 0xFFFF)),
+    st.builds(ParameterizedAccess, st.integers(0, 0xFFFF), st.integers(0, 255), data),
+)
+writes = st.lists(st.tuples(variables, data), max_size=4).map(
+    lambda pairs: (tuple(variable for variable, _ in pairs), tuple(value for _, value in pairs))
+)
+blocks = st.builds(DataBlock, flags, short_numbers, octets) | st.builds(BlockNumber, short_numbers)
+statuses = st.sampled_from(DataAccessResult)
+
 client_says = st.one_of(
     st.builds(
         AssociationRequest,
@@ -94,6 +121,12 @@ client_says = st.one_of(
     st.builds(ActionRequestNextPblock, invokes, numbers),
     st.builds(ActionRequestFirstPblock, invokes, methods, flags, numbers, octets),
     st.builds(ActionRequestPblock, invokes, flags, numbers, octets),
+    st.builds(ReadRequest, st.lists(variables, max_size=4).map(tuple)),
+    st.builds(BlockNumberAccess, short_numbers).map(lambda access: ReadRequest((access,))),
+    st.builds(ReadDataBlockAccess, flags, short_numbers, octets).map(lambda block: ReadRequest((block,))),
+    writes.map(lambda pair: WriteRequest(*pair)),
+    st.builds(write_block, st.builds(WriteDataBlockAccess, flags, short_numbers), octets),
+    writes.map(lambda pair: UnconfirmedWriteRequest(*pair)),
     st.builds(Rlrq),
 )
 meter_says = st.one_of(
@@ -121,9 +154,14 @@ meter_says = st.one_of(
     st.builds(ActionResponseNormal, invokes, st.sampled_from(ActionResult), st.none() | results),
     st.builds(ActionResponsePblock, invokes, flags, numbers, octets),
     st.builds(ActionResponseNextPblock, invokes, numbers),
+    st.builds(ReadResponse, st.lists(results, max_size=4).map(tuple)),
+    blocks.map(lambda block: ReadResponse((block,))),
+    st.builds(WriteResponse, st.lists(statuses, max_size=4).map(tuple)),
+    st.builds(BlockNumber, short_numbers).map(lambda number: WriteResponse((number,))),
     st.builds(ExceptionResponse, st.integers(0, 3), st.integers(0, 5)),
     st.builds(ConfirmedServiceError, st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)),
     st.builds(DataNotification, st.integers(0, 0xFFFFFFFF), st.sampled_from([b"", bytes(12)]), data),
     st.builds(EventNotification, attributes, data, st.none() | octets),
+    st.tuples(writes, st.none() | octets).map(lambda told: InformationReport(*told[0], told[1])),
     st.builds(Rlre),
 )
