@@ -14,8 +14,11 @@ import pytest
 
 from headend.drivers.base import Session
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.client import DlmsSession
 from headend.drivers.dlms.driver import DlmsDriver
-from headend.errors import AuthenticationFailed, DecipherFailed, HeadendError, ObjectUndefined
+from headend.drivers.dlms.refs import cosem_ref
+from headend.drivers.dlms.together import write_all
+from headend.errors import AccessDenied, AuthenticationFailed, DecipherFailed, HeadendError, ObjectUndefined
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.objects import HistoryRequest, ObjectEntry, ReadPlan
@@ -281,3 +284,29 @@ async def test_a_long_write_in_blocks(open_session: Open, framing: str) -> None:
     write = Command(kind=CommandKind.WRITE, params={"ref": "1/0-0:96.1.0.255/2", "value": text})
     assert (await session.execute(write)).verdict is Verdict.CONFIRMED
     assert (await session.read(plan("1/0-0:96.1.0.255"))).values == [text.encode()]
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("ciphering", ["none", "global", "general-dedicated"])
+@pytest.mark.parametrize("ref", ["ln"], indirect=True)
+async def test_long_writes_and_methods(open_session: Open, framing: str, ciphering: str) -> None:
+    """Texts of three hundred octets for a meter that takes a hundred at once, and lists."""
+    options, params, keys = ("--max-pdu", "100", "--rows", "3"), {}, None  # a meter of its own
+    if ciphering != "none":
+        options += ("--auth", "gmac")
+        params, keys = {"auth": "gmac", "client": "1", "ciphering": ciphering}, keys_of(0)
+    session = await open_session(*options, framing=framing, keys=keys, own=DlmsDriver(), **params)
+    assert isinstance(session, DlmsSession)
+    access, text = session.access, b"0123456789" * 30
+    data = b"\x09\x82\x01\x2c" + text
+    serial, firmware, energy, script = (
+        cosem_ref(ref) for ref in ("1/0-0:96.1.0.255", "1/1-0:0.2.0.255", "3/1-0:1.8.0.255", "9/0-0:10.0.0.255/1")
+    )
+    await access.set(serial, data)
+    assert await access.get(serial) == text
+    # the script table of this meter gives back a short parameter, and the length of a long one
+    assert await access.invoke(script, b"\x09\x02AB") == b"\x09\x02AB"
+    assert await access.invoke(script, data) == b"\x06\x00\x00\x01\x2c"
+    written = await write_all(access, [(serial, b"\x09\x01A"), (energy, b"\x11\x05"), (firmware, b"\x09\x01B")])
+    assert [type(each) for each in written] == [type(None), AccessDenied, type(None)]
+    assert await access.read_refs(serial, firmware) == [b"A", b"B"]

@@ -308,6 +308,7 @@ class Association:
     conformance = (
         Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
         | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
+        | Conformance.BLOCK_TRANSFER_WITH_ACTION
         | Conformance.GET
         | Conformance.SET
         | Conformance.SELECTIVE_ACCESS
@@ -493,6 +494,8 @@ class Association:
 
     def _set(self, apdu: bytes) -> bytes:
         kind, invoke, block = apdu[1], apdu[2:3], apdu[3:]
+        if kind == 4:
+            return b"\xc5\x05" + invoke + self._write_list(block)
         if kind == 1:
             value, _ = self._data(apdu[13:])
             return b"\xc5\x01" + invoke + bytes([self.meter.write(*self._target(block[:9]), value)])
@@ -505,13 +508,42 @@ class Association:
         value, _ = self._data(self.written)
         return b"\xc5\x03" + invoke + bytes([self.meter.write(*self._target(self.target), value)]) + number
 
+    def _write_list(self, rest: bytes) -> bytes:
+        """Attributes without selection, and their values."""
+        number, rest = rest[0], rest[1:]
+        targets = [self._target(rest[at : at + 9]) for at in range(0, 10 * number, 10)]
+        rest = rest[10 * number + 1 :]
+        results = b""
+        for target in targets:
+            value, size = self._data(rest)
+            rest = rest[size:]
+            results += bytes([self.meter.write(*target, value)])
+        return bytes([number]) + results
+
     def _action(self, apdu: bytes) -> bytes:
+        if apdu[1] in (4, 6):
+            return self._action_block(apdu)
         class_id, _, method = self._target(apdu[3:12])
+        if class_id == 9 and self.open:
+            return b"\xc7\x01" + apdu[2:3] + b"\x00\x01\x00" + apdu[13:]  # it gives back its parameter
         if self.challenges[1] and (class_id, method) == (15, 1):
             return self._prove(apdu)
         if not self.open:
             return b"\xd8\x01\x01"
         return b"\xc7\x01" + apdu[2:3] + bytes([self.meter.invoke(class_id, method), 0])
+
+    def _action_block(self, apdu: bytes) -> bytes:
+        """A block of an ACTION of the script table, which gives back its parameter."""
+        kind, invoke, block = apdu[1], apdu[2:3], apdu[3:]
+        if kind == 4:
+            self.target, self.written, block = block[:9], b"", block[9:]
+        last, number, tail = block[0], block[1:5], block[5:]
+        self.written += tail[1:] if tail[0] < 0x80 else tail[1 + (tail[0] & 0x7F) :]
+        if not last:
+            return b"\xc7\x04" + invoke + number
+        value, size = self._data(self.written)
+        good = size == len(self.written) and self.target[:2] == b"\x00\x09"
+        return b"\xc7\x01" + invoke + bytes([0 if good else OTHER]) + b"\x01\x00" + encode(DataType.UINT32, len(value))
 
 
 class Connection:
