@@ -1,7 +1,7 @@
 """Service APDUs: each decoder, the short way against the long one, and both ends of a conversation over the wrapper.
 
 First octet: 0 a single APDU; 1 a client, 2 a meter, that gets steps: an octet (bit 7: our side does what bits 0-2 say),
-a length, and as many octets of an APDU that is received; 3 and 4 are the same with short names.
+a length, and as many octets of an APDU that is received.
 """
 
 from __future__ import annotations
@@ -18,15 +18,6 @@ with harness.instrumented():
     from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescriptor, DataAccessResult
     from headend.protocols.dlms.apdu.get import GetRequestNormal, GetRequestWithList, GetResponseNormal
     from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
-    from headend.protocols.dlms.apdu.short import (
-        InformationReport,
-        ParameterizedAccess,
-        ReadRequest,
-        ReadResponse,
-        VariableName,
-        WriteRequest,
-        WriteResponse,
-    )
     from headend.protocols.dlms.apdu.table import decode_apdu
     from headend.protocols.dlms.axdr_plain import decode_data
     from headend.protocols.dlms.connection import DlmsConnection
@@ -38,7 +29,7 @@ with harness.instrumented():
 MAX_TRANSFER = 2000
 INVOKE = 0xC1
 ENERGY = AttributeDescriptor(3, bytes.fromhex("0100010800ff"), 2)
-EVERYTHING = Conformance(0x1C7F3F)
+EVERYTHING = Conformance(0x007E1F)
 HELLO = AssociationRequest(initiate=InitiateRequest(conformance=EVERYTHING, max_receive_pdu=64))
 WELCOME = AssociationResponse(initiate=InitiateResponse(conformance=EVERYTHING, max_receive_pdu=64))
 SAID: dict[Role, tuple[Spoken, ...]] = {
@@ -55,25 +46,6 @@ SAID: dict[Role, tuple[Spoken, ...]] = {
         GetResponseNormal(INVOKE, DataAccessResult.OBJECT_UNDEFINED),
         SetResponseNormal(INVOKE, DataAccessResult.SUCCESS),
         ActionResponseNormal(INVOKE, ActionResult.SUCCESS),
-        Rlre(),
-    ),
-}
-
-ENERGY_NAME = VariableName(0x0708)
-SAID_SHORT: dict[Role, tuple[Spoken, ...]] = {
-    Role.CLIENT: (
-        HELLO,
-        ReadRequest((ENERGY_NAME,)),
-        ReadRequest((ENERGY_NAME, ParameterizedAccess(0x1008, 2, b"\x09\x50" + bytes(80)))),
-        WriteRequest((ENERGY_NAME,), (b"\x09\x50" + bytes(80),)),
-        Rlrq(),
-    ),
-    Role.SERVER: (
-        WELCOME,
-        ReadResponse((b"\x09\x81\xff" + bytes(255),)),
-        ReadResponse((DataAccessResult.OBJECT_UNDEFINED,)),
-        WriteResponse((DataAccessResult.SUCCESS,)),
-        InformationReport((ENERGY_NAME,), (b"\x11\x05",)),
         Rlre(),
     ),
 }
@@ -96,23 +68,22 @@ def single(data: bytes) -> None:
     assert decode_apdu(apdu.encode()) == apdu
 
 
-def act(ours: DlmsConnection, which: int, said: tuple[Spoken, ...]) -> None:
+def act(ours: DlmsConnection, which: int) -> None:
     """One call of our own side."""
+    said = SAID[ours.role]
     if which < len(said):
         ours.send(said[which])
     elif ours.role is Role.SERVER:
         ours.data_to_send()
     elif which == 5:
-        read = said[1]
-        assert isinstance(read, GetRequestNormal | ReadRequest)
-        ours.send_streaming(read)
+        ours.send_streaming(GetRequestNormal(INVOKE, ENERGY))
     elif which == 6:
         ours.ask_next_block()
     else:
         ours.data_to_send()
 
 
-def conversation(said: dict[Role, tuple[Spoken, ...]], role: Role, steps: bytes) -> None:
+def conversation(role: Role, steps: bytes) -> None:
     """Associated from the start; a step that our side may not take is refused to us."""
     client, server = WrapperFraming(Role.CLIENT, client_sap=16, server_sap=1), WrapperFraming(Role.SERVER, server_sap=1)
     ours = DlmsConnection(role, client if role is Role.CLIENT else server, max_transfer=MAX_TRANSFER)
@@ -131,7 +102,7 @@ def conversation(said: dict[Role, tuple[Spoken, ...]], role: Role, steps: bytes)
         at += 2
         if step & 0x80:
             with contextlib.suppress(LocalProtocolError):
-                act(ours, step & 0x07, said[role])
+                act(ours, step & 0x07)
             continue
         ours.receive_data(wrap(steps[at : at + length], *ports))
         at += length
@@ -144,9 +115,10 @@ def one_input(data: bytes) -> None:
     """Choose by the first octet."""
     if not data:
         return
-    if 1 <= data[0] <= 4:
-        role = Role.CLIENT if data[0] & 1 else Role.SERVER
-        conversation(SAID if data[0] < 3 else SAID_SHORT, role, data[1:])
+    if data[0] == 1:
+        conversation(Role.CLIENT, data[1:])
+    elif data[0] == 2:
+        conversation(Role.SERVER, data[1:])
     else:
         single(data[1:])
 
