@@ -26,7 +26,8 @@ START_SECONDS: Final = 30.0
 
 # (name, profile, share of the meters, framing, first address, port, further keys)
 _GROUPS: Final = (
-    ("flat-{number:05}", "generic-dlms-1p", 0.38, "wrapper", "127.10.0.1", 4059, ""),
+    ("flat-{number:05}", "generic-dlms-1p", 0.33, "wrapper", "127.10.0.1", 4059, ""),
+    ("smart-{number:05}", "generic-dlms-functions", 0.05, "wrapper", "127.15.0.1", 4059, ""),
     (
         "shop-{number:05}",
         "generic-dlms-3p",

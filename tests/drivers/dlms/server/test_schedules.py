@@ -140,6 +140,19 @@ execution_time = [["{time}", "{day}"]]
     assert expected or not found
 
 
+async def test_very_much_that_is_overdue_happens_bit_by_bit(make_world: Any) -> None:
+    text = """
+[[function]]
+ref = "22/0-0:15.0.0.255"
+executed_script = ["0-0:10.0.100.255", 2]
+execution_time = [["*:*:00", "*-*-*"]]
+"""
+    world = await make_world(TABLE + text)
+    world.later(days=4)
+    assert (await journal(world))[-1] < "11-24 08:00"
+    assert (await journal(world))[-1] == "11-25 12:17"
+
+
 async def test_what_is_overdue_happens_in_its_order(make_world: Any) -> None:
     single = '[[function]]\nref = "22/0-0:15.0.{0}.255"\nexecuted_script = ["0-0:10.0.100.255", {0}]\n'
     single += 'execution_time = [["{1}", "*-*-*"]]\n'

@@ -25,8 +25,8 @@ from headend.protocols.dlms.initiate import Conformance
 from headend.standards.cosem import find_class
 from headend.standards.obis import Obis
 
-_MOST_STEPS: Final = 5000
-"""Moments that are caught up at once; of a longer time only the last ones would be seen anyway."""
+_MOST_STEPS: Final = 4000
+"""Moments that are caught up at once; what is still overdue then happens when the meter is asked or woken again."""
 
 
 class Held(NamedTuple):
@@ -111,9 +111,7 @@ class Function:
 
     def remember(self, model: MeterModel, state: Any) -> None:  # noqa: ANN401 - ditto
         """Remember something besides."""
-        memory = memory_of(model)
-        memory.states[self.class_id, self.name] = state
-        memory.due = 0
+        memory_of(model).states[self.class_id, self.name] = state
 
     def _read(self, attribute_id: int, association: Association) -> bytes:
         data = self.data(association.model, attribute_id)
@@ -235,33 +233,40 @@ class Plant:
             return
         memory.busy = True
         try:
-            steps = 0
-            while (at := self._following(model, memory.seen)) <= now and steps < _MOST_STEPS:
-                steps += 1
-                self._act(model, memory, at)
-            memory.seen = max(now, memory.seen)
-            memory.due = self._following(model, memory.seen)
-            if memory.due != NEVER and self._is_heard(model):
-                model.wake_at(memory.due, partial(self.catch_up, model))
+            memory.due = self._run(model, memory, now)
         finally:
             model.turn_back(None)
             memory.busy = False
+        if memory.due != NEVER and self._is_heard(model):
+            model.wake_at(memory.due, partial(self.catch_up, model))
+
+    def _run(self, model: MeterModel, memory: Memory, now: int) -> int:
+        """What is overdue, in its order and in that of the meter file; returns when something happens next."""
+        times = self._times(model, memory)
+        for _ in range(_MOST_STEPS):
+            at = min(times, default=NEVER)
+            if at > now:
+                memory.seen = max(now, memory.seen)
+                return at
+            memory.seen, memory.due = at, at
+            due = [place for place, time in enumerate(times) if time == at]
+            for place in due:
+                model.turn_back(at)
+                self._clocked[place].act(model, at)
+            model.turn_back(None)
+            if memory.due != at:  # an attribute was written, or the clock was set
+                times = self._times(model, memory)
+            else:
+                for place in due:
+                    times[place] = self._clocked[place].following(model, at)
+        return min(times, default=NEVER)
+
+    def _times(self, model: MeterModel, memory: Memory) -> list[int]:
+        return [function.following(model, memory.seen) for function in self._clocked]
 
     def _is_heard(self, model: MeterModel) -> bool:
         """True when it matters that things happen at their time: somebody is told of them."""
         return any(function.is_heard(model) for function in self.functions.values())
-
-    def _following(self, model: MeterModel, after: int) -> int:
-        return min((function.following(model, after) for function in self._clocked), default=NEVER)
-
-    def _act(self, model: MeterModel, memory: Memory, at: int) -> None:
-        """One moment: whatever happens then, in the order of the meter file."""
-        due = [function for function in self._clocked if function.following(model, memory.seen) == at]
-        memory.seen = at
-        for function in due:
-            model.turn_back(at)
-            function.act(model, at)
-        model.turn_back(None)
 
     def clock_was_set(self, model: MeterModel) -> None:
         """What lies between the old and the new time does not happen."""

@@ -1,6 +1,7 @@
 """Functions that watch a value: register monitors (21) and limiters (71). They look every minute.
 
-Of what lies longer back than a day only the quarters of an hour are looked at, when a meter is asked again.
+When a meter is asked again after more than a day, only the quarters of an hour are looked at of what lies longer back, and
+of what lies back more than a week nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from headend.protocols.dlms.clock import CosemDate, CosemDateTime, CosemTime, Ep
 _MINUTE: Final = 60_000
 _QUARTER: Final = 900_000
 _DAY: Final = 86_400_000
+_WEEK: Final = 7 * _DAY
 _NOTHING: Final = structure(uint16(0), octet_string(bytes(6)), int8(0))
 
 
 def _next_look(model: MeterModel, after: int) -> int:
-    step = _QUARTER if model.now() - after > _DAY else _MINUTE
+    now = model.now()
+    after = max(after, now - _WEEK)
+    step = _QUARTER if now - after > _DAY else _MINUTE
     return after // step * step + step
 
 
