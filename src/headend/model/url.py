@@ -9,7 +9,7 @@ inbound://IDENTITY                  a meter that dials in
 ```
 
 A serial port takes `baud` (9600) and `line` (data bits, parity and stop bits: 8N1). The other query parameters go to the
-driver as text, `profile=ID` chooses the meter file, and the secrets (`secret`, `ek`, `ak`, `mk`) are given as `env:NAME`,
+driver as text, `profile=ID` chooses the meter file, and the secrets (`SECRET_PARAMS`) are given as `env:NAME`,
 `file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
 """
 
@@ -22,8 +22,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from headend.errors import ConfigError
 from headend.model.meter import NO_PARAMS, Endpoint, EndpointKind, Meter
 
-SECRET_PARAMS = ("secret", "ek", "ak", "mk")
-"""Query parameters that hold secrets: password or LLS/HLS secret, encryption, authentication and master key."""
+SECRET_PARAMS = ("secret", "ek", "ak", "mk", "bk", "signing", "agreement")
+"""Query parameters that hold secrets: password or LLS/HLS secret; encryption, authentication, master and broadcast key; our
+private keys that sign and that agree on keys."""
 
 SECRET_FORMS = ("env:", "file:", "hex:", "text:")
 

@@ -66,6 +66,7 @@ class Client:
     policy: int | None = None
     suffix: str = ""
     client_key: bytes = b""
+    client_agree_key: bytes = b""
     hls: str = ""
     may_change: bool = False
     objects: tuple[Pattern, ...] = ()
@@ -148,6 +149,7 @@ def _client(parameters: Parameters, suffix: str, *, may_change: bool) -> Client:
         security.policy,
         suffix=suffix,
         client_key=security.client_key,
+        client_agree_key=security.client_agree_key,
         hls=security.hls,
         may_change=may_change,
     )

@@ -16,7 +16,7 @@ from headend.drivers.dlms.meter_services import (
     respond,
 )
 from headend.drivers.dlms.meter_view import EMPTY
-from headend.errors import RemoteProtocolError, ReplayDetected, SecurityError
+from headend.errors import CapabilityError, RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
 from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
 from headend.protocols.dlms.apdu.access import AccessRequest
@@ -131,7 +131,7 @@ class MeterConversation:
             event = connection.take(received)
         except ReplayDetected:
             connection.send(self._counter_error())
-        except SecurityError:
+        except (SecurityError, CapabilityError):  # the second is for what is compressed
             connection.send(_DECIPHERING)
         except RemoteProtocolError:
             connection.send(refusal_of(received.apdu, associated=not self.is_over))
@@ -186,7 +186,7 @@ class MeterConversation:
         self._setup = None if self._client is None else setup_of(self._model, self._client)
         protection = None
         if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
-            protection = self._setup.make_ciphering()
+            protection = self._setup.make_ciphering(aarq.calling_ap_title)
         self._protection = protection
         self.is_plain = protection is None and not self._parameters.short_names
         self.connection = DlmsConnection(Role.SERVER, self.framing, protection=protection)
@@ -196,7 +196,9 @@ class MeterConversation:
         connection, setup, parameters = self.connection, self._setup, self._parameters
         client = self._client
         response = associate(request, client, self._model, parameters, setup)
-        authentication = setup.make_authentication() if setup is not None and response.accepted else None
+        authentication = (
+            setup.make_authentication(request.system_title) if setup is not None and response.accepted else None
+        )
         if setup is not None and response.accepted and (setup.keys is not None or authentication is not None):
             response = replace(response, system_title=setup.title, application_context=request.application_context)
         if authentication is not None:

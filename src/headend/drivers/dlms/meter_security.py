@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets as randomness
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.manufacturer import hls_function
@@ -24,9 +25,9 @@ from headend.protocols.dlms.security.authentication import (
 from headend.protocols.dlms.security.certificates import KeyUse
 from headend.protocols.dlms.security.counters import LAST, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
+from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
 from headend.protocols.dlms.security.keys import private_key, public_key
 from headend.protocols.dlms.security.policy import policy_of
-from headend.protocols.dlms.security.protection import Ciphering
 from headend.protocols.dlms.security.suite import SUITES, Suite, check_key
 
 if TYPE_CHECKING:
@@ -89,12 +90,14 @@ class Setup:
         self.title = title_of(model)
         self.client_title = b""
         self.suite: Suite = SUITES[client.suite]
-        names = ("secret", "ek", "ak", "bk", "mk", "meter_secret", "meter_agreement")
+        names = ("secret", "ek", "ak", "bk", "mk", "signing", "agreement", "meter_secret", "meter_agreement")
         found = {name: client.secret(model, name) for name in names}
         self.secrets: dict[str, Secret] = {name: secret for name, secret in found.items() if secret is not None}
         has_key = "ek" in self.secrets
         self.policy: int = client.policy if client.policy is not None else _EVERYTHING if has_key else 0
         policy_of(self.policy)
+        if "mk" in self.secrets:
+            check_key(self.suite, self.reveal("mk"), "mk")
         self.credentials = Credentials(self.suite, self.title)
         for use, name in _PAIRS.items():
             if name in self.secrets:
@@ -131,20 +134,22 @@ class Setup:
         """What the meter signs with."""
         return self.credentials.pairs.get(KeyUse.DIGITAL_SIGNATURE)
 
-    @property
-    def client_signing_key(self) -> ec.EllipticCurvePublicKey | None:
-        """What the client's signatures are checked with: certified, or given, or that of the private key in `secret`."""
-        certified = self.credentials.certified(self.client_title, KeyUse.DIGITAL_SIGNATURE)
+    def client_key(self, title: bytes, use: KeyUse) -> ec.EllipticCurvePublicKey | None:
+        """A public key of the client: certified, or given, or that of the private key in a secret of the client's."""
+        certified = self.credentials.certified(title, use)
         if certified is not None:
             return certified
-        if self.client.client_key:
+        name, octets, secret = "client_key", self.client.client_key, "signing"
+        if use is KeyUse.KEY_AGREEMENT:
+            name, octets, secret = "client_agree_key", self.client.client_agree_key, "agreement"
+        elif self.client.mechanism is Mechanism.HLS_ECDSA:
+            secret = "secret"  # noqa: S105 - the name of it
+        if octets:
             try:
-                return public_key(self.suite, self.client.client_key)
+                return public_key(self.suite, octets)
             except DecodeError as error:
-                raise ConfigError(f"parameter 'client_key' of DLMS: {error}") from None
-        if self.client.mechanism is Mechanism.HLS_ECDSA:
-            return private_key(self.suite, self.reveal("secret")).public_key()
-        return None
+                raise ConfigError(f"parameter {name!r} of DLMS: {error}") from None
+        return private_key(self.suite, self.reveal(secret)).public_key() if secret in self.secrets else None
 
     def activate(self, policy: int) -> None:
         """Take over another policy; raises KeyMissing where that needs keys and there are none."""
@@ -176,17 +181,34 @@ class Setup:
             full = name + self.client.suffix
             raise KeyMissing(f"this virtual meter needs {full!r}", hint=f"give it as secret {full}") from None
 
-    def make_ciphering(self) -> Ciphering | None:
+    def make_ciphering(self, client_title: bytes) -> GeneralProtection | None:
         """The ciphering of one association; None without keys."""
         if self._keys is None:
             return None
         policy = policy_of(self.policy)
         gcm, sent, received = self._keys
-        return Ciphering(
-            Role.SERVER, self.suite, policy, key=gcm, system_title=self.title, sent=sent, received=received
+        return GeneralProtection(
+            *(Role.SERVER, self.suite, policy),
+            key=gcm,
+            system_title=self.title,
+            sent=sent,
+            received=received,
+            material=self._material(client_title),
         )
 
-    def make_authentication(self) -> Authentication | None:
+    def _material(self, client_title: bytes) -> KeyMaterial:
+        """The keys of the meter beside the global ones, as far as it has them."""
+        master = self.secrets.get("mk")
+        return KeyMaterial(
+            randomness.token_bytes,
+            master=b"" if master is None else master.reveal(),
+            signing=self.signing_key,
+            agreement=self.credentials.pairs.get(KeyUse.KEY_AGREEMENT),
+            peer_signing=self.client_key(client_title, KeyUse.DIGITAL_SIGNATURE),
+            peer_agreement=self.client_key(client_title, KeyUse.KEY_AGREEMENT),
+        )
+
+    def make_authentication(self, client_title: bytes = b"") -> Authentication | None:
         """How both sides prove themselves; None without high level security. Raises KeyMissing or ConfigError."""
         client, mechanism = self.client, self.client.mechanism
         if mechanism not in HLS:
@@ -198,7 +220,7 @@ class Setup:
             return OwnAuthentication(self.reveal("secret"), hls_function(client.hls))
         if mechanism is not Mechanism.HLS_ECDSA:
             return HashAuthentication(mechanism, self.reveal("secret"))
-        own, peer = self.signing_key, self.client_signing_key
+        own, peer = self.signing_key, self.client_key(client_title, KeyUse.DIGITAL_SIGNATURE)
         if own is None or peer is None:
             self.reveal("meter_secret" if own is None else "secret")
             raise KeyMissing("this virtual meter has no key to check the client's signature with", hint="client_key")

@@ -138,7 +138,7 @@ def _unwrapped(setup: Setup, name: str, master: bytes, wrapped: bytes) -> Secret
 def _agree(setup: Setup, data: Data) -> Data:
     """Ephemeral public keys of the client, each answered by one of ours; then both have the keys."""
     offers = _key_data(data)
-    signing, peer = setup.signing_key, setup.client_signing_key
+    signing, peer = setup.signing_key, setup.client_key(setup.client_title, KeyUse.DIGITAL_SIGNATURE)
     if signing is None or peer is None or not setup.suite.number or not setup.client_title:
         raise Refused(DataAccessResult.OTHER_REASON)
     changed, answers = {}, []

@@ -15,6 +15,7 @@ from headend.model.meter import EndpointKind
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.security.ciphering import KeyKind
 from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.hdlc.address import AddressSize
@@ -44,7 +45,8 @@ _CHOICES: Final = {
     "address_size": ("1", "2", "4"),
     "suite": ("0", "1", "2"),
     "lists": ("yes", "no"),
-    "ciphering": ("global", "dedicated", "general", "general-dedicated"),
+    "ciphering": ("global", "dedicated", "general", "general-dedicated", "general-ciphering"),
+    "key_info": tuple(kind.value for kind in KeyKind),
     "mode_e": ("0", "1", *(str(baud) for baud in BAUDS.values())),
 }
 _RANGES: Final = {
@@ -62,6 +64,8 @@ _RANGES: Final = {
 }
 INACTIVITY: Final = 120
 """The time-out that the IEC HDLC setup of meters has by default."""
+_SIGNED: Final = 0x90
+"""Bits of a security policy that ask for signatures."""
 _CLIENT_TITLE: Final = "4844450000000001"
 _COUNTER: Final = "1/0-0:43.1.0.255/2"
 
@@ -124,6 +128,10 @@ class SecurityParameters:
     counter: CosemRef | None
     client_key: bytes = b""
     hls: str = ""
+    key_kind: KeyKind | None = None
+    """where the keys of general-ciphering come from"""
+    meter_agree_key: bytes = b""
+    client_agree_key: bytes = b""
 
 
 class Versions(NamedTuple):
@@ -168,7 +176,8 @@ def check_params(params: Mapping[str, Value]) -> None:
 
     `client`, `server` and `physical` are addresses; `auth` is the authentication, `ref` the referencing (ln or sn); `max_pdu` is
     the longest APDU that we take; `max_info`, `window` and `address_size` belong to HDLC; `zone` is an IANA time zone. `suite`,
-    `policy`, `ciphering`, `client_title` (hex), `meter_key` and `client_key` (public keys, hex), `hls` (a manufacturer's
+    `policy`, `ciphering`, `key_info`, `client_title` (hex), the public keys `meter_key`, `client_key`, `meter_agree_key` and
+    `client_agree_key` (hex), `hls` (a manufacturer's
     mechanism, for `auth` hls) and `counter` (an attribute, or none) are the security's. `device`, and the number of its
     `network`, are the address of a meter behind a gateway. `mode_e` is 1, or the fastest rate that is taken, where HDLC begins
     with the opening of IEC 62056-21; `mode_e_device` is whom that calls; `inactivity` is for how many
@@ -234,16 +243,20 @@ def parameters_of(meter: Meter, profile: MeterProfile | None) -> Parameters:
 
 def _security(params: Mapping[str, Value]) -> SecurityParameters:
     ciphering = str(params.get("ciphering", "global"))
+    policy = _number(params, "policy", 0) if "policy" in params else None
     return SecurityParameters(
         suite=int(params.get("suite", 0)),
-        policy=_number(params, "policy", 0) if "policy" in params else None,
+        policy=policy,
         dedicated=ciphering.endswith("dedicated"),
-        general=ciphering.startswith("general"),
+        general=ciphering.startswith("general") or bool((policy or 0) & _SIGNED),
         client_title=_title(str(params.get("client_title", _CLIENT_TITLE))),
         meter_key=_hexadecimal("meter_key", str(params.get("meter_key", ""))),
         counter=_counter(str(params.get("counter", _COUNTER))),
         client_key=_hexadecimal("client_key", str(params.get("client_key", ""))),
         hls=str(params.get("hls", "")),
+        key_kind=KeyKind(params.get("key_info", "identified")) if ciphering == "general-ciphering" else None,
+        meter_agree_key=_hexadecimal("meter_agree_key", str(params.get("meter_agree_key", ""))),
+        client_agree_key=_hexadecimal("client_agree_key", str(params.get("client_agree_key", ""))),
     )
 
 
@@ -318,6 +331,8 @@ _TEXTS: Final[dict[str, Callable[[str], object]]] = {
     "client_title": _title,
     "meter_key": lambda text: _hexadecimal("meter_key", text),
     "client_key": lambda text: _hexadecimal("client_key", text),
+    "meter_agree_key": lambda text: _hexadecimal("meter_agree_key", text),
+    "client_agree_key": lambda text: _hexadecimal("client_agree_key", text),
     "hls": str,
     "counter": _counter,
 }

@@ -24,14 +24,19 @@ from headend.protocols.dlms.security.authentication import (
     HashAuthentication,
     OwnAuthentication,
 )
+from headend.protocols.dlms.security.ciphering import AGREED
+from headend.protocols.dlms.security.control import SIGNED
 from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
+from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
 from headend.protocols.dlms.security.keys import private_key, public_key
 from headend.protocols.dlms.security.policy import Policy, policy_of
 from headend.protocols.dlms.security.protection import Ciphering
 from headend.protocols.dlms.security.suite import SUITES, Suite, check_key
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     from headend.drivers.base import Secrets
     from headend.drivers.dlms.parameters import Parameters
     from headend.model.meter import Secret
@@ -43,6 +48,13 @@ PUBLIC_CLIENT: Final = 16
 _CHALLENGE: Final = 16
 _EVERYTHING: Final = 3
 """Policy where keys are given and nothing else is said: authenticated and encrypted."""
+_WHERE: Final = {
+    "master key": "give it as mk=env:NAME",
+    "signing key": "give it as signing=env:NAME",
+    "signing key of the other side": "give it as meter_key=HEX",
+    "key agreement key": "give it as agreement=env:NAME",
+    "key agreement key of the other side": "give it as meter_agree_key=HEX",
+}
 _ENOUGH: Final = 64
 """Counters for an association and a few reads; with fewer left, more are reserved before it."""
 
@@ -163,12 +175,59 @@ def make_security(parameters: Parameters, secrets: Secrets, counters: Counters, 
         known = Asked(counters.store, f"{name} {meter_id}")
     if key is not None and sent is not None and policy != Policy(0, 0):
         received = counters.received(f"{meter_id}/{asked.client_title.hex()}", secrets["ek"])
-        protection = Ciphering(
-            Role.CLIENT, suite, policy, key=key, system_title=asked.client_title, sent=sent, received=received
-        )
+        protection = _protection(parameters, secrets, policy, key, sent, received)
     authentication = _authentication(parameters, secrets, suite, key, sent) if mechanism in HLS else None
     dedicated = suite.key_length if protection is not None and asked.dedicated else 0
     return Security(asked.client_title, sent, known, protection, authentication, key_length=dedicated)
+
+
+def _protection(
+    parameters: Parameters, secrets: Secrets, policy: Policy, key: GcmKey, sent: OwnCounter, received: ReceivedCounter
+) -> Ciphering:
+    """The ciphering by global and dedicated keys, and where it is asked for general-ciphering and general-signing."""
+    asked = parameters.security
+    suite, kind, title = SUITES[asked.suite], asked.key_kind, asked.client_title
+    if kind is None and not (policy.request | policy.response) & SIGNED:
+        return Ciphering(Role.CLIENT, suite, policy, key=key, system_title=title, sent=sent, received=received)
+    if not suite.number and (kind in AGREED or (policy.request | policy.response) & SIGNED):
+        raise ConfigError("security suite 0 has no keys to sign with, or to agree on keys", hint="suite=1 or suite=2")
+    material = _material(parameters, secrets, suite)
+    missing = material.missing(kind, policy)
+    if missing:
+        raise KeyMissing(f"this meter needs a {missing}", hint=_WHERE[missing])
+    return GeneralProtection(
+        *(Role.CLIENT, suite, policy),
+        key=key,
+        system_title=title,
+        sent=sent,
+        received=received,
+        material=material,
+        kind=kind,
+    )
+
+
+def _material(parameters: Parameters, secrets: Secrets, suite: Suite) -> KeyMaterial:
+    """The keys that there are beside the global ones."""
+    asked = parameters.security
+
+    def own(name: str) -> ec.EllipticCurvePrivateKey | None:
+        return private_key(suite, secrets[name].reveal()) if name in secrets else None
+
+    def peer(name: str, octets: bytes) -> ec.EllipticCurvePublicKey | None:
+        try:
+            return public_key(suite, octets) if octets else None
+        except DecodeError as error:
+            raise ConfigError(f"parameter {name!r} of DLMS: {error}") from None
+
+    return KeyMaterial(
+        randomness.token_bytes,
+        master=_key(suite, secrets, "mk") if "mk" in secrets else b"",
+        broadcast=_key(suite, secrets, "bk") if "bk" in secrets else b"",
+        signing=own("secret" if parameters.mechanism is Mechanism.HLS_ECDSA else "signing"),
+        agreement=own("agreement"),
+        peer_signing=peer("meter_key", asked.meter_key),
+        peer_agreement=peer("meter_agree_key", asked.meter_agree_key),
+    )
 
 
 def _authentication(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headend.errors import LocalProtocolError, RemoteProtocolError, SecurityError
+from headend.errors import CapabilityError, LocalProtocolError, RemoteProtocolError, SecurityError
 from headend.protocols.base import Role
 from headend.protocols.dlms.apdu.general_block import GeneralBlock, decode_general_block
 from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
@@ -121,7 +121,7 @@ class Channel:
             return raw
         try:
             return protection.unprotect(raw)
-        except (SecurityError, RemoteProtocolError):
+        except (SecurityError, RemoteProtocolError, CapabilityError):
             if self._role is Role.SERVER or not (unasked or raw[0] in NOTIFICATION_TAGS):
                 raise
             self.refused += 1

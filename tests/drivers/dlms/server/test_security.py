@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from headend.drivers.dlms.driver import DlmsDriver
 from headend.drivers.dlms.manufacturer import hls_function, register_hls
 from headend.errors import (
     AuthenticationFailed,
+    CapabilityError,
     ConfigError,
     DecipherFailed,
     HeadendError,
@@ -27,6 +29,7 @@ from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.objects import HistoryRequest, ReadPlan
 from headend.protocols.dlms.security.keys import private_key, public_octets
 from headend.protocols.dlms.security.suite import SUITES
+from headend.protocols.wrapper import wrap
 from headend.transport.memory import memory_pair
 
 Open = Callable[..., Awaitable[DlmsSession]]
@@ -199,6 +202,89 @@ async def test_what_is_missing_or_wrong_is_said_at_once(open_session: Open) -> N
     ):
         with pytest.raises(error):
             await open_session(secrets, **params)
+
+
+def general(suite: int) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Secrets and parameters for general-ciphering and general-signing."""
+    known = SUITES[suite]
+    names = ("signing", "agreement", "meter_secret", "meter_agreement")
+    scalars = {name: number.to_bytes(known.scalar_length, "big") for number, name in enumerate(names, 3)}
+    points = {name: public_octets(private_key(known, scalar)).hex() for name, scalar in scalars.items()}
+    secrets = {**keys_of(suite), **scalars, "mk": bytes(range(0x80, 0x80 + known.key_length))}
+    return secrets, {"meter_key": points["meter_secret"], "meter_agree_key": points["meter_agreement"]}
+
+
+@pytest.mark.parametrize("max_pdu", ["700", "65535"])
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("policy", ["3", "252"])
+@pytest.mark.parametrize("suite", [0, 1, 2])
+@pytest.mark.parametrize("key_info", ["identified", "wrapped", "one-pass", "static"])
+async def test_general_ciphering_and_signing(
+    open_session: Open, profile: Any, key_info: str, suite: int, policy: str, framing: str, max_pdu: str
+) -> None:
+    secrets, params = general(suite)
+    params |= {"auth": "gmac", "suite": str(suite), "ciphering": "general-ciphering", "key_info": key_info}
+    params |= {"policy": policy, "max_pdu": max_pdu}
+    if not suite and (key_info in ("one-pass", "static") or policy == "252"):
+        with pytest.raises(ConfigError, match="suite 0"):
+            await open_session(secrets, framing=framing, **params)
+        return
+    await use(await open_session(secrets, framing=framing, **params), profile)
+
+
+@pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
+@pytest.mark.parametrize("auth", ["gmac", "ecdsa", "sha256"])
+async def test_signatures_with_every_kind_of_ciphering(
+    open_session: Open, profile: Any, auth: str, ciphering: str
+) -> None:
+    secrets, params = general(1)
+    secrets["secret"] = secrets.pop("signing") if auth == "ecdsa" else b"12345678"
+    params |= {"auth": auth, "suite": "1", "ciphering": ciphering, "policy": "252"}
+    if auth != "ecdsa":
+        secrets["signing"] = general(1)[0]["signing"]
+    await use(await open_session(secrets, **params), profile)
+
+
+async def test_keys_of_the_other_side_given_in_parameters(open_session: Open, profile: Any) -> None:
+    """The meter is told public keys of the client, as a real one is, and not its secrets."""
+    secrets, params = general(1)
+    points = {name: public_octets(private_key(SUITES[1], secrets[name])).hex() for name in ("signing", "agreement")}
+    params |= {"auth": "gmac", "suite": "1", "ciphering": "general-ciphering", "key_info": "one-pass", "policy": "252"}
+    ours = {name: secrets.pop(name) for name in ("signing", "agreement")}
+    told = {"client_key": points["signing"], "client_agree_key": points["agreement"]}
+    await use(await open_session(secrets, others=ours, meter_params=told, **params), profile)
+    somebody = {**ours, "signing": bytes(31) + b"\x55"}
+    with pytest.raises(SecurityError):
+        await open_session(secrets, others=somebody, meter_params=told, **params)
+
+
+@pytest.mark.parametrize("missing", ["signing", "agreement", "mk", "meter_key", "meter_agree_key"])
+async def test_keys_for_general_protection_that_are_missing(open_session: Open, missing: str) -> None:
+    secrets, params = general(1)
+    params |= {"auth": "gmac", "suite": "1", "ciphering": "general-ciphering", "policy": "252"}
+    params["key_info"] = "wrapped" if missing == "mk" else "one-pass"
+    ours = {name: octets for name, octets in secrets.items() if name != missing}
+    params.pop(missing, None)
+    with pytest.raises(KeyMissing):
+        await open_session(ours, **params)
+
+
+async def test_a_compressed_answer_is_named(open_session: Open, make_meter: Any) -> None:
+    session = await open_session(keys_of(0), auth="gmac")
+    conversation = session._conversation
+    request = asyncio.ensure_future(session.read(ReadPlan(entries=make_meter().profile.objects[:1])))
+    await asyncio.sleep(0)
+    sealed = b"\xb0" + bytes(4) + bytes(20)
+    conversation.data_received(wrap(b"\xcc" + bytes([len(sealed)]) + sealed, 1, 1))
+    with pytest.raises(CapabilityError, match=r"V\.44"):
+        await request
+    assert not session.sound
+
+
+async def test_a_compressed_request_is_refused(associated: Any, sealer: Sealer) -> None:
+    good = bytes.fromhex(sealer.service(0xC8, GET_ENERGY))
+    assert await associated.ask((good[:2] + b"\xb0" + good[3:]).hex()) == DECIPHERING
+    assert (await associated.ask(good.hex())).startswith("cc")
 
 
 def test_a_manufacturers_mechanism_that_nobody_knows() -> None:

@@ -289,7 +289,7 @@ async def test_from_a_key_pair_to_its_certificate(make_manager: Any, suite: int)
     asked = Requested(title, KeyUse.DIGITAL_SIGNATURE, client_key.public_key())
     certified = authority.issue(known, asked, 3, VALID)
     assert await manager.do(6, octet_string(certified.der)) == DONE
-    assert manager.setup.client_signing_key == client_key.public_key()
+    assert manager.setup.client_key(title, KeyUse.DIGITAL_SIGNATURE) == client_key.public_key()
 
     shown, _ = decode_data(bytes.fromhex(await manager.read(6)), 4)
     assert [(entry[0], entry[1]) for entry in shown] == [(2, 3), (0, 0), (1, 0)]  # authority, meter, client

@@ -38,6 +38,7 @@ from headend.protocols.dlms.security.authentication import (
     check_pass_4,
     pass_3,
 )
+from headend.protocols.dlms.security.control import SIGNED
 from headend.protocols.dlms.security.counters import (
     BLOCK,
     HIGHEST_CLAIM,
@@ -57,7 +58,7 @@ from headend.protocols.dlms.security.keys import (
     unwrap_key,
     wrap_key,
 )
-from headend.protocols.dlms.security.policy import Policy, check_protection, policy_of
+from headend.protocols.dlms.security.policy import Policy, check_protection, policy_number, policy_of
 from headend.protocols.dlms.security.suite import SUITES, check_key
 
 TITLE, OTHER = b"HDE00001", b"MTR00001"
@@ -341,14 +342,21 @@ def test_policies() -> None:
     for number in (5, 256, -1):
         with pytest.raises(ConfigError):
             policy_of(number)
-    for number in (0x10, 0x80):
+    assert policy_of(0x10) == Policy(request=SIGNED, response=0)
+    assert policy_of(0xFC) == Policy(request=0x30 | SIGNED, response=0x30 | SIGNED)
+    for number in (0, 4, 0x10, 0x6C, 0xFC):
+        assert policy_number(policy_of(number), 1) == number
+    assert [policy_number(policy_of(number), 0) for number in range(4)] == [0, 1, 2, 3]
+    for number in (4, 0x90):
         with pytest.raises(CapabilityError):
-            policy_of(number)
+            policy_number(policy_of(number), 0)
     check_protection(0x10, 0x30)
     with pytest.raises(DecipherFailed, match="not authenticated and encrypted"):
         check_protection(0x30, 0x00)
     with pytest.raises(DecipherFailed, match="not encrypted"):
         check_protection(0x30, 0x10)
+    with pytest.raises(DecipherFailed, match="not signed"):
+        check_protection(SIGNED, 0)
 
 
 # --- keys ---

@@ -36,6 +36,19 @@ GENERAL_GLOBAL: Final = 0xDB
 GENERAL_DEDICATED: Final = 0xDC
 
 
+class KeyKind(enum.Enum):
+    """Where the key of general-ciphering comes from."""
+
+    IDENTIFIED = "identified"
+    WRAPPED = "wrapped"
+    ONE_PASS = "one-pass"  # noqa: S105 - a scheme, not a password
+    STATIC = "static"
+
+
+AGREED: Final = frozenset({KeyKind.ONE_PASS, KeyKind.STATIC})
+"""Kinds that need key agreement, which suite 0 does not have."""
+
+
 class Scheme(enum.IntEnum):
     """How a key is agreed (key-parameters of an agreed key)."""
 

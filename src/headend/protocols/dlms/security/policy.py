@@ -10,27 +10,26 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from headend.errors import CapabilityError, ConfigError, DecipherFailed
-from headend.protocols.dlms.security.control import AUTHENTICATED, ENCRYPTED, PROTECTION
+from headend.protocols.dlms.security.control import AUTHENTICATED, ENCRYPTED, PROTECTION, SIGNED
 
-_SIGNED: Final = 0x90
+_WORDS: Final = {AUTHENTICATED: "authenticated", ENCRYPTED: "encrypted", SIGNED: "signed"}
+_EVERYTHING: Final = PROTECTION | SIGNED
 
 
 class Policy(NamedTuple):
-    """Bits of the security control that requests and responses need."""
+    """Bits of the security control, and SIGNED, that requests and responses need."""
 
     request: int
     response: int
 
 
 def policy_of(number: int) -> Policy:
-    """The policy of either version; raises ConfigError, and CapabilityError for signed messages."""
+    """The policy of either version; raises ConfigError."""
     if 0 <= number <= 3:
         return Policy(number << 4, number << 4)
     if number & ~0xFC:
         raise ConfigError(f"security policy {number}", hint="0 to 3, or bits 2 to 7 as version 1 has them")
-    if number & _SIGNED:
-        raise CapabilityError("a security policy with digitally signed messages is not supported")
-    return Policy(number << 2 & PROTECTION, number >> 1 & PROTECTION)
+    return Policy(number << 2 & _EVERYTHING, number >> 1 & _EVERYTHING)
 
 
 def policy_number(policy: Policy, version: int) -> int:
@@ -43,8 +42,8 @@ def policy_number(policy: Policy, version: int) -> int:
 
 
 def check_protection(needed: int, control: int) -> None:
-    """Refuse what is less protected than the policy needs; raises DecipherFailed."""
+    """Refuse what is less protected than the policy needs, in bits of the control and SIGNED; raises DecipherFailed."""
     missing = needed & ~control
     if missing:
-        words = [word for bit, word in ((AUTHENTICATED, "authenticated"), (ENCRYPTED, "encrypted")) if missing & bit]
+        words = [word for bit, word in _WORDS.items() if missing & bit]
         raise DecipherFailed(f"an APDU is not {' and '.join(words)}, as the security policy demands")

@@ -25,7 +25,7 @@ from headend.protocols.dlms.security.ciphering import (
     encode_general,
     encode_service,
 )
-from headend.protocols.dlms.security.control import AUTHENTICATED, BROADCAST, PROTECTION
+from headend.protocols.dlms.security.control import AUTHENTICATED, BROADCAST, PROTECTION, refuse_compression
 from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.policy import check_protection
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _REFUSALS: Final = frozenset({ExceptionResponse.TAG, ConfirmedServiceError.TAG})
 _INITIATE: Final = frozenset({InitiateRequest.TAG, InitiateResponse.TAG})
+
+OVERHEAD: Final = 30
+"""tag, system title with length, length of three octets, control, counter, authentication tag"""
 
 
 class _Stream:
@@ -64,11 +67,9 @@ class Ciphering:
         "_suite",
         "_title",
         "_use",
+        "overhead",
         "request_protection",
     )
-
-    overhead = 30
-    """tag, system title with length, length of three octets, control, counter, authentication tag"""
 
     def __init__(
         self,
@@ -84,10 +85,13 @@ class Ciphering:
         """`key` is the global unicast key; its counters outlive the association."""
         client = role is Role.CLIENT
         self._role = role
-        self._own, self._needed = policy if client else (policy.response, policy.request)
+        own, needed = policy if client else (policy.response, policy.request)
+        self._own, self._needed = own & PROTECTION, needed & PROTECTION
         self._suite = suite.number
         self._control = self._own | suite.number if self._own else 0
         self._title = system_title
+        self.overhead = OVERHEAD
+        """what `protect` adds at most"""
         self._peer = b""
         self._global = self._use = _Stream(key, sent, received)
         self._dedicated: _Stream | None = None
@@ -134,7 +138,7 @@ class Ciphering:
         return encode_service(ciphered, sealed)
 
     def unprotect(self, apdu: bytes) -> bytes:
-        """The plain APDU; raises DecipherFailed, ReplayDetected, or DecodeError for what is no APDU."""
+        """The plain APDU; raises DecipherFailed, ReplayDetected, DecodeError for what is no APDU, CapabilityError for V.44."""
         tag = apdu[0]
         title, plain_tag, general = self._peer, PLAIN_OF_GLOBAL.get(tag), False
         if plain_tag is not None:
@@ -152,7 +156,11 @@ class Ciphering:
             return apdu
         if len(title) != 8:
             raise DecipherFailed("a ciphered APDU from a side that has not told its system title")
-        control, counter, plaintext = use.key.open(title, sealed)
+        try:
+            control, counter, plaintext = use.key.open(title, sealed)
+        except DecodeError:
+            refuse_compression(sealed)
+            raise
         if control & BROADCAST:
             raise DecipherFailed("a ciphered APDU under the broadcast key, which this association does not use")
         if self._needed & ~control:

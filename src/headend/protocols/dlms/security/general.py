@@ -1,0 +1,404 @@
+"""general-ciphering and general-signing in an association, for both roles, beside the ciphering by global and dedicated keys.
+
+What is signed is signed first and ciphered then; the other way round is taken too. Keys of general-ciphering:
+
+```text
+identified   the global unicast key; 1 is the broadcast key
+wrapped      one for each association and direction, under the master key
+one pass     C(1e, 1s): one for each association and direction, from an ephemeral key of the sender, which it signs,
+             and the static key of the other side
+static       C(0e, 2s): one for each APDU, from the static keys of both and the transaction id
+```
+
+All of them use the invocation counters of the global key: a counter that never goes back needs no memory of the keys that there
+were. A meter answers as it was asked, and in the transaction of the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from headend.errors import (
+    CapabilityError,
+    ConfigError,
+    DecipherFailed,
+    DecodeError,
+    KeyMissing,
+    RemoteProtocolError,
+    ReplayDetected,
+    SecurityError,
+)
+from headend.protocols.base import Role
+from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
+from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
+from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
+from headend.protocols.dlms.octets import Reader
+from headend.protocols.dlms.security.ciphering import (
+    AGREED,
+    AgreedKey,
+    GeneralCiphering,
+    GeneralSigning,
+    Header,
+    IdentifiedKey,
+    KeyKind,
+    Scheme,
+    WrappedKey,
+    decode_general_ciphering,
+    decode_general_signing,
+)
+from headend.protocols.dlms.security.control import BROADCAST, PROTECTION, SIGNED, refuse_compression
+from headend.protocols.dlms.security.gcm import SYSTEM_TITLE_LENGTH
+from headend.protocols.dlms.security.keys import (
+    agree,
+    is_signed,
+    private_key,
+    public_key,
+    public_octets,
+    sign,
+    unwrap_key,
+    wrap_key,
+)
+from headend.protocols.dlms.security.policy import check_protection
+from headend.protocols.dlms.security.protection import OVERHEAD, Ciphering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from headend.protocols.dlms.security.ciphering import KeyInformation
+    from headend.protocols.dlms.security.counters import OwnCounter, ReceivedCounter
+    from headend.protocols.dlms.security.gcm import GcmKey
+    from headend.protocols.dlms.security.policy import Policy
+    from headend.protocols.dlms.security.suite import Suite
+
+_T = TypeVar("_T")
+_BROADCAST_KEY: Final = 1
+_TRANSACTION: Final = 8
+_UNSIGNED: Final = frozenset(
+    {ExceptionResponse.TAG, ConfirmedServiceError.TAG, InitiateRequest.TAG, InitiateResponse.TAG}
+)
+_ENVELOPES: Final = frozenset({GeneralCiphering.TAG, GeneralSigning.TAG})
+_HEADER: Final = 1 + 3 * (1 + 8) + 2
+"""Tag, transaction id, both titles, no time and nothing else."""
+_LENGTH: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaterial:
+    """The keys of one side beside the global ones, as far as it has them. `draw` gives octets that nobody can foretell."""
+
+    draw: Callable[[int], bytes]
+    master: bytes = field(default=b"", repr=False)
+    broadcast: bytes = field(default=b"", repr=False)
+    signing: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
+    agreement: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
+    peer_signing: ec.EllipticCurvePublicKey | None = None
+    peer_agreement: ec.EllipticCurvePublicKey | None = None
+
+    def missing(self, kind: KeyKind | None, policy: Policy) -> str:
+        """The name of a key that is needed and not there; nothing when all are."""
+        wanted: dict[str, object] = {}
+        if kind is KeyKind.WRAPPED:
+            wanted["master key"] = self.master
+        if kind in AGREED:
+            wanted |= {"key agreement key": self.agreement, "key agreement key of the other side": self.peer_agreement}
+        if kind is KeyKind.ONE_PASS or (policy.request | policy.response) & SIGNED:
+            wanted |= {"signing key": self.signing, "signing key of the other side": self.peer_signing}
+        return next((name for name, key in wanted.items() if not key), "")
+
+
+class _Used(NamedTuple):
+    """A key, and what tells the other side which one it is."""
+
+    information: KeyInformation
+    key: GcmKey
+
+
+class GeneralProtection(Ciphering):
+    """See `Ciphering`. A client ciphers by `kind` of key, without one by global and dedicated keys, and signs by its policy."""
+
+    __slots__ = (
+        *("_chosen", "_gcm", "_kind", "_known", "_last_signed", "_material", "_must_sign", "_needs_signature"),
+        *("_of_suite", "_signs", "_transaction", "_wanted"),
+    )
+
+    def __init__(
+        self,
+        role: Role,
+        suite: Suite,
+        policy: Policy,
+        *,
+        key: GcmKey,
+        system_title: bytes,
+        sent: OwnCounter,
+        received: ReceivedCounter,
+        material: KeyMaterial,
+        kind: KeyKind | None = None,
+    ) -> None:
+        """`key` is the global unicast key; its counters outlive the association."""
+        super().__init__(role, suite, policy, key=key, system_title=system_title, sent=sent, received=received)
+        own, needed = policy if role is Role.CLIENT else (policy.response, policy.request)
+        self._of_suite = suite
+        self._gcm = key
+        self._material = material
+        self._wanted = kind
+        self._kind: KeyKind | None = None
+        self._must_sign, self._needs_signature = bool(own & SIGNED), bool(needed & SIGNED)
+        self._signs = self._must_sign
+        self._transaction = b""
+        self._last_signed = -1
+        self._chosen: dict[KeyKind, _Used] = {}  # for what we send
+        self._known: _Used | None = None  # for what came last
+        self._measure()
+
+    def peer(self, system_title: bytes) -> None:
+        """The other side has told its title; a new association begins."""
+        super().peer(system_title)
+        self._kind, self._signs = None, self._must_sign
+        self._transaction, self._last_signed = b"", -1
+        self._chosen, self._known = {}, None
+        self._measure()
+
+    def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
+        """The plain initiate APDU of a new association. One that does not hold leaves the association of before as it was."""
+        before = self._kind, self._signs, self._transaction, self._last_signed, self._chosen, self._known
+        try:
+            return super().unprotect_initiate(apdu, system_title)
+        except (SecurityError, RemoteProtocolError):
+            self._kind, self._signs, self._transaction, self._last_signed, self._chosen, self._known = before
+            self._measure()
+            raise
+
+    def agreed(self, conformance: Conformance, dedicated_key: bytes) -> None:
+        """The association stands; raises CapabilityError where the meter does no general protection and it is wanted."""
+        super().agreed(conformance, dedicated_key)
+        if self._role is Role.CLIENT:
+            if (self._wanted or self._must_sign) and Conformance.GENERAL_PROTECTION not in conformance:
+                raise CapabilityError("the meter does not do general protection", hint="ciphering=global, or policy=3")
+            self._kind = self._wanted
+            self._measure()
+
+    def _measure(self) -> None:
+        """What protection adds at most, as it is now."""
+        half = self._of_suite.scalar_length
+        ciphered = OVERHEAD
+        if self._kind is not None:
+            key = {KeyKind.WRAPPED: self._of_suite.key_length + 8, KeyKind.ONE_PASS: 4 * half}.get(self._kind, 0)
+            ciphered = _HEADER + 2 + 2 + _LENGTH + key + _LENGTH + 17
+        self.overhead = ciphered + (_HEADER + 2 * _LENGTH + 2 * half if self._signs else 0)
+
+    # --- what is sent ---
+
+    def protect(self, apdu: bytes) -> bytes:
+        """The APDU, signed and ciphered as the policy wants it."""
+        if apdu[0] in _UNSIGNED:
+            return super().protect(apdu)
+        if self._role is Role.CLIENT and (self._signs or self._kind):
+            self._transaction = (int.from_bytes(self._transaction, "big") + 1).to_bytes(_TRANSACTION, "big")
+        if self._signs:
+            apdu = self._sign(apdu)
+        if self._kind is None or not self._control:
+            return super().protect(apdu)
+        header = self._header()
+        information, key = self._key_to_send(self._kind)
+        sealed = key.seal(self._control, self._title, self._global.sent.take(), apdu, header.encode())
+        return GeneralCiphering(header=header, key=information, sealed=sealed).encode()
+
+    def _header(self) -> Header:
+        return Header(transaction_id=self._transaction, originator=self._title, recipient=self._peer)
+
+    def _sign(self, apdu: bytes) -> bytes:
+        unsigned = GeneralSigning(header=self._header(), content=apdu)
+        signature = sign(self._of_suite, _need(self._material.signing, "signing key"), unsigned.signed)
+        return GeneralSigning(header=unsigned.header, content=apdu, signature=signature).encode()
+
+    def _key_to_send(self, kind: KeyKind) -> _Used:
+        if kind is KeyKind.IDENTIFIED:
+            return _Used(IdentifiedKey(0), self._gcm)
+        if kind is KeyKind.STATIC:
+            parameters = AgreedKey(bytes((Scheme.STATIC_UNIFIED,)), b"")
+            return _Used(parameters, self._static(self._title, self._peer, self._transaction))
+        used = self._chosen.get(kind)
+        if used is None:
+            used = self._chosen[kind] = self._wrap() if kind is KeyKind.WRAPPED else self._one_pass()
+        return used
+
+    def _wrap(self) -> _Used:
+        key = self._material.draw(self._of_suite.key_length)
+        wrapped = wrap_key(_need(self._material.master, "master key"), key)
+        return _Used(WrappedKey(0, wrapped), self._gcm.with_cipher_key(key))
+
+    def _one_pass(self) -> _Used:
+        """An ephemeral key of ours with the static one of the other side."""
+        material, suite = self._material, self._of_suite
+        signing = _need(material.signing, "signing key")
+        peer = _need(material.peer_agreement, "key agreement key of the other side")
+        ephemeral = self._draw_pair()
+        point = public_octets(ephemeral)
+        key = agree(suite, ephemeral, peer, self._title, self._peer)
+        information = AgreedKey(bytes((Scheme.ONE_PASS,)), point + sign(suite, signing, point))
+        return _Used(information, self._gcm.with_cipher_key(key))
+
+    def _draw_pair(self) -> ec.EllipticCurvePrivateKey:
+        while True:
+            try:
+                return private_key(self._of_suite, self._material.draw(self._of_suite.scalar_length))
+            except ConfigError:  # a number above the order of the curve, which is rare
+                continue
+
+    def _static(self, party_u: bytes, party_v: bytes, transaction_id: bytes) -> GcmKey:
+        material = self._material
+        own = _need(material.agreement, "key agreement key")
+        peer = _need(material.peer_agreement, "key agreement key of the other side")
+        key = agree(self._of_suite, own, peer, party_u, party_v, transaction_id=transaction_id)
+        return self._gcm.with_cipher_key(key)
+
+    # --- what is received ---
+
+    def unprotect(self, apdu: bytes) -> bytes:
+        """The plain APDU; raises DecipherFailed, ReplayDetected, or DecodeError for what is no APDU."""
+        signed, kind = False, None
+        if apdu[0] == GeneralSigning.TAG:
+            apdu, signed = self._verify(apdu, inside=False), True
+        if apdu[0] == GeneralCiphering.TAG:
+            kind, apdu = self._open(apdu)
+            inside = True
+        else:
+            inside = apdu[0] not in _UNSIGNED
+            apdu = super().unprotect(apdu)
+        if apdu[0] == GeneralSigning.TAG and not signed:
+            apdu, signed = self._verify(apdu, inside=inside), True
+        if apdu[0] in _ENVELOPES:
+            raise DecodeError("deciphered APDU", offset=0, expected="an APDU", got=f"{apdu[0]:02x}")
+        if self._needs_signature and not signed and apdu[0] not in _UNSIGNED:
+            check_protection(SIGNED, 0)
+        if self._role is Role.SERVER:
+            self.request_protection |= SIGNED if signed else 0
+            self._kind = kind
+            self._signs = self._must_sign or (signed and self._material.signing is not None)
+            self._measure()
+        return apdu
+
+    def _verify(self, apdu: bytes, *, inside: bool) -> bytes:
+        """The content of a signed APDU; one that is not ciphered also must not come twice."""
+        message = decode_general_signing(Reader(apdu, 1))
+        if not message.content:
+            raise DecodeError("signed APDU", offset=0, expected="an APDU", got="nothing")
+        self._check_header(message.header, message.content)
+        key = _need(self._material.peer_signing, "signing key of the other side")
+        if not is_signed(self._of_suite, key, message.signed, message.signature):
+            raise DecipherFailed(
+                "the signature of an APDU does not hold", hint="check the public key of the other side, and the suite"
+            )
+        if self._role is Role.SERVER and not inside:
+            number = int.from_bytes(message.header.transaction_id, "big")
+            if number <= self._last_signed:
+                raise ReplayDetected(f"signed transaction {number} came after {self._last_signed}")
+            self._last_signed = number
+        return message.content
+
+    def _open(self, apdu: bytes) -> tuple[KeyKind, bytes]:
+        """What general-ciphering carries, and how its key was told."""
+        message = decode_general_ciphering(Reader(apdu, 1))
+        header = message.header
+        kind, key = self._key_received(message.key or IdentifiedKey(0), header)
+        try:
+            control, counter, plaintext = key.open(header.originator, message.sealed, header.encode())
+        except DecodeError:
+            refuse_compression(message.sealed)
+            raise
+        broadcast = isinstance(message.key, IdentifiedKey) and message.key.key_id == _BROADCAST_KEY
+        if bool(control & BROADCAST) is not broadcast:
+            raise DecipherFailed("the security control and the key information name different keys")
+        check_protection(self._needed, control)
+        if not plaintext:
+            raise DecodeError("deciphered APDU", offset=0, expected="an APDU", got="nothing")
+        self._check_header(header, plaintext)
+        self._global.received.accept(counter)
+        self._answer_as(control)
+        return kind, plaintext
+
+    def _check_header(self, header: Header, content: bytes) -> None:
+        """From whom it must be, for whom, and in which transaction; a meter answers in that of the request."""
+        if len(header.originator) != SYSTEM_TITLE_LENGTH or self._peer not in (b"", header.originator):
+            raise DecipherFailed("an APDU from another system title than that of the association")
+        if header.recipient not in (b"", self._title):
+            raise DecipherFailed("an APDU for another system title than ours")
+        if self._role is Role.SERVER:
+            if len(header.transaction_id) > _LONGEST_TRANSACTION:
+                raise DecodeError("transaction id", expected="at most 16 octets", got=str(len(header.transaction_id)))
+            self._transaction = header.transaction_id
+        elif header.transaction_id != self._transaction and content[0] not in _UNASKED:
+            raise DecipherFailed("an APDU of another transaction than the one that we have begun")
+
+    def _key_received(self, information: KeyInformation, header: Header) -> tuple[KeyKind, GcmKey]:
+        if isinstance(information, IdentifiedKey):
+            return KeyKind.IDENTIFIED, self._identified(information)
+        kind = _kind_of(information)
+        if kind in AGREED and not self._of_suite.number:
+            raise DecipherFailed("an agreed key, which security suite 0 does not have")
+        known = self._known
+        if kind is KeyKind.STATIC:
+            return kind, self._static(header.originator, self._title, header.transaction_id)
+        if known is None or known.information != information:
+            key = self._unwrap(information) if isinstance(information, WrappedKey) else self._agree(information, header)
+            known = self._known = _Used(information, self._gcm.with_cipher_key(key))
+        return kind, known.key
+
+    def _identified(self, information: IdentifiedKey) -> GcmKey:
+        if information.key_id == 0:
+            return self._gcm
+        if information.key_id == _BROADCAST_KEY and self._role is Role.CLIENT and self._material.broadcast:
+            return self._gcm.with_cipher_key(self._material.broadcast)
+        raise DecipherFailed(f"an APDU under key {information.key_id}, which is not known here")
+
+    def _unwrap(self, information: WrappedKey) -> bytes:
+        if information.kek_id:
+            raise DecipherFailed(f"a key under key-encrypting key {information.kek_id}, which is not known here")
+        return unwrap_key(_need(self._material.master, "master key"), information.wrapped)
+
+    def _agree(self, information: AgreedKey, header: Header) -> bytes:
+        """The ephemeral key of the other side, which must be signed, with our static one."""
+        suite, material = self._of_suite, self._material
+        length = 2 * suite.scalar_length
+        point, signature = information.ciphered[:length], information.ciphered[length:]
+        signer = _need(material.peer_signing, "signing key of the other side")
+        if not is_signed(suite, signer, point, signature):
+            raise DecipherFailed("an ephemeral key is not signed by the other side", hint="check its public key")
+        own = _need(material.agreement, "key agreement key")
+        return agree(suite, own, public_key(suite, point), header.originator, self._title)
+
+    def answer_with(self, bits: int) -> bool:
+        """Server: protect this answer and all that follow at least so well; False when that cannot be."""
+        if bits & SIGNED:
+            if self._material.signing is None:
+                return False
+            self._must_sign = self._signs = True
+            self._measure()
+        return super().answer_with(bits & PROTECTION)
+
+
+_LONGEST_TRANSACTION: Final = 16
+_UNASKED: Final = NOTIFICATION_TAGS | {GeneralSigning.TAG}
+"""What may belong to no transaction of ours; of what is signed the content is asked."""
+
+
+def _kind_of(information: KeyInformation) -> KeyKind:
+    """Raises DecodeError for a scheme that is none."""
+    if isinstance(information, WrappedKey):
+        return KeyKind.WRAPPED
+    if isinstance(information, AgreedKey):
+        if information.parameters == bytes((Scheme.ONE_PASS,)):
+            return KeyKind.ONE_PASS
+        if information.parameters == bytes((Scheme.STATIC_UNIFIED,)) and not information.ciphered:
+            return KeyKind.STATIC
+        raise DecodeError("key parameters", expected="01 or 02", got=information.parameters[:8].hex())
+    return KeyKind.IDENTIFIED
+
+
+def _need(key: _T | None, name: str) -> _T:
+    if not key:
+        raise KeyMissing(f"there is no {name}")
+    return key
