@@ -139,7 +139,7 @@ class PushSetup(Function):
         body = _STRUCTURE + encode_length(len(values)) + b"".join(values)
         apdu = DataNotification(sent, self._time(model), body).encode()
         setup = setup_of(model, self.plant.party(model).clients[0])
-        ciphering = setup.make_ciphering() if setup is not None else None
+        ciphering = setup.make_ciphering(setup.client_title) if setup is not None else None
         return apdu if ciphering is None else ciphering.protect(apdu)
 
     def _time(self, model: MeterModel) -> bytes:
