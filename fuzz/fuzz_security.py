@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from headend.protocols.dlms.security.suite import Suite
 
 with harness.instrumented():
-    from headend.errors import ConfigError, DecodeError, LocalProtocolError, RemoteProtocolError, SecurityError
+    from headend.errors import (
+        CapabilityError,
+        ConfigError,
+        DecodeError,
+        LocalProtocolError,
+        RemoteProtocolError,
+        SecurityError,
+    )
     from headend.protocols.base import NEED_DATA, Role
     from headend.protocols.dlms.acse import ApplicationContext, Mechanism
     from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
@@ -66,7 +73,7 @@ with harness.instrumented():
     from headend.protocols.dlms.security.suite import SUITES
     from headend.protocols.wrapper import WrapperFraming, wrap
 
-REFUSALS = (RemoteProtocolError, SecurityError)
+REFUSALS = (RemoteProtocolError, SecurityError, CapabilityError)  # the last for what is compressed
 TITLES = {Role.CLIENT: b"HDE00001", Role.SERVER: b"MTR00001"}
 OTHER_TITLE = b"XXX00001"
 EK, AK, DK, MK = bytes(range(16)), bytes(range(0xD0, 0xE0)), bytes(range(0x30, 0x40)), bytes(range(0x50, 0x60))

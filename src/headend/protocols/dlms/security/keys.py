@@ -6,6 +6,8 @@ Public keys are x ‖ y, signatures r ‖ s, all of the length of the suite's cu
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -14,6 +16,8 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from headend.errors import ConfigError, DecipherFailed, DecodeError
 from headend.protocols.dlms.security.suite import Suite
+
+_SHORTEST_WRAPPED: Final = 24
 
 
 def wrap_key(master_key: bytes, key: bytes) -> bytes:
@@ -27,6 +31,8 @@ def wrap_key(master_key: bytes, key: bytes) -> bytes:
 def unwrap_key(master_key: bytes, wrapped: bytes) -> bytes:
     """The key that was wrapped; raises DecipherFailed when it is not whole."""
     try:
+        if len(wrapped) < _SHORTEST_WRAPPED or len(wrapped) % 8:
+            raise InvalidUnwrap
         return aes_key_unwrap(master_key, wrapped)
     except InvalidUnwrap:
         raise DecipherFailed("a wrapped key does not hold", hint="check mk") from None
