@@ -250,9 +250,9 @@ class DlmsConnection:
     def next_event(self) -> Event | NeedData:
         """The next event, or NEED_DATA.
 
-        Raises RemoteProtocolError for what the standard forbids, also for an answer to something that was not asked,
-        and from the protection SecurityError, or CapabilityError for what is compressed. Whatever is offending has been dropped and is never delivered later. A request
-        stays open then, except that an error in a block transfer ends it.
+        Raises RemoteProtocolError for what the standard forbids, also for an answer to something that was not asked, and from
+        the protection SecurityError, or CapabilityError for what is compressed. Whatever is offending has been dropped and is
+        never delivered later. A request stays open then, except that an error in a block transfer ends it.
         """
         while True:
             received = self._framing.next_event()

@@ -30,9 +30,9 @@ def wrap_key(master_key: bytes, key: bytes) -> bytes:
 
 def unwrap_key(master_key: bytes, wrapped: bytes) -> bytes:
     """The key that was wrapped; raises DecipherFailed when it is not whole."""
+    if len(wrapped) < _SHORTEST_WRAPPED or len(wrapped) % 8:
+        raise DecipherFailed(f"a wrapped key of {len(wrapped)} octets")
     try:
-        if len(wrapped) < _SHORTEST_WRAPPED or len(wrapped) % 8:
-            raise InvalidUnwrap
         return aes_key_unwrap(master_key, wrapped)
     except InvalidUnwrap:
         raise DecipherFailed("a wrapped key does not hold", hint="check mk") from None
