@@ -194,3 +194,33 @@ def test_an_agreed_key() -> None:
     assert field(layer, "key parameters") == "one-pass Diffie-Hellman C(1e, 1s)"
     assert "give ka" in field(explain(AGREED), "ciphertext")
     assert "deciphered with ek" in field(explain(AGREED, ek="59a71fd81c929a86a99438da17a66c05"), "ciphertext")
+
+
+def test_ciphered_blocks_are_put_together() -> None:
+    """Each block of an answer is ciphered for itself, as most meters do it; and general blocks in general ciphering."""
+    key, title = GcmKey(bytes.fromhex(EK), bytes.fromhex(AK)), bytes.fromhex(METER)
+    data = bytes.fromhex("0102110511 06")
+    blocks = [
+        bytes.fromhex(f"c402c1{last:02x}{number:08x}00{len(part):02x}") + part
+        for number, part, last in ((1, data[:3], 0), (2, data[3:], 1))
+    ]
+    sealed = [encode_service(0xCC, key.seal(0x30, title, number, block)) for number, block in enumerate(blocks)]
+    stream = b"".join(wrap(block, 1, 16) for block in sealed)
+    layer = explain(stream, ek=EK, ak=AK, server_title=METER)
+    assert errors(layer) == []
+    assert names(layer)[-2:] == ["put together from 2 blocks", "data: array of 2"]
+    push = bytes.fromhex("0f00000001000101020309060100010700ff060000055302020f00161b")
+    parts = [push[:12], push[12:]]
+    blocks = [
+        bytes((0xE0, 0x80 if number == 2 else 0, 0, number, 0, 0, len(part))) + part
+        for number, part in enumerate(parts, 1)
+    ]
+    sealed = [encode_general(0xDB, title, key.seal(0x30, title, number, block)) for number, block in enumerate(blocks)]
+    layer = explain(b"".join(wrap(block, 1, 102) for block in sealed), ek=EK, ak=AK)
+    assert errors(layer) == []
+    assert names(layer)[-4:] == [
+        "put together from 2 blocks",
+        "data-notification",
+        "notification body: array of 1",
+        "Readings",
+    ]

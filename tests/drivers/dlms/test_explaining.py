@@ -427,7 +427,38 @@ def test_blocks_are_put_together() -> None:
     assert errors(incomplete)[0] == "the blocks after number 2 are missing"
     assert "put together from 2 blocks (incomplete)" in names(incomplete)
     assert "block 2 is missing" in errors(driver.explain(messages[0] + messages[2]))[0]
-    assert "block 1 comes again" not in errors(driver.explain(messages[0] + messages[1] + messages[1]))[0]
+    repeated = driver.explain(messages[0] + messages[1] + messages[1] + messages[2])
+    assert (errors(repeated), readings(repeated)) == ([], {"1-0:1.7.0.255": "1363 W"})
+    assert field(repeated, "peculiarity") == "1 of the blocks came again"
+    other = wrap(blocks[1][:-1] + b"\x99", 1, 102)
+    assert "block 2 comes again with other octets" in errors(driver.explain(messages[0] + messages[1] + other))[0]
+
+
+def test_a_block_transfer_with_a_window_and_a_lost_block() -> None:
+    """Acknowledgements of the other side are no blocks; what was lost comes again, and with it what came after it."""
+    inner = bytes.fromhex("c401c1000118" + "1105" * 24)
+
+    def block(number: int, start: int, end: int, *, last: bool = False) -> bytes:
+        return wrap(bytes((0xE0, 0xC3 if last else 0x43, 0, number, 0, 0, end - start)) + inner[start:end], 1, 16)
+
+    def acknowledge(number: int, acknowledged: int) -> bytes:
+        return wrap(bytes((0xE0, 0x83, 0, number, 0, acknowledged, 0)), 16, 1)
+
+    first, second, third, fourth = block(1, 0, 15), block(2, 15, 30), block(3, 30, 45), block(4, 45, 54, last=True)
+    for stream in (
+        first + acknowledge(1, 1) + second + third + acknowledge(2, 3) + fourth + acknowledge(3, 4),
+        first + third + acknowledge(1, 1) + second + third + acknowledge(2, 3) + fourth,
+        first + second + fourth + acknowledge(1, 2) + third + fourth + acknowledge(2, 4),
+    ):
+        layer = driver.explain(stream)
+        assert errors(layer) == []
+        at = names(layer).index("put together from 4 blocks")
+        assert names(layer)[at + 1 : at + 3] == ["get-response-normal", "data: array of 24"]
+        check_places(layer, len(stream))
+    assert "out of order: block 4 comes, block 3 is missing" in field(layer, "peculiarity")
+    incomplete = errors(driver.explain(first + second + fourth))
+    assert incomplete[0].startswith("block 4 comes, block 3 is missing (at octet ")
+    assert "the blocks after number 2 are missing" in incomplete[0]
 
 
 def test_get_blocks_are_put_together() -> None:

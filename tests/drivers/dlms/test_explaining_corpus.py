@@ -72,7 +72,7 @@ def explained(capture: dict[str, Any]) -> Layer:
     return driver.explain(bytes.fromhex(capture["hex"]), keys)
 
 
-NOTHING: Final = {"no key published": NO_KEY, "its source has it refused": "comes again"}
+NOTHING: Final = {"no key published": NO_KEY, "its source has it refused": "block 3 is missing"}
 """All that keeps a capture from telling any value, and what the decoder must say about it."""
 PARTLY: Final = {
     "damaged in its source": "FCS wrong",

@@ -139,7 +139,7 @@ def _walk_content(scribe: Scribe, envelope: Sealed, control: int, length: int, *
         scribe.note("plain APDU", f"{len(content)} octets, authenticated only", begin, inner)
     plain = opened.plain if control & (ENCRYPTED | COMPRESSED) else content
     if plain:
-        scribe.dialogue.opened(scribe.octets.data, plain)
+        scribe.dialogue.opened(scribe.octets.data, plain, begin)
         scribe.layers.append(scribe.explain(Octets.like(plain, scribe.octets.part(begin, inner))))
     if tag:
         scribe.note("authentication tag", f"{tag.hex()} ({opened.verdict or 'not verified'})", inner)

@@ -52,7 +52,7 @@ _ONE_PASS: Final = b"\x01"
 class Dialogue:
     """Follows both directions of what is explained; shows no key."""
 
-    __slots__ = ("_keys", "_plain", "_signers", "_titles", "heard", "names")
+    __slots__ = ("_keys", "_plain", "_signers", "_starts", "_titles", "heard", "names")
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         """`secrets` are named as `KEYS` names them; raises ConfigError for another name or an impossible length."""
@@ -68,6 +68,7 @@ class Dialogue:
             self._keys[name] = octets
         self._titles: dict[str, bytes] = {name: self._keys.pop(name) for name in _TITLES if name in self._keys}
         self._plain: dict[bytes, bytes] = {}
+        self._starts: dict[bytes, int] = {}
         self.heard: list[bytes] = []
         """APDUs in their order, as they came; those in others or in blocks are not among them"""
         self.names = Names()
@@ -95,9 +96,13 @@ class Dialogue:
         """Everything that was deciphered."""
         return self._plain.values()
 
-    def opened(self, ciphered: bytes, plain: bytes) -> None:
-        """Remember what a ciphered APDU holds."""
-        self._plain[ciphered] = plain
+    def opening(self, ciphered: bytes) -> tuple[int, bytes]:
+        """Where in a ciphered APDU its contents begin, and what they are; nothing for one that was not opened."""
+        return self._starts.get(ciphered, 0), self._plain.get(ciphered, b"")
+
+    def opened(self, ciphered: bytes, plain: bytes, start: int) -> None:
+        """Remember what a ciphered APDU holds from `start` on."""
+        self._plain[ciphered], self._starts[ciphered] = plain, start
 
     def signed(self, originator: bytes, message: bytes, signature: bytes) -> tuple[str, bool]:
         """Who has signed, in words, and whether the signature is wrong for everybody who is known here."""

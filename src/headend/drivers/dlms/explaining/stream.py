@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.apdu import explain_apdu
@@ -21,6 +21,8 @@ _GENERAL: Final = "general"
 _GET: Final = "get"
 _LAST: Final = 0x80
 _MAX_BLOCKS: Final = 4096
+_MOST_SEALS: Final = 3
+"""Ciphered APDUs within each other that may hold a block."""
 _CIPHERED_IN_BLOCKS: Final = (
     "a ciphered APDU in blocks, as some meters push it: the blocks themselves are not protected"
 )
@@ -35,24 +37,38 @@ class Stream:
         self.problems: list[str] = []
         self._blocks: list[Octets] = []
         self._kind = ""
-        self._broken = False
+        self._gap = ""
+        self._repeated = 0
 
     def joined(self, octets: Octets) -> None:
-        """Take the block that an APDU is, if it is one."""
+        """Take the block that an APDU is, if it is one, also a ciphered one."""
+        apdu = octets.part(prefix_length(octets.data))
+        for _ in range(_MOST_SEALS):
+            start, plain = self.dialogue.opening(apdu.data)
+            if plain:
+                apdu = Octets.like(plain, apdu.part(start, start + len(plain)))
         try:
-            block = _block(octets.part(prefix_length(octets.data)))
+            block = _block(apdu)
         except RemoteProtocolError:
             return
-        if block is None:
+        if block is not None:
+            self._take(block)
+
+    def _take(self, block: _Block) -> None:
+        """One block. What comes again or after a gap is passed over: a sender that hears of a gap sends all from there."""
+        kind, number, data, last = block
+        again = kind == self._kind and 0 < number <= len(self._blocks) and self._blocks[number - 1].data == data.data
+        if again:
+            self._repeated += 1
             return
-        kind, number, last, data = block
         if number == 1 or kind != self._kind:
             self._end()
-            self._kind, self._broken = kind, False
-        if number != len(self._blocks) + 1 and not self._broken:
-            self.problems.append(self._out_of_order(number, octets.place(0)))
-            self._broken = True
-        if self._broken:
+            self._kind = kind
+        awaited = len(self._blocks) + 1
+        if number != awaited:
+            wrong = "comes again with other octets, block" if number < awaited else "comes, block"
+            due = "was due" if number < awaited else "is missing"
+            self._gap = self._gap or f"block {number} {wrong} {awaited} {due} (at octet {data.place(0)})"
             return
         self._blocks.append(data)
         if last or len(self._blocks) >= _MAX_BLOCKS:
@@ -65,30 +81,31 @@ class Stream:
             return self.layers[0]
         return Layer(name=name, offset=0, length=length, layers=tuple(self.layers), error="; ".join(self.problems))
 
-    def _out_of_order(self, number: int, place: int) -> str:
-        awaited = len(self._blocks) + 1
-        if number < awaited:
-            return f"block {number} comes again at octet {place}, block {awaited} was due"
-        return f"block {number} comes at octet {place}, block {awaited} is missing"
-
     def _close(self, how: str = "") -> None:
         """No more blocks come: explain what they hold."""
         whole = Octets.join(self._blocks)
         inner = explain_apdu(whole, self.dialogue, 1) if self._kind == _GENERAL else data_layer(whole)
-        name = f"put together from {len(self._blocks)} {'blocks' if len(self._blocks) > 1 else 'block'}{how}"
-        fields: tuple[Field, ...] = ()
+        count = len(self._blocks)
+        name = f"put together from {count} {'blocks' if count > 1 else 'block'}{how}"
+        notes = [f"{self._repeated} of the blocks came again"] if self._repeated else []
+        notes += [f"blocks came out of order: {self._gap}"] if self._gap and not how else []
         if self._kind == _GENERAL and whole.data[:1] and whole.data[0] in GENERAL_CIPHERED:
-            fields = (("peculiarity", _CIPHERED_IN_BLOCKS, inner.offset, inner.length),)
+            notes.append(_CIPHERED_IN_BLOCKS)
+        fields: tuple[Field, ...] = tuple(("peculiarity", note, inner.offset, inner.length) for note in notes)
         self.layers.append(Layer(name=name, offset=inner.offset, length=inner.length, fields=fields, layers=(inner,)))
-        self._blocks = []
-        self._kind = ""
+        self._forget()
 
     def _end(self) -> None:
         """The input ends, or another transfer begins, before the last block."""
-        if self._blocks and not self._broken:
+        if self._gap:
+            self.problems.append(self._gap)
+        if self._blocks:
             self.problems.append(f"the blocks after number {len(self._blocks)} are missing")
             self._close(" (incomplete)")
-        self._blocks = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._blocks, self._kind, self._gap, self._repeated = [], "", "", 0
 
 
 def prefix_length(data: bytes) -> int:
@@ -118,8 +135,17 @@ def payload_layer(octets: Octets, dialogue: Dialogue) -> Layer:
     return Layer(name="no APDU", offset=offset, length=size, fields=fields)
 
 
-def _block(octets: Octets) -> tuple[str, int, bool, Octets] | None:
-    """Kind, number, last, and data of a block that an APDU holds."""
+class _Block(NamedTuple):
+    """Kind, number and data of a block, and whether it is the last."""
+
+    kind: str
+    number: int
+    data: Octets
+    last: bool
+
+
+def _block(octets: Octets) -> _Block | None:
+    """The block that an APDU holds; None for others, and for a general block without data, which acknowledges."""
     reader = Reader(octets.data)
     if octets.data[:1] == bytes((_GENERAL_BLOCK,)):
         reader.u8("tag")
@@ -136,4 +162,4 @@ def _block(octets: Octets) -> tuple[str, int, bool, Octets] | None:
     else:
         return None
     size = len(reader.string("block data"))
-    return kind, number, last, octets.part(reader.offset - size, reader.offset)
+    return _Block(kind, number, octets.part(reader.offset - size, reader.offset), last) if size else None
