@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headend.drivers.base import Outgoing
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.meter.known import KINDS
 from headend.drivers.dlms.meter_file import meter_file
 from headend.drivers.library import Library
 from headend.emulator.meter import MeterKind, VirtualMeter
@@ -105,3 +107,12 @@ def test_every_attribute_can_be_read(life: Life) -> None:
                 assert end == len(encoded)
                 assert attribute_id != 1 or value == name
     assert {class_id for class_id, _ in life.plant.functions} == {7, 8, 9, 10, 11, 18, 20, 21, 22, 40, 70, 71}
+
+
+def test_the_page_of_meter_files_names_every_class_with_functions() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/meter-files.md").read_text()
+    for class_id, kind in KINDS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {class_id} "))
+        assert len(row.split("|")) == 6
+        for option in kind.options:
+            assert f"`{option}" in page
