@@ -196,6 +196,13 @@ def keys_of(suite: int) -> dict[str, bytes]:
     return {"ek": bytes(range(length)), "ak": bytes(range(0xC0, 0xC0 + length))}
 
 
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_a_pre_established_association(open_session: Open, ref: str, framing: str) -> None:
+    conformance = {"ln": "00121d", "sn": "181a20"}[ref]
+    session = await open_session("--preset", framing=framing, preset=conformance)
+    await check_everything(session)
+
+
 SIZES = ("200", "65535")
 """Of the longest APDU: long answers come in blocks, and whole."""
 

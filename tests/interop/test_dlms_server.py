@@ -127,7 +127,7 @@ async def run(peers_python: str) -> AsyncIterator[Run]:
 
     async def listen(meeting: Meeting) -> tuple[VirtualMeter, set[int]]:
         params = {"auth": meeting["auth"], "suite": str(meeting.get("suite", 0))}
-        params["ref"] = meeting.get("ref", "ln")
+        params |= {"ref": meeting.get("ref", "ln"), **({"preset": meeting["preset"]} if "preset" in meeting else {})}
         params["policy"] = "3" if meeting.get("ciphering", "none") != "none" else "0"
         secrets = {"secret": Secret(PASSWORD.encode())}
         if "ek" in meeting:
@@ -224,6 +224,17 @@ async def test_a_foreign_head_end_knows_the_meter_by_short_names(run: Run, frami
         except AssertionError as error:
             error.add_note(f"meeting: {meeting}")
             raise
+
+
+async def test_a_foreign_head_end_has_a_pre_established_association(run: Run) -> None:
+    meetings: list[Meeting] = [
+        {"framing": framing, "auth": "none", "password": "", "max_pdu": 0xFFFF, "preset": "007e1f"}
+        for framing in ("wrapper", "hdlc")
+    ]
+    for meeting, (said, meter, tags) in zip(meetings, await run("gurux_client.py", meetings), strict=True):
+        check_steps(said, meter, "gurux_client.py", secured=False)
+        assert not tags & {0x60, 0x62}
+        assert (0xC0 in tags) is (meeting["framing"] == "wrapper")
 
 
 @pytest.mark.parametrize("make_meetings", [plain_meetings, ciphered_meetings, otherwise_proved_meetings])

@@ -107,6 +107,7 @@ class HeadEnd:
 
     def __init__(self, meeting: dict[str, Any]) -> None:
         self.hdlc = meeting["framing"] == "hdlc"
+        self.preset = "preset" in meeting
         kind = InterfaceType.HDLC if self.hdlc else InterfaceType.WRAPPER
         self.logical_names = meeting.get("ref", "ln") == "ln"
         self.high = meeting["auth"] not in ("none", "lls")
@@ -179,6 +180,11 @@ class HeadEnd:
     def connect(self) -> str:
         if self.hdlc:
             self.client.parseUAResponse(self.ask(self.client.snrmRequest()).data)
+        if self.preset:
+            settings = self.client.settings
+            settings.negotiatedConformance = settings.proposedConformance & ~Conformance.GENERAL_PROTECTION
+            settings.connected, settings.maxPduSize = ConnectionState.DLMS, 0xFFFF
+            return "associated"
         self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
         if self.high:
             proof = self.client.getApplicationAssociationRequest()
@@ -239,7 +245,8 @@ class HeadEnd:
         return self.read(self.named(GXDLMSData, "9.9.9.9.9.255"), 2)
 
     def release(self) -> str:
-        self.ask(self.client.releaseRequest())
+        if not self.preset:
+            self.ask(self.client.releaseRequest())
         if self.hdlc:
             self.ask(self.client.disconnectRequest(True))  # noqa: FBT003 - the signature is Gurux's
         self.socket.close()

@@ -326,7 +326,7 @@ class Association:
         self.settings.interfaceType = InterfaceType.HDLC if hdlc else InterfaceType.WRAPPER
         self.settings.cipher = GXCiphering(bytearray(TITLE))
         self.cipher = Cipher(meter, self.settings)
-        self.open = False
+        self.open = self.options.preset
         self.challenges = b"", b""  # of client and meter, while the client has to prove itself
         self.ciphered = False
         self.rest = b""
@@ -597,7 +597,8 @@ class Connection:
     def _hdlc_answer(self, control: int, information: bytes, *, more: bool) -> bytes:
         settings = self.settings
         if control == 0x93:
-            self.segments, self.left, self.association.open = b"", GXByteBuffer(), False
+            self.segments, self.left = b"", GXByteBuffer()
+            self.association.open = self.association.options.preset
             limits = b"\x05\x02\x01\x00\x06\x02\x01\x00\x07\x04\x00\x00\x00\x01\x08\x04\x00\x00\x00\x01"
             settings.hdlc.maxInfoTX = settings.hdlc.maxInfoRX = 128
             buffer = GXByteBuffer()
@@ -625,6 +626,7 @@ def main(associate: type[Association] = Association) -> None:
     parser.add_argument("--framing", choices=("wrapper", "hdlc"), default="wrapper")
     parser.add_argument("--auth", choices=tuple(LEVELS), default="none")
     parser.add_argument("--ciphered", action="store_true", help="all clients but the public one cipher")
+    parser.add_argument("--preset", action="store_true", help="the association stands from the beginning")
     parser.add_argument("--suite", type=int, choices=(0, 1, 2), default=0, help="security suite of those who cipher")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--max-pdu", type=int, default=0xFFFF)

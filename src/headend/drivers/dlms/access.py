@@ -159,6 +159,11 @@ class Access:
 
         A meter that names the invocation counter that it expects gets it, once: some do so only when we prove ourselves.
         """
+        if self._parameters.preset is not None:
+            self._may_reassociate = False
+            self.conversation.connection.assume(self._parameters.preset, self._parameters.max_pdu)
+            await self._begin()
+            return
         try:
             await self._associate()
         except ServiceRefused as error:
@@ -177,13 +182,17 @@ class Access:
         if not isinstance(answer, AssociationResponse) or not answer.accepted:
             raise association_error(answer)
         self.system_title = answer.system_title
-        self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
-        self.with_access = Conformance.ACCESS in self.conformance
         if self._security is not None and self._security.authentication is not None:
             said = Said(
                 request.system_title, answer.system_title, request.authentication_value, answer.authentication_value
             )
             await self._prove(self._security.authentication, said)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """The association stands: see what the meter does, and what it calls its objects."""
+        self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
+        self.with_access = Conformance.ACCESS in self.conformance
         if isinstance(self.conversation, ShortConversation):
             self.conversation.names = to_short_names(await self.get(SHORT_OBJECTS))
 

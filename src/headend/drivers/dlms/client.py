@@ -227,7 +227,8 @@ class DlmsSession:
         conversation = self._conversation
         with suppress(HeadendError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS / 2):
-                if conversation.sound and conversation.connection.state in {State.ASSOCIATED, State.BLOCKS}:
+                open_ = conversation.connection.state in {State.ASSOCIATED, State.BLOCKS}
+                if conversation.sound and open_ and self._parameters.preset is None:
                     await conversation.ask(Rlrq(), _CLOSE_SECONDS / 4)
         with suppress(HeadendError, TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS / 4):

@@ -18,7 +18,7 @@ from headend.drivers.dlms.meter_services import (
 from headend.drivers.dlms.meter_view import EMPTY
 from headend.errors import CapabilityError, RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
-from headend.protocols.dlms.acse import Aarq, Diagnostic, Mechanism, Rlre, Rlrq
+from headend.protocols.dlms.acse import Aarq, ApplicationContext, Diagnostic, Mechanism, Rlre, Rlrq
 from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from headend.protocols.dlms.apdu.descriptor import ActionResult
@@ -39,6 +39,7 @@ from headend.protocols.dlms.state import State
 
 if TYPE_CHECKING:
     from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.meter_clients import Client
     from headend.drivers.dlms.meter_file import MeterFile
     from headend.drivers.dlms.parameters import Parameters
     from headend.protocols.base import Framing
@@ -128,6 +129,8 @@ class MeterConversation:
         try:
             if received.apdu[0] == Aarq.TAG:
                 connection = self._begin(received.apdu)
+            elif self.is_over and self._parameters.preset is not None:
+                self._assume(self._parameters.preset)
             event = connection.take(received)
         except ReplayDetected:
             connection.send(self._counter_error())
@@ -192,6 +195,18 @@ class MeterConversation:
         self.connection = DlmsConnection(Role.SERVER, self.framing, protection=protection)
         return self.connection
 
+    def _assume(self, conformance: Conformance) -> None:
+        """The pre-established association of the client of the meter's parameters, who needs no proof and no keys."""
+        client, connection = self._client, self.connection
+        if client is None or client is not self._clients[0] or client.is_secured(self._model):
+            return
+        if client.mechanism is not Mechanism.NONE or connection.state is not State.IDLE:
+            return
+        context = ApplicationContext.SN if self._parameters.short_names else ApplicationContext.LN
+        connection.assume(conformance, self._parameters.max_pdu)
+        self.is_plain = not self._parameters.short_names
+        self.association = self._made(client, Mechanism.NONE, context)
+
     def _associate(self, request: AssociationRequest) -> None:
         connection, setup, parameters = self.connection, self._setup, self._parameters
         client = self._client
@@ -212,22 +227,8 @@ class MeterConversation:
         connection.send(response)
         if not response.accepted or client is None:
             return
-        self.view = self._file.view(self._device, client)
-        association = Association(
-            model=self._model,
-            client_sap=client.sap,
-            server_sap=self._device.sap,
-            mechanism=request.mechanism or Mechanism.NONE,
-            application_context=request.application_context,
-            conformance=connection.conformance,
-            with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
-            max_send_pdu=connection.max_send_pdu,
-            max_receive_pdu=parameters.max_pdu,
-            clients=self._clients,
-            devices=self._devices,
-            setups=self._setups,
-            protection=self._protection,
-            user=user_of(request),
+        association = self._made(
+            client, request.mechanism or Mechanism.NONE, request.application_context, user_of(request)
         )
         if setup is not None:
             setup.client_title = request.system_title
@@ -238,6 +239,27 @@ class MeterConversation:
                 request.system_title, response.system_title, request.authentication_value, response.authentication_value
             )
             self._pending = _Pending(authentication, said, association)
+
+    def _made(self, client: Client, mechanism: int, context: int, user: int | None = None) -> Association:
+        """The association of a client, as it has been agreed."""
+        connection = self.connection
+        self.view = self._file.view(self._device, client)
+        return Association(
+            model=self._model,
+            client_sap=client.sap,
+            server_sap=self._device.sap,
+            mechanism=mechanism,
+            application_context=context,
+            conformance=connection.conformance,
+            with_list=Conformance.MULTIPLE_REFERENCES in connection.conformance,
+            max_send_pdu=connection.max_send_pdu,
+            max_receive_pdu=self._parameters.max_pdu,
+            clients=self._clients,
+            devices=self._devices,
+            setups=self._setups,
+            protection=self._protection,
+            user=user,
+        )
 
     def _prove(self, pending: _Pending, request: ActionRequestNormal) -> ActionResponseNormal:
         """Pass 4 for pass 3; the challenge holds for one proof."""

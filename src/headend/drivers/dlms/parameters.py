@@ -15,6 +15,7 @@ from headend.model.meter import EndpointKind
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.initiate import Conformance
 from headend.protocols.dlms.security.ciphering import KeyKind
 from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
@@ -67,6 +68,7 @@ INACTIVITY: Final = 120
 _SIGNED: Final = 0x90
 """Bits of a security policy that ask for signatures."""
 _CLIENT_TITLE: Final = "4844450000000001"
+_CONFORMANCE_OCTETS: Final = 3
 _COUNTER: Final = "1/0-0:43.1.0.255/2"
 
 
@@ -169,6 +171,8 @@ class Parameters:
     lists: bool = True
     """several attributes are asked for in one request, where the meter agrees"""
     versions: Versions = USUAL_VERSIONS
+    preset: Conformance | None = None
+    """what both sides of a pre-established association do, which nobody asks for or ends"""
 
 
 def check_params(params: Mapping[str, Value]) -> None:
@@ -184,6 +188,7 @@ def check_params(params: Mapping[str, Value]) -> None:
     seconds of silence a meter keeps a link in HDLC. `association_version` and `setup_version`
     are the versions of the association objects and security setups of a virtual meter. `lists` no is for a meter that
     promises to take several attributes in one request, and falls silent at it.
+    `preset` is the conformance block (hex) of a pre-established association.
     """
     for name, value in params.items():
         if name in _RANGES:
@@ -204,6 +209,9 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
     if framing not in FRAMINGS:
         raise ConfigError(f"unknown framing {framing!r} of DLMS", hint=" or ".join(FRAMINGS))
     mechanism = MECHANISMS[str(params.get("auth", "none"))]
+    preset = _preset(str(params["preset"])) if "preset" in params else None
+    if preset is not None and mechanism is not Mechanism.NONE:
+        raise ConfigError("a pre-established association has no authentication", hint="leave out preset, or auth")
     addressing = Addressing(
         framing=framing,
         client=_number(params, "client", 16),
@@ -229,6 +237,7 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
             _number(params, "association_version", USUAL_VERSIONS.association),
             _number(params, "setup_version", USUAL_VERSIONS.setup),
         ),
+        preset=preset,
     )
 
 
@@ -320,6 +329,14 @@ def _hexadecimal(name: str, text: str) -> bytes:
         raise ConfigError(f"parameter {name!r} of DLMS: expected hexadecimal digits") from None
 
 
+def _preset(text: str) -> Conformance:
+    """A conformance block of three octets."""
+    octets = _hexadecimal("preset", text)
+    if len(octets) != _CONFORMANCE_OCTETS:
+        raise ConfigError("parameter 'preset' of DLMS: expected a conformance block", hint="six digits such as 00121d")
+    return Conformance(int.from_bytes(octets, "big"))
+
+
 def _counter(text: str) -> CosemRef | None:
     return None if text == "none" else cosem_ref(text)
 
@@ -335,4 +352,5 @@ _TEXTS: Final[dict[str, Callable[[str], object]]] = {
     "client_agree_key": lambda text: _hexadecimal("client_agree_key", text),
     "hls": str,
     "counter": _counter,
+    "preset": _preset,
 }

@@ -167,6 +167,8 @@ def make_security(parameters: Parameters, secrets: Secrets, counters: Counters, 
     policy = policy_of(number)
     if not number and mechanism not in HLS:
         return None
+    if parameters.preset is not None:
+        raise ConfigError("a pre-established association is not ciphered", hint="leave out preset, or the keys")
     suite = SUITES[asked.suite]
     key = sent = known = protection = None
     if number or mechanism is Mechanism.HLS_GMAC:

@@ -120,6 +120,17 @@ class DlmsConnection:
         """Close the framing; LinkReleased follows from `next_event`."""
         self._framing.close()
 
+    def assume(self, conformance: Conformance, max_pdu: int) -> None:
+        """A pre-established association: both sides have known for ever what is agreed, and nobody says it.
+
+        `max_pdu` is the longest APDU that the other side takes, 0 when it has no limit. Raises LocalProtocolError when there is
+        an association already.
+        """
+        if self.state is not State.IDLE:
+            raise LocalProtocolError(f"an association is assumed in state {self.state.value}")
+        self._agree(conformance, max_pdu)
+        self.state = State.ASSOCIATED
+
     @property
     def conformance(self) -> Conformance:
         """What both sides have agreed on."""
@@ -427,8 +438,11 @@ class DlmsConnection:
         if response.accepted and isinstance(response.initiate, InitiateResponse):
             conformance = response.initiate.conformance & self._proposal.conformance
             limit = (response.initiate if self.role is Role.CLIENT else self._proposal).max_receive_pdu
-            least = MIN_PDU + self._channel.overhead
-            self._channel.agreed(conformance, max(limit, least) if limit else NO_LIMIT, self._proposal.dedicated_key)
+            self._agree(conformance, limit, self._proposal.dedicated_key)
+
+    def _agree(self, conformance: Conformance, limit: int, dedicated_key: bytes = b"") -> None:
+        least = MIN_PDU + self._channel.overhead
+        self._channel.agreed(conformance, max(limit, least) if limit else NO_LIMIT, dedicated_key)
 
     @staticmethod
     def _refuse(message: str) -> NoReturn:
