@@ -471,6 +471,22 @@ def test_get_blocks_are_put_together() -> None:
     assert names(layer)[-2:] == ["put together from 2 blocks", "data: array of 2"]
 
 
+def test_results_of_a_list_in_blocks() -> None:
+    """Two results, the first with data; with the request, and without it where the octets can be nothing else."""
+    request = wrap(bytes.fromhex("c003c10200030100010800ff020000080000010000ff0200"), 16, 1)
+    results = bytes.fromhex("0200060000053901 03".replace(" ", ""))
+    blocks = b"".join(
+        wrap(bytes.fromhex(f"c402c1{last:02x}{number:08x}00{len(part):02x}") + part, 1, 16)
+        for number, part, last in ((1, results[:4], 0), (2, results[4:], 1))
+    )
+    more = wrap(bytes.fromhex("c002c100000001"), 16, 1)
+    for stream in (request + blocks[:22] + more + blocks[22:], blocks):
+        layer = driver.explain(stream)
+        assert errors(layer) == []
+        assert field(layer, "[1] data-access-result") == "3 (read-write-denied)"
+        check_places(layer, len(stream))
+
+
 def test_mbus_frames() -> None:
     apdu = bytes.fromhex("0f00000001000101020309060100010700ff060000055302020f00161b")
     stream = encode_apdu(apdu, 1, 0x67)

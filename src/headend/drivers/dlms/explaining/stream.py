@@ -8,7 +8,8 @@ from headend.drivers.base import Layer
 from headend.drivers.dlms.explaining.apdu import explain_apdu
 from headend.drivers.dlms.explaining.data import data_layer
 from headend.drivers.dlms.explaining.dialogue import Dialogue
-from headend.drivers.dlms.explaining.scribe import Field, Octets
+from headend.drivers.dlms.explaining.parts import many, result
+from headend.drivers.dlms.explaining.scribe import Field, Octets, Scribe
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, GENERAL_CIPHERED
 from headend.drivers.dlms.explaining.words import hex_text, octets_text
 from headend.errors import RemoteProtocolError
@@ -16,6 +17,7 @@ from headend.protocols.dlms.octets import Reader
 
 _GENERAL_BLOCK: Final = 0xE0
 _GET_BLOCK: Final = b"\xc4\x02"
+_GET_REQUEST, _NEXT, _WITH_LIST = b"\xc0", b"\x02", b"\x03"
 _DIRECTIONS: Final = {0xE6: "request", 0xE7: "response"}
 _GENERAL: Final = "general"
 _GET: Final = "get"
@@ -39,6 +41,7 @@ class Stream:
         self._kind = ""
         self._gap = ""
         self._repeated = 0
+        self._listed = False
 
     def joined(self, octets: Octets) -> None:
         """Take the block that an APDU is, if it is one, also a ciphered one."""
@@ -47,6 +50,8 @@ class Stream:
             start, plain = self.dialogue.opening(apdu.data)
             if plain:
                 apdu = Octets.like(plain, apdu.part(start, start + len(plain)))
+        if apdu.data[:1] == _GET_REQUEST:
+            self._listed = self._listed if apdu.data[1:2] == _NEXT else apdu.data[1:2] == _WITH_LIST
         try:
             block = _block(apdu)
         except RemoteProtocolError:
@@ -84,7 +89,7 @@ class Stream:
     def _close(self, how: str = "") -> None:
         """No more blocks come: explain what they hold."""
         whole = Octets.join(self._blocks)
-        inner = explain_apdu(whole, self.dialogue, 1) if self._kind == _GENERAL else data_layer(whole)
+        inner = explain_apdu(whole, self.dialogue, 1) if self._kind == _GENERAL else self._got(whole)
         count = len(self._blocks)
         name = f"put together from {count} {'blocks' if count > 1 else 'block'}{how}"
         notes = [f"{self._repeated} of the blocks came again"] if self._repeated else []
@@ -94,6 +99,19 @@ class Stream:
         fields: tuple[Field, ...] = tuple(("peculiarity", note, inner.offset, inner.length) for note in notes)
         self.layers.append(Layer(name=name, offset=inner.offset, length=inner.length, fields=fields, layers=(inner,)))
         self._forget()
+
+    def _got(self, whole: Octets) -> Layer:
+        """What a GET brings in blocks: a value, or the results of a list, which the request or the octets tell."""
+        scribe = Scribe(whole)
+        results = data_layer(whole)
+        if self._listed or results.error:
+            try:
+                many(scribe, "results", result)
+                scribe.reader.finish("results")
+                return scribe.layer("results")
+            except RemoteProtocolError:
+                pass
+        return results
 
     def _end(self) -> None:
         """The input ends, or another transfer begins, before the last block."""
