@@ -142,6 +142,40 @@ def test_a_long_answer_for_a_client_that_takes_no_blocks(make_pair: Any) -> None
     ]
 
 
+@pytest.mark.parametrize("services", [EVERYTHING, Conformance.ACTION])
+def test_a_method_that_has_failed_is_not_called_done_by_its_blocks(make_pair: Any, services: Conformance) -> None:
+    """Blocks of one answer do not tell its result."""
+    pair = make_pair()
+    pair.ask(AssociationRequest(initiate=InitiateRequest(conformance=services, max_receive_pdu=64)))
+    pair.answer(AssociationResponse(initiate=InitiateResponse(conformance=EVERYTHING)))
+    pair.ask(ActionRequestNormal(0xC1, METHOD))
+    assert pair.answer(ActionResponseNormal(0xC1, ActionResult.HARDWARE_FAULT, LONG)) == [
+        ActionResponseNormal(0xC1, ActionResult.HARDWARE_FAULT)
+    ]
+
+
+@pytest.mark.parametrize("services", [EVERYTHING, EVERYTHING | Conformance.GENERAL_BLOCK_TRANSFER])
+def test_more_names_than_the_first_block_holds(make_pair: Any, services: Conformance) -> None:
+    """They must all be in the first block of a SET; without general blocks such a request cannot be sent."""
+    pair = make_pair()
+    pair.ask(AssociationRequest(initiate=InitiateRequest(conformance=services)))
+    pair.answer(AssociationResponse(initiate=InitiateResponse(conformance=services, max_receive_pdu=64)))
+    request = SetRequestWithList(0xC1, ((TEXT, None),) * 9, (b"\x11\x05",) * 9)
+    if Conformance.GENERAL_BLOCK_TRANSFER not in services:
+        with pytest.raises(LocalProtocolError, match="the first block needs"):
+            pair.client.send(request)
+        assert pair.client.data_to_send() == b""
+        return
+    pair.client.send(request)
+    heard = []
+    while frame := pair.client.data_to_send():
+        pair.server.receive_data(frame)
+        heard.append(pair.server.next_event())
+        pair.client.receive_data(pair.server.data_to_send())
+        assert pair.client.next_event() is NEED_DATA
+    assert heard == [NEED_DATA] * (len(heard) - 1) + [request]
+
+
 # --- a server and a client that breaks the rules ---
 
 

@@ -125,9 +125,17 @@ class Asking:
         self._sender: BlockSender[RequestBlock] | None = None
         self._streaming = streaming
 
-    def cut(self, request: WholeRequest, limits: Limits) -> RequestBlock:
-        """The first block of a request; the others follow as the server takes them."""
-        self._sender = cut_request(request, limits.max_pdu, limits.overhead)
+    def cut(self, request: WholeRequest, limits: Limits) -> RequestBlock | WholeRequest:
+        """The first block of a request; the others follow as the server takes them.
+
+        The request itself where what it asks for does not fit the first block, and general blocks carry it all the same.
+        """
+        try:
+            self._sender = cut_request(request, limits.max_pdu, limits.overhead)
+        except LocalProtocolError:
+            if Conformance.GENERAL_BLOCK_TRANSFER not in limits.conformance:
+                raise
+            return request
         return self._sender.next_block()
 
     def take(self, response: Response) -> Response | BlockReceived | Request:
@@ -290,6 +298,8 @@ def too_long(response: Response) -> Response:
     invoke = response.invoke_id_and_priority
     if isinstance(response, GetResponseNormal | GetResponseWithList):
         return GetResponseNormal(invoke, DataAccessResult.OTHER_REASON)
+    if isinstance(response, ActionResponseNormal) and response.result != ActionResult.SUCCESS:
+        return ActionResponseNormal(invoke, response.result)
     if isinstance(response, ActionResponseNormal | ActionResponseWithList):
         return ActionResponseNormal(invoke, ActionResult.OTHER_REASON)
     return response

@@ -197,8 +197,13 @@ def answer_of_blocks(response: Response) -> Response:
 
 
 def cut_answer(answer: LongAnswer, max_pdu: int, overhead: int) -> BlockSender[Response] | None:
-    """The blocks of what methods have returned; None when they have returned nothing that could be cut."""
+    """The blocks of what methods have returned; None when they have returned nothing that could be cut.
+
+    Blocks of one answer do not tell its result: what a method that has failed returns is not sent in them.
+    """
     invoke = answer.invoke_id_and_priority
+    if isinstance(answer, ActionResponseNormal) and answer.result != ActionResult.SUCCESS:
+        return None
     data = answer.encode_outcomes() if isinstance(answer, ActionResponseWithList) else answer.return_parameters
     if not isinstance(data, bytes):
         return None
