@@ -14,7 +14,6 @@ from headend.drivers.dlms.parameters import check_params
 from headend.errors import (
     AccessDenied,
     AuthenticationFailed,
-    CapabilityError,
     ConfigError,
     DecipherFailed,
     DecodeError,
@@ -410,7 +409,7 @@ async def test_a_plain_answer_ends_a_ciphered_session(connect: Connect) -> None:
         ({"auth": "gmac"}, {"ek": EK[1:], "ak": AK}, ConfigError, "ek of security suite 0: 16 octets, not 15"),
         ({"auth": "gmac", "suite": "2"}, KEYS, ConfigError, "32 octets"),
         ({"policy_": "1"}, {}, KeyMissing, "'ek'"),
-        ({"policy_": "16"}, KEYS, CapabilityError, "signed"),
+        ({"policy_": "16"}, KEYS, ConfigError, "no keys to sign with"),
         ({"auth": "sha256"}, {}, KeyMissing, "'secret'"),
         ({"auth": "ecdsa"}, {"secret": SCALAR}, ConfigError, "public key"),
         ({"auth": "ecdsa", "meter_key": "00"}, {"secret": SCALAR}, ConfigError, "meter_key"),
