@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.base import ApduReceived, LinkOpened, LinkReleased, Role
 from headend.protocols.mbus import (
     BROADCAST,
     MAX_APDU,
@@ -23,6 +23,8 @@ from headend.protocols.mbus import (
     encode_frame,
 )
 
+from .draining import drain
+
 # A push of a meter at KMS West, as its owner published it; it is ciphered, and nobody has the key.
 PUSH = bytes.fromhex(
     "68 5d 5d 68 53 ff 10 01 67"
@@ -30,19 +32,6 @@ PUSH = bytes.fromhex(
     "d0f489ba768c2dbb68f6b001e304c21fea147e0b2e2ca1b91d574df4f7f582cebe92"
     "83 16"
 )
-
-
-def drain(framing: MbusFraming) -> list[object]:
-    events: list[object] = []
-    while True:
-        try:
-            event = framing.next_event()
-        except RemoteProtocolError as error:
-            events.append(error)
-            continue
-        if event is NEED_DATA:
-            return events
-        events.append(event)
 
 
 def received(data: bytes, size: int = 0, **options: int) -> list[object]:

@@ -7,21 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.base import NEED_DATA, Role
+from headend.protocols.base import Role
 from headend.protocols.mode_e import ChangeBaud, Identified, ModeE, Requested
 
-
-def drain(side: ModeE) -> list[object]:
-    events: list[object] = []
-    while True:
-        try:
-            event = side.next_event()
-        except RemoteProtocolError as error:
-            events.append(error)
-            continue
-        if event is NEED_DATA:
-            return events
-        events.append(event)
+from .draining import drain
 
 
 def sent(side: ModeE) -> bytes:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.base import ApduReceived, LinkOpened, LinkReleased, Role
 from headend.protocols.wrapper import WrapperFraming, wrap
+
+from .draining import drain
 
 # The AARQ that a public client sends to port 1 of a meter from port 16, with its header.
 AARQ = bytes.fromhex("601da109060760857405080101be10040e01000000065f1f040000 1e1dffff")
@@ -17,19 +19,6 @@ AARQ_FRAME = bytes.fromhex("0001 0010 0001 001f") + AARQ
 
 def client(**options: int) -> WrapperFraming:
     return WrapperFraming(Role.CLIENT, client_sap=16, server_sap=1, **options)
-
-
-def drain(framing: WrapperFraming) -> list[object]:
-    events: list[object] = []
-    while True:
-        try:
-            event = framing.next_event()
-        except RemoteProtocolError as error:
-            events.append(error)
-            continue
-        if event is NEED_DATA:
-            return events
-        events.append(event)
 
 
 def test_header_of_a_known_frame() -> None:

@@ -135,6 +135,45 @@ class Framing(Protocol):
         """Octets to write now; empty when there are none."""
 
 
+class StandingFraming:
+    """What framings share that have no link to be opened: they are open from the start until `close()`."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` bounds the octets that wait."""
+        self._buffer = ReceiveBuffer(limit)
+        self._events: list[FramingEvent] = []
+        self._out = bytearray()
+        self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        """True until `close()`."""
+        return self._open
+
+    def open(self) -> None:
+        """There is nothing to negotiate: LinkOpened follows at once."""
+        self._open = True
+        self._events.append(LinkOpened())
+
+    def close(self) -> None:
+        """Nothing goes over the wire: LinkReleased follows at once."""
+        self._open = False
+        self._events.append(LinkReleased())
+
+    def pass_turn(self) -> None:
+        """Nobody waits for a turn here."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Hand over received octets; RemoteProtocolError when the bounded buffer overflows."""
+        self._buffer.append(data)
+
+    def data_to_send(self) -> bytes:
+        """Octets to write now."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+
 class CounterStore(Protocol):
     """Hands out counters by name. What it has handed out must outlive the process, and a loss of power."""
 

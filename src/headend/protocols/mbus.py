@@ -26,11 +26,9 @@ from headend.protocols.base import (
     NEED_DATA,
     ApduReceived,
     FramingEvent,
-    LinkOpened,
-    LinkReleased,
     NeedData,
-    ReceiveBuffer,
     Role,
+    StandingFraming,
 )
 
 START: Final = 0x68
@@ -88,7 +86,7 @@ def encode_apdu(
     )
 
 
-class MbusFraming:
+class MbusFraming(StandingFraming):
     """A `Framing` over M-Bus long frames, for both roles; there is no link to be opened.
 
     What goes to the broadcast address, or to a service access point that is not ours, is `unsolicited`. A client that names
@@ -99,33 +97,15 @@ class MbusFraming:
         self, role: Role, *, client_sap: int = 0x67, server_sap: int | None = None, address: int = BROADCAST
     ) -> None:
         """`address` is the primary address of the meter."""
+        super().__init__(READ_SIZE + _MAX_FRAME)
         self.role = role
         self._own: int | None = client_sap if role is Role.CLIENT else server_sap
         self._peer: int | None = server_sap if role is Role.CLIENT else client_sap
         self._address = address
-        self._buffer = ReceiveBuffer(READ_SIZE + _MAX_FRAME)
         self._in_step = False
-        self._events: list[FramingEvent] = []
-        self._out = bytearray()
         self._parts = bytearray()
         self._next = 0
         self._from: tuple[int, int, int, int] | None = None
-        self._open = True
-
-    @property
-    def is_open(self) -> bool:
-        """True until `close()`."""
-        return self._open
-
-    def open(self) -> None:
-        """There is nothing to negotiate: LinkOpened follows at once."""
-        self._open = True
-        self._events.append(LinkOpened())
-
-    def close(self) -> None:
-        """Nothing goes over the wire: LinkReleased follows at once."""
-        self._open = False
-        self._events.append(LinkReleased())
 
     def send_apdu(self, apdu: bytes) -> None:
         """Queue the frames of one APDU: a request of a client, an answer or a push of a meter."""
@@ -135,19 +115,6 @@ class MbusFraming:
             raise LocalProtocolError("M-Bus: the service access point of the meter is not known")
         control = RSP_UD if self.role is Role.SERVER and self._address != BROADCAST else SND_UD
         self._out += encode_apdu(apdu, self._own, self._peer, control=control, address=self._address)
-
-    def pass_turn(self) -> None:
-        """Nobody waits for a turn here."""
-
-    def receive_data(self, data: bytes) -> None:
-        """Hand over received octets; RemoteProtocolError when the bounded buffer overflows."""
-        self._buffer.append(data)
-
-    def data_to_send(self) -> bytes:
-        """Octets to write now."""
-        out = bytes(self._out)
-        self._out.clear()
-        return out
 
     def next_event(self) -> FramingEvent | NeedData:
         """The next APDU or link event, or NEED_DATA; raises RemoteProtocolError and resynchronises."""

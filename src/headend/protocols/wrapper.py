@@ -29,11 +29,9 @@ from headend.protocols.base import (
     NEED_DATA,
     ApduReceived,
     FramingEvent,
-    LinkOpened,
-    LinkReleased,
     NeedData,
-    ReceiveBuffer,
     Role,
+    StandingFraming,
 )
 
 VERSION: Final = b"\x00\x01"
@@ -50,7 +48,7 @@ def wrap(apdu: bytes, source: int, destination: int) -> bytes:
     return _HEADER.pack(1, source, destination, len(apdu)) + apdu
 
 
-class WrapperFraming:
+class WrapperFraming(StandingFraming):
     """A `Framing` over the wrapper, for both roles. It is open from the start until `close()`."""
 
     def __init__(
@@ -59,6 +57,7 @@ class WrapperFraming:
         """A client names both ports; a server may leave them out, to be learned from what it receives."""
         if role is Role.CLIENT and (client_sap is None or server_sap is None):
             raise LocalProtocolError("a wrapper client needs its own port and the port of the meter")
+        super().__init__(HEADER_LENGTH + max_apdu + READ_SIZE)
         self.role = role
         self._own = client_sap if role is Role.CLIENT else server_sap
         self._peer = server_sap if role is Role.CLIENT else client_sap
@@ -66,30 +65,11 @@ class WrapperFraming:
         self._max_apdu = max_apdu
         self._most = HEADER_LENGTH + max_apdu
         self._answer = _HEADER.pack(1, server_sap or 0, client_sap or 0, 0)[:6] if role is Role.CLIENT else b""
-        self._buffer = ReceiveBuffer(HEADER_LENGTH + max_apdu + READ_SIZE)
-        self._events: list[FramingEvent] = []
-        self._out = bytearray()
-        self._open = True
-
-    @property
-    def is_open(self) -> bool:
-        """True until `close()`."""
-        return self._open
 
     @property
     def is_idle(self) -> bool:
         """True when no octets wait: the next ones begin a frame."""
         return not self._buffer and not self._events
-
-    def open(self) -> None:
-        """There is nothing to negotiate: LinkOpened follows at once."""
-        self._open = True
-        self._events.append(LinkOpened())
-
-    def close(self) -> None:
-        """Nothing goes over the wire: LinkReleased follows at once."""
-        self._open = False
-        self._events.append(LinkReleased())
 
     def send_apdu(self, apdu: bytes) -> None:
         """Queue one frame; raises LocalProtocolError when closed, too long, or when a server has nobody to answer."""
@@ -100,9 +80,6 @@ class WrapperFraming:
         if self._reply_from is None or self._peer is None:
             raise LocalProtocolError("no client has sent anything yet")
         self._out += wrap(apdu, self._reply_from, self._peer)
-
-    def pass_turn(self) -> None:
-        """Nobody waits for a turn here."""
 
     def prepare(self, apdu: bytes) -> bytes:
         """The frame of an APDU that will be sent again and again by `request`, by any client with our ports."""
@@ -126,19 +103,9 @@ class WrapperFraming:
             return None if self._buffer or self._events or length > self._most else (data, HEADER_LENGTH, length)
         return None
 
-    def receive_data(self, data: bytes) -> None:
-        """Hand over received octets."""
-        self._buffer.append(data)
-
     def take_rest(self) -> bytes:
         """What has come and is no frame yet, for an owner who looks for something else in it."""
         return self._buffer.consume(len(self._buffer))
-
-    def data_to_send(self) -> bytes:
-        """Octets to write now."""
-        out = bytes(self._out)
-        self._out.clear()
-        return out
 
     def next_event(self) -> FramingEvent | NeedData:
         """The next frame or link event, or NEED_DATA; raises RemoteProtocolError and resynchronises."""

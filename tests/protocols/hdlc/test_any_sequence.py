@@ -37,7 +37,7 @@ INPUTS = st.one_of(
     st.tuples(st.just("next"), FRAMES),  # with the numbers that are due, so that something comes of it
     st.tuples(st.just("damaged"), FRAMES, st.integers(0, 400)),
     st.tuples(st.just("octets"), st.binary(max_size=30)),
-    st.tuples(st.sampled_from(["open", "close", "retransmit", "data_to_send"])),
+    st.tuples(st.sampled_from(["open", "close", "retransmit", "pass_turn", "data_to_send"])),
     st.tuples(st.sampled_from(["send_apdu", "send_unsolicited"]), st.binary(min_size=1, max_size=100)),
 )
 
