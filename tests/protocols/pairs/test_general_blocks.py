@@ -225,6 +225,14 @@ def test_any_blocks_in_any_order(blocks: list[GeneralBlock]) -> None:
         assert len(answers) <= 63
 
 
+def test_a_first_block_that_is_empty_and_the_last_is_no_apdu() -> None:
+    side = GeneralTransfer(3, 20)
+    whole, _ = side.take(GeneralBlock(last_block=False, window=0, block_number=1, acknowledged=0, data=b"\x00"))
+    assert whole is None
+    whole, _ = side.take(GeneralBlock(last_block=True, window=0, block_number=1, acknowledged=0, data=b""))
+    assert whole is None
+
+
 def test_the_same_block_again_and_again() -> None:
     side = GeneralTransfer(3, LIMIT)
     side.take(block("e0 03 0001 0000 01 41"))

@@ -68,7 +68,7 @@ class Assembly:
             return None
         whole = bytes(self._data)
         self._data.clear()
-        return whole
+        return whole or None
 
 
 class GeneralTransfer:
