@@ -26,7 +26,7 @@ def decode(
     """Explain octets; the driver that understands most of them speaks. `keys` tells where each is."""
     secrets = resolve_secrets(keys)
     if as_xml:
-        typer.echo(decoding.translate(_read(octets), keys=secrets, protocol=protocol or "dlms"), nl=False)
+        typer.echo(decoding.translate(_read(octets), keys=secrets, protocol=protocol or "dlms", ports=ports), nl=False)
         return
     found = decoding.decode(_read(octets), keys=secrets, protocol=protocol, ports=ports)
     length = len(found.octets)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
+from textwrap import indent
 
 from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets
-from headend.drivers.captures import explain_capture, is_capture
+from headend.drivers.captures import conversations, explain_capture, is_capture
 from headend.drivers.pasted import explain_any, read_hex
 from headend.drivers.registry import driver, driver_names
-from headend.errors import ConfigError
 from headend.model.meter import Secret
 
 
@@ -65,16 +66,28 @@ def decode_with(
     return Decoded(name, data, layer)
 
 
-def translate(octets: bytes | str, *, keys: Mapping[str, bytes | Secret] | None = None, protocol: str = "dlms") -> str:
+def translate(
+    octets: bytes | str,
+    *,
+    keys: Mapping[str, bytes | Secret] | None = None,
+    protocol: str = "dlms",
+    ports: Iterable[int] = (),
+) -> str:
     """Frames and APDUs in the XML notation of the protocol's translators; deciphered where there are keys.
 
-    Raises DecodeError for what is malformed, CapabilityError for a protocol without such a notation.
+    Those of a capture stand in an element for each conversation. Raises DecodeError for what is malformed, CapabilityError
+    for a protocol without such a notation.
     """
     data = read_hex(octets) if isinstance(octets, str) else octets
-    if is_capture(data):
-        raise ConfigError("XML: expected frames, got a capture", hint="without --xml captures are explained")
     secrets = {name: key if isinstance(key, Secret) else Secret(key) for name, key in (keys or {}).items()}
-    return driver(protocol).translate(data, secrets)
+    chosen = driver(protocol)
+    if not is_capture(data):
+        return chosen.translate(data, secrets)
+    lines = ["<Conversations>"]
+    for name, said in conversations(data, chosen, ports):
+        document = indent(chosen.translate(said, secrets), "    ")
+        lines.append(f'  <Conversation Name="{escape(name)}">\n{document}  </Conversation>')
+    return "\n".join([*lines, "</Conversations>"]) + "\n"
 
 
 def to_document(layer: Layer) -> dict[str, object]:

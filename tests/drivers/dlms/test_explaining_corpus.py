@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -255,6 +256,18 @@ def test_ciphered_captures_decipher_to_what_their_sources_have(corpus: Path) -> 
         if "plaintext_hex" in checked:
             assert bytes.fromhex(checked["plaintext_hex"]) in heard.deciphered(), capture["name"]
     assert found["(verified)"] >= 3
+
+
+def test_every_capture_that_is_whole_is_written_in_xml(corpus: Path) -> None:
+    for capture in captures(corpus):
+        layer = explained(capture)
+        if errors(layer) or not any("IEC 62056-5-3" in each.name for each in walk(layer)):
+            continue
+        keys = {name: Secret(bytes.fromhex(octets)) for name, octets in capture.get("keys", {}).items()}
+        document = ET.fromstring(driver.translate(bytes.fromhex(capture["hex"]), keys))  # noqa: S314 - of our own
+        opened = "deciphered" in field(layer, "ciphertext")
+        if opened and not any("blocks" in each.name for each in walk(layer)):
+            assert document.find(".//NotificationBody") is not None, capture["name"]
 
 
 def test_every_peculiarity_of_real_meters_is_named(corpus: Path) -> None:

@@ -164,8 +164,23 @@ def test_what_is_malformed_is_told(octets: str, error: type[HeadendError], words
 def test_what_has_no_notation() -> None:
     with pytest.raises(CapabilityError, match="no notation"):
         translate("00010000000601040000 0006".replace(" ", ""), protocol="modbus")
-    with pytest.raises(ConfigError, match="got a capture"):
-        translate(pcap([tcp(CLIENT, METER, 1, wrap(GET, 16, 1))], link=101))
+
+
+def test_conversations_of_a_capture() -> None:
+    answer = bytes.fromhex("c401c1000600000539")
+    packets = [tcp(CLIENT, METER, 1, wrap(GET, 16, 1)), tcp(METER, CLIENT, 1, wrap(answer, 1, 16))]
+    packets += [
+        tcp(CLIENT, ("192.0.2.9", 4059), 1, wrap(GET, 16, 1)),
+        tcp(CLIENT, ("192.0.2.9", 80), 1, b"GET / HTTP/1.1"),
+    ]
+    found = parse(pcap(packets, link=101))
+    assert [each.attrib["Name"] for each in found] == [
+        "TCP 192.0.2.1:50000 → 192.0.2.7:4059", "TCP 192.0.2.1:50000 → 192.0.2.9:4059",
+    ]  # fmt: skip
+    assert [[each.tag for each in conversation[0]] for conversation in found] == [
+        ["GetRequest", "GetResponse"], ["GetRequestNormal"],
+    ]  # fmt: skip
+    assert len(ET.fromstring(translate(pcap(packets, link=101), ports=[1]))) == 0  # noqa: S314 - ditto
 
 
 @given(

@@ -7,7 +7,7 @@ explain   each conversation explained by the driver that understands it; places 
 ```
 """
 
-from headend.drivers.captures.explain import explain_capture
+from headend.drivers.captures.explain import conversations, explain_capture
 from headend.drivers.captures.packets import is_capture
 
-__all__ = ["explain_capture", "is_capture"]
+__all__ = ["conversations", "explain_capture", "is_capture"]

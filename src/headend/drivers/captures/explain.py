@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -82,6 +82,23 @@ def explain_capture(
     return names, layer
 
 
+def conversations(data: bytes, driver: Driver, ports: Iterable[int] = ()) -> Iterator[tuple[str, bytes]]:
+    """Who speaks with whom in the protocol of a driver, and the octets of both in the order in which they were said."""
+    wanted = frozenset(ports)
+    known = wanted or frozenset(driver.ports)
+    packets, _ = _all_packets(data)
+    for flow in read_flows(data, packets, known)[0]:
+        octets = bytes(_in_order(data, flow).data)
+        if _fits(flow, octets, [driver], known, only=bool(wanted)):
+            yield f"{flow.transport} {flow.client} → {flow.server}", octets
+
+
+def _fits(flow: Flow, octets: bytes, drivers: Sequence[Driver], ports: frozenset[int], *, only: bool) -> bool:
+    """True for a conversation of one of the ports, or, unless these are the only ones, one that begins like a protocol."""
+    listed = bool({flow.client.port, flow.server.port} & ports)
+    return listed or (not only and any(driver.sniff(octets[:_SNIFFED]) is Sniff.MATCH for driver in drivers))
+
+
 def _all_packets(data: bytes) -> tuple[list[Packet], str]:
     """The packets, and what ended reading them."""
     packets: list[Packet] = []
@@ -104,9 +121,7 @@ def _explain_flow(
     lost = [
         f"{piece.missing} octets were not captured (at octet {piece.start})" for piece in flow.chunks if piece.missing
     ]
-    listed = bool({flow.client.port, flow.server.port} & ports)
-    fits = listed or (not only and any(driver.sniff(octets[:_SNIFFED]) is Sniff.MATCH for driver in drivers))
-    if not fits:
+    if not _fits(flow, octets, drivers, ports, only=only):
         fields.append(("protocol", "not known here: name the port to have it explained", offset, 0))
         return "", Layer(name=name, offset=offset, length=length, fields=fields)
     protocol, layer = explain_any(octets, drivers, secrets)

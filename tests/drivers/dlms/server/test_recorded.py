@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import headend
+from headend.drivers.decoding import translate
 from headend.drivers.dlms.driver import DlmsDriver
 from headend.drivers.pasted import errors
 from headend.model.job import Command, CommandKind
@@ -70,6 +71,9 @@ async def test_a_recorded_session_is_explained(
     tags = [value for name, value, _, _ in fields if name == "authentication tag"]
     assert all(value.endswith("(verified)") for value in tags)
     assert bool(tags) is bool(ciphering)
+    document = translate(capture, keys=KEYS if ciphering else {})
+    assert document.count("<InvokeIdAndPriority ") > 10
+    assert "sesame" not in document
     values = [value for _, value, _, _ in fields]
     assert any("1-0:1.8.0.255" in value for value in values)
     if max_pdu == "90":
