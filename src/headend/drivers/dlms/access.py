@@ -8,13 +8,14 @@ from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.drivers.dlms.refs import CosemRef
 from headend.drivers.dlms.short_conversation import ShortConversation
 from headend.errors import (
+    CapabilityError,
     DecodeError,
     HeadendError,
     KeyMissing,
     RemoteProtocolError,
     ServiceRefused,
 )
-from headend.protocols.dlms.acse import ApplicationContext, Mechanism
+from headend.protocols.dlms.acse import ApplicationContext, Mechanism, Rlrq
 from headend.protocols.dlms.apdu.action import (
     ActionRequestNormal,
     ActionResponseNormal,
@@ -43,7 +44,7 @@ from headend.protocols.dlms.state import State
 from headend.standards.units import find_unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from headend.drivers.base import Secrets
     from headend.drivers.dlms.conversation import Conversation, PreparedGet
@@ -132,15 +133,18 @@ class Access:
         secrets: Secrets,
         timeout: float,
         security: Security | None = None,
+        make_security: Callable[[Secrets], Security | None] | None = None,
     ) -> None:
+        """`make_security` makes what another association with other secrets needs."""
         self.conversation = conversation
         self.addressing = parameters.addressing
         self.timeout = timeout
         self.with_list = self.with_access = False
         self.system_title = b""
-        self._parameters = parameters
-        self._secrets = secrets
+        self.parameters = parameters
+        self.secrets = secrets
         self._security = security
+        self._make_security = make_security
         self._may_reassociate = True
         self.static = Static()
 
@@ -170,6 +174,22 @@ class Access:
             if error.reason != COUNTER:
                 raise
             await self._associate()
+
+    async def associate_anew(self, changed: Secrets) -> None:
+        """End the association and begin another one with other secrets, by which the meter proves that it has them too.
+
+        Raises as `associate` does; the session must be closed then.
+        """
+        if self._make_security is None or isinstance(self.conversation, ShortConversation):
+            raise CapabilityError("this association cannot be begun anew with other secrets")
+        secrets = {**self.secrets, **changed}
+        security = self._make_security(secrets)
+        await self.conversation.ask(Rlrq(), self.timeout)
+        self.secrets, self._security = secrets, security
+        self.conversation.protect_by(security.protection if security is not None else None)
+        if security is not None:
+            await security.prepare()
+        await self.associate()
 
     async def _associate(self) -> None:
         request = self._association_request()
@@ -204,15 +224,15 @@ class Access:
         check_pass_4(authentication, said, answer)
 
     def _association_request(self) -> AssociationRequest:
-        mechanism, security = self._parameters.mechanism, self._security
+        mechanism, security = self.parameters.mechanism, self._security
         password, title, dedicated_key = b"", b"", b""
-        short_names = self._parameters.short_names
+        short_names = self.parameters.short_names
         proposed = PROPOSED_SHORT if short_names else PROPOSED
-        if not self._parameters.lists:
+        if not self.parameters.lists:
             proposed &= ~Conformance.MULTIPLE_REFERENCES
         context = ApplicationContext.SN if short_names else ApplicationContext.LN
         if mechanism is Mechanism.LLS:
-            secret = self._secrets.get("secret")
+            secret = self.secrets.get("secret")
             if secret is None:
                 raise KeyMissing("authentication lls needs a password", hint="give it as secret=env:NAME")
             password = secret.reveal()
@@ -222,11 +242,11 @@ class Access:
             if security.protection is not None:
                 context = ApplicationContext.SN_CIPHERED if short_names else ApplicationContext.LN_CIPHERED
                 dedicated_key = security.new_dedicated_key()
-                if self._parameters.security.general:
+                if self.parameters.security.general:
                     proposed |= Conformance.GENERAL_PROTECTION
         return AssociationRequest(
             initiate=InitiateRequest(
-                conformance=proposed, max_receive_pdu=self._parameters.max_pdu, dedicated_key=dedicated_key
+                conformance=proposed, max_receive_pdu=self.parameters.max_pdu, dedicated_key=dedicated_key
             ),
             application_context=context,
             mechanism=None if mechanism is Mechanism.NONE else mechanism,

@@ -20,6 +20,7 @@ from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
 from headend.drivers.dlms.push_lists import ask_push_lists
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.security import Counters, begin_counter, make_security
+from headend.drivers.dlms.security_setup import SecuritySetup
 from headend.drivers.dlms.short_conversation import make_conversation
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
@@ -92,7 +93,10 @@ async def attach(
         await security.prepare()
     protection = security.protection if security is not None else None
     conversation = make_conversation(link, parameters, protection)
-    access = Access(conversation, parameters, secrets, timeout, security)
+    access = Access(
+        *(conversation, parameters, secrets, timeout, security),
+        make_security=lambda others: make_security(parameters, others, counters, meter.id),
+    )
     if parameters.opening is not None:
         await open_mode_e(link, parameters.opening, timeout)
     conversation.start(buffered)
@@ -218,6 +222,11 @@ class DlmsSession:
     async def push_lists(self) -> Sequence[PushList]:
         """The push object lists of the Push Setup objects."""
         return await ask_push_lists(self._access)
+
+    @property
+    def security_setup(self) -> SecuritySetup:
+        """Keys, policy and certificates of the meter, which nothing changes but a call of its methods."""
+        return SecuritySetup(self._access)
 
     async def aclose(self) -> None:
         """Release the association and close the link, within two seconds whatever the meter does."""

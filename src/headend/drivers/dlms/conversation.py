@@ -157,6 +157,11 @@ class Conversation(Exchange):
         self._framing.send_apdu(self._protection.protect(prepared.apdus[invoke]))
         return self.transact(self._framing.data_to_send(), share)
 
+    def protect_by(self, protection: Protection | None) -> None:
+        """The next association on this link is protected so; the one before has ended."""
+        self._protection = protection
+        self.connection = DlmsConnection(Role.CLIENT, self._framing, protection=protection)
+
     async def close(self, timeout: float) -> None:
         """End the framing; the meter may have gone already."""
         self.connection.close()

@@ -193,7 +193,7 @@ def _protection(
         return Ciphering(Role.CLIENT, suite, policy, key=key, system_title=title, sent=sent, received=received)
     if not suite.number and (kind in AGREED or (policy.request | policy.response) & SIGNED):
         raise ConfigError("security suite 0 has no keys to sign with, or to agree on keys", hint="suite=1 or suite=2")
-    material = _material(parameters, secrets, suite)
+    material = key_material(parameters, secrets, suite)
     missing = material.missing(kind, policy)
     if missing:
         raise KeyMissing(f"this meter needs a {missing}", hint=_WHERE[missing])
@@ -208,7 +208,7 @@ def _protection(
     )
 
 
-def _material(parameters: Parameters, secrets: Secrets, suite: Suite) -> KeyMaterial:
+def key_material(parameters: Parameters, secrets: Secrets, suite: Suite) -> KeyMaterial:
     """The keys that there are beside the global ones."""
     asked = parameters.security
 
