@@ -163,9 +163,9 @@ class Access:
 
         A meter that names the invocation counter that it expects gets it, once: some do so only when we prove ourselves.
         """
-        if self._parameters.preset is not None:
+        if self.parameters.preset is not None:
             self._may_reassociate = False
-            self.conversation.connection.assume(self._parameters.preset, self._parameters.max_pdu)
+            self.conversation.connection.assume(self.parameters.preset, self.parameters.max_pdu)
             await self._begin()
             return
         try:
