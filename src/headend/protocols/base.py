@@ -122,6 +122,9 @@ class Framing(Protocol):
     def send_apdu(self, apdu: bytes) -> None:
         """Queue one APDU, segmented as negotiated; raises LocalProtocolError when not open."""
 
+    def send_unsolicited(self, apdu: bytes) -> None:
+        """Queue one APDU that nobody has asked for; where the sides take turns, outside of them."""
+
     def pass_turn(self) -> None:
         """What was received wants no answer: where the sides take turns, let the other one go on."""
 
@@ -159,6 +162,14 @@ class StandingFraming:
         """Nothing goes over the wire: LinkReleased follows at once."""
         self._open = False
         self._events.append(LinkReleased())
+
+    def send_apdu(self, apdu: bytes) -> None:
+        """Queue one APDU."""
+        raise NotImplementedError
+
+    def send_unsolicited(self, apdu: bytes) -> None:
+        """The same as `send_apdu`."""
+        self.send_apdu(apdu)
 
     def pass_turn(self) -> None:
         """Nobody waits for a turn here."""

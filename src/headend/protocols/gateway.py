@@ -91,6 +91,10 @@ class GatewayFraming:
         """Queue one APDU with the prefix before it."""
         self.inner.send_apdu(self._prefix + apdu)
 
+    def send_unsolicited(self, apdu: bytes) -> None:
+        """Queue one APDU that nobody has asked for."""
+        self.inner.send_unsolicited(self._prefix + apdu)
+
     def pass_turn(self) -> None:
         """Let the other side go on."""
         self.inner.pass_turn()

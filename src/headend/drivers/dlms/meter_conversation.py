@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlms.meter.short_services import as_proof, as_reply, respond_short
-from headend.drivers.dlms.meter_objects import Association
+from headend.drivers.dlms.meter_objects import RELAY, Association
 from headend.drivers.dlms.meter_security import CIPHERED, Setup, make_setup, setup_of, user_of
 from headend.drivers.dlms.meter_services import (
     NOT_ASSOCIATED,
@@ -15,14 +15,15 @@ from headend.drivers.dlms.meter_services import (
     refusal_of,
     respond,
 )
-from headend.drivers.dlms.meter_view import EMPTY
+from headend.drivers.dlms.meter_view import EMPTY, NO_SELECTION
 from headend.errors import CapabilityError, RemoteProtocolError, ReplayDetected, SecurityError
 from headend.protocols.base import ApduReceived, LinkReleased, Role
 from headend.protocols.dlms.acse import Aarq, ApplicationContext, Diagnostic, Mechanism, Rlre, Rlrq
 from headend.protocols.dlms.apdu.access import AccessRequest
-from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
-from headend.protocols.dlms.apdu.descriptor import ActionResult
+from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionRequestWithList, ActionResponseNormal
+from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescriptor
 from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
+from headend.protocols.dlms.apdu.notification import EventNotification
 from headend.protocols.dlms.apdu.short import ShortRequest, UnconfirmedWriteRequest
 from headend.protocols.dlms.apdu.table import Request, decode_apdu
 from headend.protocols.dlms.connection import DlmsConnection
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from headend.protocols.dlms.security.protection import Ciphering
 
 _CHALLENGE: Final = 16
+_OUTPUT_STATE: Final = 2
+_COMMANDS: Final = (ActionRequestNormal, ActionRequestWithList, AccessRequest)
+"""Requests of a client that moves the relay itself, and need not be told."""
 _DECIPHERING: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.DECIPHERING_ERROR)
 
 
@@ -73,6 +77,7 @@ class MeterConversation:
         "_parameters",
         "_pending",
         "_protection",
+        "_relay_closed",
         "_setup",
         "_setups",
         "association",
@@ -105,6 +110,7 @@ class MeterConversation:
         self._parameters = parameters
         self._pending: _Pending | None = None
         self._protection: Ciphering | None = None
+        self._relay_closed: bool | None = None  # as the client knows it, while it wants to be told
         self._setup: Setup | None = None
         self._setups: tuple[Setup, ...] = ()
 
@@ -139,7 +145,27 @@ class MeterConversation:
         except RemoteProtocolError:
             connection.send(refusal_of(received.apdu, associated=not self.is_over))
         else:
+            moved = self._relay_has_moved()
             self._answer(event)
+            if (self._relay_has_moved() and not isinstance(event, _COMMANDS)) or moved:
+                self._tell_relay()
+
+    def _relay_has_moved(self) -> bool:
+        """True when the relay has changed since the last time; only watched for a client that takes event notifications."""
+        association, before = self.association, self._relay_closed
+        wanted = association is not None and Conformance.EVENT_NOTIFICATION in association.conformance
+        self._relay_closed = self._model.relay_closed() if wanted else None
+        return None not in (before, self._relay_closed) and before != self._relay_closed
+
+    def _tell_relay(self) -> None:
+        """Say unasked where the relay of the meter is, if the client may see it."""
+        relay = next((made for (class_id, _), made in self.view.objects.items() if class_id == RELAY), None)
+        if self.association is None or relay is None:
+            return
+        attribute = AttributeDescriptor(RELAY, relay.name.to_bytes(), _OUTPUT_STATE)
+        read = self.view.reads.get(attribute.encode() + NO_SELECTION)
+        if read is not None:
+            self.connection.send(EventNotification(attribute, read(self.association)))
 
     def _answer(self, event: object) -> None:
         connection = self.connection

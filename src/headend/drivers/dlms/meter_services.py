@@ -70,6 +70,7 @@ OFFERED: Final = (
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS
     | Conformance.ACCESS
+    | Conformance.EVENT_NOTIFICATION
     | Conformance.ACTION
 )
 """What a virtual meter does; a client gets what it proposes of it."""

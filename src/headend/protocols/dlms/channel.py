@@ -79,13 +79,16 @@ class Channel:
         """The exchange is over, or the client begins another one."""
         self._exchange = None
 
-    def send(self, apdu: bytes, *, confirmed: bool = True) -> None:
-        """Protect and send one APDU; raises LocalProtocolError, and sends nothing, when it is longer than the other side takes."""
+    def send(self, apdu: bytes, *, confirmed: bool = True, unasked: bool = False) -> None:
+        """Protect and send one APDU; raises LocalProtocolError, and sends nothing, when it is longer than the other side takes.
+
+        General blocks of one that is not `confirmed` want no acknowledgements. `unasked` is what a meter says of its own accord.
+        """
         if self._protection is not None:
             apdu = self._protection.protect(apdu)
         limit = self.max_pdu
         if len(apdu) <= limit and (self._exchange is None or not confirmed):
-            self._framing.send_apdu(apdu)
+            self._send_all([apdu], unasked=unasked)
             return
         if not self.cuts_all:
             raise LocalProtocolError(f"an APDU of {len(apdu)} octets; the other side takes {limit}")
@@ -94,7 +97,7 @@ class Channel:
         else:
             exchange = self._exchange = self._exchange or self._new_exchange()
             blocks = exchange.send(apdu, limit)
-        self._send_all(blocks)
+        self._send_all(blocks, unasked=unasked)
 
     def take(self, received: ApduReceived, *, awaited: bool) -> bytes | None:
         """The plain APDU in what was received; None for a part of one, and for a notification that is not protected as it must be.
@@ -151,9 +154,10 @@ class Channel:
         self._send_all(answers)
         return whole
 
-    def _send_all(self, blocks: list[bytes]) -> None:
-        for block in blocks:
-            self._framing.send_apdu(block)
+    def _send_all(self, apdus: list[bytes], *, unasked: bool = False) -> None:
+        send = self._framing.send_unsolicited if unasked else self._framing.send_apdu
+        for apdu in apdus:
+            send(apdu)
 
     def _new_exchange(self) -> GeneralTransfer:
         return GeneralTransfer(self._window, self._limit)

@@ -302,7 +302,8 @@ class DlmsConnection:
         if message in ACSE:
             self._framing.send_apdu(apdu)
         else:
-            self._channel.send(apdu, confirmed=message not in _UNANSWERED)
+            unasked = message is Message.NOTIFICATION
+            self._channel.send(apdu, confirmed=message not in _UNANSWERED, unasked=unasked)
         self.state = state
 
     def _ask(self, request: Request | ShortRequest | AccessRequest) -> None:

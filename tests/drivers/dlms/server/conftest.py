@@ -18,6 +18,7 @@ from headend.errors import AccessDenied, Busy, LinkError
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
+from headend.protocols.dlms.apdu.notification import EventNotification
 from headend.protocols.dlms.axdr import Data, decode_data, encode_data, int8
 from headend.protocols.wrapper import wrap
 from headend.transport.link import Link
@@ -171,6 +172,7 @@ class HeadEnd:
         self.link = link
         self.saps = client_sap, server_sap
         self.heard = b""
+        self.unasked = b""  # what followed the last answer
         self.lost: list[LinkError] = []
         link.set_receiver(self)
 
@@ -193,7 +195,10 @@ class HeadEnd:
         """An APDU in hexadecimal, and the APDU that answers it."""
         client_sap, server_sap = self.saps
         answer = await self.say(wrap(bytes.fromhex(apdu), client_sap, server_sap))
+        length = 8 + int.from_bytes(answer[6:8], "big")
+        answer, self.unasked = answer[:length], answer[length:]
         assert answer[:8] == wrap(answer[8:], server_sap, client_sap)[:8]
+        assert not self.unasked or self.unasked[8] == EventNotification.TAG
         return answer[8:].hex()
 
 

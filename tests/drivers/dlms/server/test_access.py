@@ -28,7 +28,7 @@ def attribute(ref: Any) -> str:
 async def granted(meter: Any, connect: Any, aarq_lls: str) -> Any:
     """Associated by password, with ACCESS."""
     made = connect(meter)
-    assert "5f1f0400005e5d" in await made.ask(aarq_lls.replace("007e1f", "007e5f"))
+    assert "5f1f0400005e5f" in await made.ask(aarq_lls.replace("007e1f", "007e5f"))
     return made
 
 

@@ -17,7 +17,7 @@ LOST = "d80101"
 async def test_a_client_with_the_password_gets_what_both_can_do(meter: Any, connect: Any, aarq_lls: str) -> None:
     head_end = connect(meter)
     answer = await head_end.ask(aarq_lls)
-    assert answer == "6129a109060760857405080101a203020100a305a103020100be10040e0800065f1f0400005e1dffff0007"
+    assert answer == "6129a109060760857405080101a203020100a305a103020100be10040e0800065f1f0400005e1fffff0007"
     assert await head_end.ask(ENERGY) == VALUE
 
 
