@@ -22,7 +22,7 @@ from headend.protocols.dlms.security.authentication import GmacAuthentication, S
 from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.dlms.security.policy import policy_of
-from headend.protocols.dlms.security.protection import Ciphering
+from headend.protocols.dlms.security.protection import OVERHEAD, Ciphering
 from headend.protocols.dlms.security.suite import SUITES
 from headend.protocols.wrapper import WrapperFraming, wrap
 
@@ -256,7 +256,7 @@ def test_an_answer_that_was_deciphered_already(make_pair: Any) -> None:
     pair = Pair(make_pair)
     pair.associate()
     pair.wires.ask(ASK)
-    assert pair.client.connection.max_request == 0xFFFF - Ciphering.overhead
+    assert pair.client.connection.max_request == 0xFFFF - OVERHEAD
     refused = GetResponseNormal(0xC1, DataAccessResult.OBJECT_UNDEFINED)
     assert pair.client.connection.take_answer(refused.encode()) == refused
 
