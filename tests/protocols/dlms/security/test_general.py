@@ -2,7 +2,7 @@
 
 The keys of the book's examples of general-ciphering follow from its tables and decipher its APDUs (see test_vectors); the tags
 that are published with them verify with no known form of the associated data, and there is no example of general-signing.
-So what is authenticated, and what is signed, is shown by the pair alone.
+What is authenticated agrees with what gurux-dlms makes (see tests/interop/test_keys.py); what is signed is shown by the pair alone.
 """
 
 from __future__ import annotations
