@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import struct
 import threading
 import tracemalloc
@@ -20,7 +21,7 @@ from headend.drivers.library import Library
 from headend.emulator.fleet import Fleet, Group
 from headend.errors import ConfigError, NotFound, ObjectUndefined
 from headend.model.job import Verdict
-from headend.model.meter import Endpoint, EndpointKind, Meter
+from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.protocols.base import NEED_DATA, Role
 from headend.protocols.dlms.acse import Rlre, Rlrq
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal
@@ -144,6 +145,30 @@ async def test_history_by_time_and_by_entry(url: str) -> None:
             await anext(meter.history(PROFILE, start=times[0], first=1))
         with pytest.raises(ConfigError, match="needs its zone"):
             await anext(meter.history(PROFILE, start=datetime(2026, 1, 1)))  # noqa: DTZ001 - that is the point
+
+
+@pytest.mark.parametrize(("suite", "ciphering"), [(0, "global"), (1, "general-dedicated"), (2, "general-ciphering")])
+async def test_a_ciphered_meter_again_and_again(suite: int, ciphering: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection is as if by a new process: its invocation counters begin where those of the one before have ended."""
+    keys = {name: secrets.token_bytes(32 if suite == 2 else 16) for name in ("ek", "ak")}
+    params = {"client": "1", "auth": "gmac", "suite": str(suite)}
+    given = {name: Secret(key) for name, key in keys.items()}
+    made = Fleet([Group(profile=Library().get("generic-dlms-3p"), framing="hdlc", params=params, secrets=given)])
+    await made.start()
+    try:
+        for name, key in keys.items():
+            monkeypatch.setenv(f"METER_{name.upper()}", f"hex:{key.hex()}")
+        where = (
+            f"{address(made)}?client=1&auth=gmac&suite={suite}&ciphering={ciphering}&ek=env:METER_EK&ak=env:METER_AK"
+        )
+        for _ in range(3):
+            async with headend.connect(where) as meter:
+                assert (await meter.read("active_energy_import_total")).unit == "Wh"
+                rows = [row async for row in meter.history("1-0:99.1.0.255", first=8631)]
+                assert len(rows) == 10
+                assert (await meter.disconnect()).verdict is Verdict.CONFIRMED
+    finally:
+        await made.aclose()
 
 
 async def test_outcomes(url: str) -> None:
