@@ -5,14 +5,25 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from headend.protocols.dlms.acse import ApplicationContext, Rlre, Rlrq
+from headend.protocols.dlms.apdu.access import (
+    AccessAction,
+    AccessGet,
+    AccessRequest,
+    AccessResponse,
+    AccessResult,
+    AccessSet,
+)
 from headend.protocols.dlms.apdu.action import (
     ActionRequestFirstPblock,
     ActionRequestNextPblock,
     ActionRequestNormal,
     ActionRequestPblock,
+    ActionRequestWithList,
     ActionResponseNextPblock,
     ActionResponseNormal,
     ActionResponsePblock,
+    ActionResponseWithList,
+    Outcome,
 )
 from headend.protocols.dlms.apdu.descriptor import (
     AccessSelection,
@@ -35,9 +46,11 @@ from headend.protocols.dlms.apdu.set import (
     SetRequestDatablock,
     SetRequestFirstDatablock,
     SetRequestNormal,
+    SetRequestWithList,
     SetResponseDatablock,
     SetResponseLastDatablock,
     SetResponseNormal,
+    SetResponseWithList,
 )
 from headend.protocols.dlms.apdu.short import (
     BlockNumber,
@@ -84,6 +97,13 @@ results = data | reasons
 selections = st.none() | st.builds(AccessSelection, st.integers(0, 255), data)
 pdus = st.sampled_from([0, 12, 13, 64, 200, 0xFFFF])
 contexts = st.sampled_from(list(ApplicationContext))
+specifications = st.one_of(
+    st.builds(AccessGet, attributes, selections),
+    st.builds(AccessSet, attributes, selections),
+    st.builds(AccessAction, methods),
+)
+long_invokes = st.sampled_from([0xC0000001, 0xC0000002, 0x80000001, 0])
+outcomes = st.builds(Outcome, st.sampled_from(ActionResult), st.none() | results)
 titles = st.sampled_from([b"", b"HDE00001", b"MTR00001", b"XXX00001"])
 
 short_numbers = st.sampled_from([0, 1, 2, 3, 0xFFFF])
@@ -127,6 +147,9 @@ client_says = st.one_of(
     writes.map(lambda pair: WriteRequest(*pair)),
     st.builds(write_block, st.builds(WriteDataBlockAccess, flags, short_numbers), octets),
     writes.map(lambda pair: UnconfirmedWriteRequest(*pair)),
+    st.builds(SetRequestWithList, invokes, st.tuples(st.tuples(attributes, selections)), st.tuples(data)),
+    st.builds(ActionRequestWithList, invokes, st.tuples(methods), st.tuples(data)),
+    st.builds(AccessRequest, long_invokes, st.tuples(specifications), st.tuples(data)),
     st.builds(Rlrq),
 )
 meter_says = st.one_of(
@@ -158,6 +181,9 @@ meter_says = st.one_of(
     blocks.map(lambda block: ReadResponse((block,))),
     st.builds(WriteResponse, st.lists(statuses, max_size=4).map(tuple)),
     st.builds(BlockNumber, short_numbers).map(lambda number: WriteResponse((number,))),
+    st.builds(SetResponseWithList, invokes, st.lists(st.sampled_from(DataAccessResult), max_size=4).map(tuple)),
+    st.builds(ActionResponseWithList, invokes, st.lists(outcomes, max_size=3).map(tuple)),
+    st.builds(AccessResponse, long_invokes, st.tuples(data), st.tuples(st.builds(AccessResult, st.just(1), statuses))),
     st.builds(ExceptionResponse, st.integers(0, 3), st.integers(0, 5)),
     st.builds(ConfirmedServiceError, st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)),
     st.builds(DataNotification, st.integers(0, 0xFFFFFFFF), st.sampled_from([b"", bytes(12)]), data),

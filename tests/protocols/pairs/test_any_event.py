@@ -37,7 +37,7 @@ AUTOMATIC = {Role.CLIENT: {Message.NEXT}, Role.SERVER: {Message.BLOCK, Message.R
 """What a connection says by itself once it has heard something."""
 PUT_TOGETHER = {Message.BLOCK, Message.NEXT, Message.RESPONSE}
 """What may be the last part of something that is heard as a whole."""
-COUNTERS = frozenset({"sent", "received", "refused", "_use", "_general"})
+COUNTERS = frozenset({"sent", "received", "refused", "_use", "_general", "_control", "request_protection"})
 """What a message may move although its content is refused: counters, and how a meter is to answer."""
 
 
@@ -194,7 +194,7 @@ class SecuredMeterSide(OneSide):
     secured = True
 
 
-BRIEF = settings(max_examples=60, stateful_step_count=20, deadline=None, phases=[Phase.generate])
+BRIEF = settings(max_examples=40, stateful_step_count=20, deadline=None, phases=[Phase.generate])
 """Without shrinking, which takes minutes for a conversation."""
 for machine in (OneSide, MeterSide, SecuredSide, SecuredMeterSide):
     machine.TestCase.settings = BRIEF

@@ -237,7 +237,7 @@ class Ends:
 
 @pytest.mark.parametrize("ciphering", ["", "global", "dedicated", "general", "general-dedicated"])
 @pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
-@settings(deadline=None, max_examples=30, phases=[Phase.generate])
+@settings(deadline=None, max_examples=20, phases=[Phase.generate])
 @given(
     conversation=st.lists(st.tuples(exchanges, pushes), min_size=1, max_size=4),
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=6),
