@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -181,6 +182,29 @@ async def test_a_password_changed_through_the_association_holds_from_the_next_on
     assert (await connect(meter, 2).ask(aarq(new))).startswith("6129a109060760857405080101a203020100a305a103020100be")
     # there is no secret of high level security to be changed
     assert await manager.ask(f"c301c1000f0000280003ff02010908{new}") == "c701c10300"
+
+
+async def test_a_secret_of_high_level_security_changed_by_its_method(make_meter: Any, connect: Any) -> None:
+    """MD5 over challenge and secret, by hand: with the old secret, then with the new one."""
+    meter = make_meter(auth="md5")
+
+    async def prove(secret: bytes) -> Any:
+        head_end = connect(meter)
+        content = "a1090607608574050801018a0207808b0760857405080203ac0a80086368616c6c656e67be10040e01000000065f1f0400007e1fffff"
+        aare = bytes.fromhex(await head_end.ask(f"60{len(content) // 2:02x}{content}"))
+        at = aare.index(b"\xaa\x12\x80\x10") + 4
+        proof = hashlib.md5(aare[at : at + 16] + secret).hexdigest()  # noqa: S324 - that is what the mechanism uses
+        return head_end, await head_end.ask(f"c301c1000f0000280000ff01010910{proof}")
+
+    head_end, answer = await prove(b"12345678")
+    assert answer.startswith("c701c1000100")
+    new = b"another secret"
+    change = f"c301c1000f0000280000ff020109{len(new):02x}{new.hex()}"
+    assert await head_end.ask(change) == "c701c10000"
+    assert await head_end.ask(get("000301000108 00ff")) == "c401c1000600bc5ea8"
+    assert (await prove(b"12345678"))[1] == "c701c10300"
+    assert (await prove(new))[1].startswith("c701c1000100")
+    assert await head_end.ask("c301c1000f0000280000ff02010900") == "c701c1fa00"
 
 
 async def test_with_a_list_of_users_only_they_may_use_the_client(

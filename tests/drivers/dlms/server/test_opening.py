@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.driver import DlmsDriver
 from headend.drivers.dlms.opening import open_mode_e
 from headend.drivers.dlms.parameters import Opening, read_params
 from headend.errors import LinkClosed, LinkError, RemoteProtocolError
@@ -38,7 +39,7 @@ MEMORY = Endpoint(kind=EndpointKind.MEMORY, host="memory")
 
 
 async def read(link: Link, meter: Meter, model: Any) -> None:
-    session = await driver.attach(link, meter, model.profile, SECRETS)
+    session = await DlmsDriver().attach(link, meter, model.profile, SECRETS)
     found = await session.read(ReadPlan(entries=model.profile.objects[:3]))
     assert found.values == [12_345_000, 2302, 4200]
     await session.aclose()
@@ -68,7 +69,7 @@ async def test_a_meter_that_was_released_waits_for_a_call_again(opened: Any) -> 
     near, far = memory_pair()
     driver.serve(far, opened)
     octets = heard(near)
-    session = await driver.attach(near, known(MEMORY, client="1", mode_e="1"), opened.profile, keys)
+    session = await DlmsDriver().attach(near, known(MEMORY, client="1", mode_e="1"), opened.profile, keys)
     assert octets.count(CALL) == 2
     await session.aclose()
     near.abort()
@@ -77,7 +78,7 @@ async def test_a_meter_that_was_released_waits_for_a_call_again(opened: Any) -> 
 async def test_a_meter_that_says_nothing_may_be_in_hdlc_still(opened: Any) -> None:
     near, far = memory_pair()
     driver.serve(far, opened)
-    first = await driver.attach(near, known(MEMORY), opened.profile, SECRETS)
+    first = await DlmsDriver().attach(near, known(MEMORY), opened.profile, SECRETS)
     octets = heard(near)
     await open_mode_e(near, Opening("", 9600), timeout=0)
     assert octets == [CALL]
@@ -123,12 +124,12 @@ async def test_a_meter_without_hdlc_and_one_that_hangs_up(opened: Any) -> None:
     near, far = memory_pair()
     Bystander(far, b"/LGZ5ZMD310\r\n")
     with pytest.raises(RemoteProtocolError, match="does not offer HDLC"):
-        await driver.attach(near, known(MEMORY, mode_e="1"), opened.profile, SECRETS)
+        await DlmsDriver().attach(near, known(MEMORY, mode_e="1"), opened.profile, SECRETS)
     near.abort()
     near, far = memory_pair()
     Bystander(far, b"")
     with pytest.raises(LinkClosed):
-        await driver.attach(near, known(MEMORY, mode_e="1"), opened.profile, SECRETS)
+        await DlmsDriver().attach(near, known(MEMORY, mode_e="1"), opened.profile, SECRETS)
 
 
 class Head:

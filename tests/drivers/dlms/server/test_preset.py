@@ -9,6 +9,7 @@ import pytest
 
 from headend.drivers.dlms import driver
 from headend.drivers.dlms.client import DlmsSession
+from headend.drivers.dlms.driver import DlmsDriver
 from headend.errors import ConfigError, LocalProtocolError, ServiceRefused
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
@@ -56,7 +57,7 @@ async def attach(
     known = Meter(id="m", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
     secrets = {name: Secret(bytes(16)) for name in keys}
     try:
-        return await driver.attach(near, known, None, secrets), heard
+        return await DlmsDriver().attach(near, known, None, secrets), heard
     except BaseException:
         near.abort()
         raise

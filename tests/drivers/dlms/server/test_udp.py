@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.driver import DlmsDriver
 from headend.errors import LinkError, LinkTimeout
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryRequest, ReadPlan
@@ -53,7 +54,7 @@ async def attach(listener: UdpListener, model: Any, secrets: Any, **params: str)
 async def attached(where: Endpoint, meter: Meter, profile: Any, secrets: Any, timeout: float = 5) -> Any:
     link = await open_link(where, 5)
     try:
-        return await driver.attach(link, meter, profile, secrets, timeout=timeout)
+        return await DlmsDriver().attach(link, meter, profile, secrets, timeout=timeout)
     except BaseException:
         await link.aclose()
         raise
