@@ -24,7 +24,13 @@ from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionReques
 from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescriptor
 from headend.protocols.dlms.apdu.exception import ExceptionResponse, ServiceError, StateError
 from headend.protocols.dlms.apdu.notification import EventNotification
-from headend.protocols.dlms.apdu.short import ShortRequest, UnconfirmedWriteRequest
+from headend.protocols.dlms.apdu.short import (
+    InformationReport,
+    ShortRequest,
+    UnconfirmedWriteRequest,
+    VariableName,
+    WriteRequest,
+)
 from headend.protocols.dlms.apdu.table import Request, decode_apdu
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest
@@ -48,8 +54,10 @@ if TYPE_CHECKING:
 
 _CHALLENGE: Final = 16
 _OUTPUT_STATE: Final = 2
-_COMMANDS: Final = (ActionRequestNormal, ActionRequestWithList, AccessRequest)
+_COMMANDS: Final = (ActionRequestNormal, ActionRequestWithList, AccessRequest, WriteRequest, UnconfirmedWriteRequest)
 """Requests of a client that moves the relay itself, and need not be told."""
+_TOLD: Final = Conformance.EVENT_NOTIFICATION | Conformance.INFORMATION_REPORT
+"""Either says that a client wants to be told, by logical or by short names."""
 _DECIPHERING: Final = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceError.DECIPHERING_ERROR)
 
 
@@ -151,9 +159,9 @@ class MeterConversation:
                 self._tell_relay()
 
     def _relay_has_moved(self) -> bool:
-        """True when the relay has changed since the last time; only watched for a client that takes event notifications."""
+        """True when the relay has changed since the last time; only watched for a client that wants to be told."""
         association, before = self.association, self._relay_closed
-        wanted = association is not None and Conformance.EVENT_NOTIFICATION in association.conformance
+        wanted = association is not None and bool(association.conformance & _TOLD)
         self._relay_closed = self._model.relay_closed() if wanted else None
         return None not in (before, self._relay_closed) and before != self._relay_closed
 
@@ -164,8 +172,15 @@ class MeterConversation:
             return
         attribute = AttributeDescriptor(RELAY, relay.name.to_bytes(), _OUTPUT_STATE)
         read = self.view.reads.get(attribute.encode() + NO_SELECTION)
-        if read is not None:
-            self.connection.send(EventNotification(attribute, read(self.association)))
+        named = self.view.short_names.find(RELAY, relay.name)
+        name = named.attribute(_OUTPUT_STATE) if named else None
+        if read is None:
+            return
+        value = read(self.association)
+        if name is None:
+            self.connection.send(EventNotification(attribute, value))
+        else:
+            self.connection.send(InformationReport((VariableName(name),), (value,)))
 
     def _answer(self, event: object) -> None:
         connection = self.connection

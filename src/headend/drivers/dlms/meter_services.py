@@ -82,6 +82,7 @@ OFFERED_SHORT: Final = (
     | Conformance.BLOCK_TRANSFER_WITH_SET
     | Conformance.GENERAL_BLOCK_TRANSFER
     | Conformance.MULTIPLE_REFERENCES
+    | Conformance.INFORMATION_REPORT
     | Conformance.PARAMETERIZED_ACCESS
 )
 """The same for one with short names."""
