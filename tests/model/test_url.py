@@ -22,6 +22,8 @@ from headend.model.url import format_url, parse_url
         "modbus+rtu://[2001:db8::1]:4196/1",
         "modbus+serial:///dev/ttyUSB0/17?baud=9600",
         "inbound://210600402941?protocol=dlms&framing=wrapper",
+        "inbound://4b414d4501349083?protocol=dlms",
+        "inbound://4b414d4501349083",
     ],
 )
 def test_parse_and_format_are_inverse(text: str) -> None:

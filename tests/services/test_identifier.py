@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from headend.errors import Conflict
-from headend.model.meter import MeterIdentity
+from headend.model.meter import Endpoint, EndpointKind, MeterIdentity
 from headend.services.identifier import Identifier
 
 from .support import Site, World, meter, virtual
@@ -68,3 +69,16 @@ async def test_an_identity_that_cannot_be_kept_is_tried_again_after_a_change() -
         await world.read("m")
         await asyncio.sleep(1)
     assert tries == ["m", "m"]
+
+
+@virtual
+async def test_a_meter_that_only_pushes_is_not_asked() -> None:
+    world = World({})
+    where = Endpoint(kind=EndpointKind.INBOUND, host="7")
+    world.roster.load([replace(meter("m", "h", "7"), endpoint=where)])
+    async with following(world, lambda _meter_id, _identity: None):
+        world.roster.heard(world.roster.state("m"))
+        await asyncio.sleep(1)
+    state = world.roster.state("m")
+    assert state.online
+    assert state.last_error_code == ""

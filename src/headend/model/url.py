@@ -128,7 +128,8 @@ def format_url(meter: Meter) -> str:
             params["line"] = endpoint.line
     elif endpoint.kind is EndpointKind.INBOUND:
         where = endpoint.host
-        params = {"protocol": meter.protocol, "framing": meter.framing, **params}
+        named = {"protocol": meter.protocol, "framing": meter.framing}
+        params = {name: value for name, value in named.items() if value} | params
     else:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         where = f"{host}:{endpoint.port}{tail}"

@@ -1,7 +1,7 @@
 """The identifier: asks each meter who it is, once, when it is first read, and keeps the answer.
 
-A meter whose identity is known is not asked. One that cannot say is not asked again before the next start, or before it is
-changed: asking costs a request, with some meters a time-out.
+A meter whose identity is known is not asked, nor one that only pushes. One that cannot say is not asked again before the next
+start, or before it is changed: asking costs a request, with some meters a time-out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 from headend.drivers.base import Session
 from headend.errors import HeadendError
 from headend.model.event import Event, EventType
-from headend.model.meter import MeterIdentity
+from headend.model.meter import EndpointKind, MeterIdentity
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.turns import Priority
 from headend.services.bus import Bus
@@ -61,11 +61,10 @@ class Identifier:
         self._events.close()
 
     def _is_unknown(self, meter_id: str) -> bool:
-        return (
-            meter_id not in self._asked
-            and meter_id in self._roster
-            and self._roster.state(meter_id).meter.identity == UNKNOWN
-        )
+        if meter_id in self._asked or meter_id not in self._roster:
+            return False
+        meter = self._roster.state(meter_id).meter
+        return meter.identity == UNKNOWN and meter.endpoint.kind is not EndpointKind.INBOUND
 
     async def _ask(self, meter_id: str) -> None:
         try:
