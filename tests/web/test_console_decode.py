@@ -63,7 +63,8 @@ def test_the_keyboard_goes_everywhere(site: Site, tab: Tab) -> None:
     page = tab.page
     decode(page, site, UI)
     page.get_by_label("All octets").focus()
-    page.keyboard.press("Tab")
+    for _ in ("Layers", "XML", "JSON", "the tree"):
+        page.keyboard.press("Tab")
     expect(page.locator(".layer h3:focus")).to_contain_text("HDLC UI")
     page.keyboard.press("ArrowDown")
     expect(page.locator(".layer tr:focus")).to_contain_text("frame format")
@@ -77,6 +78,20 @@ def test_the_keyboard_goes_everywhere(site: Site, tab: Tab) -> None:
     expect(page.locator(".layer tr:focus")).to_contain_text("1363 W")
     page.locator(".dump [data-at='12']").click()
     expect(page.locator(".layer tr:focus")).to_contain_text("data-notification")
+
+
+def test_the_same_as_xml_and_json(site: Site, tab: Tab) -> None:
+    page = tab.page
+    decode(page, site, "c401c10103")
+    page.get_by_role("button", name="XML", exact=True).click()
+    expect(page.get_by_label("XML", exact=True)).to_contain_text('<DataAccessError Value="ReadWriteDenied" />')
+    page.get_by_role("button", name="JSON", exact=True).click()
+    expect(page.get_by_label("JSON", exact=True)).to_contain_text('"get-response-normal (IEC 62056-5-3)"')
+    page.get_by_role("button", name="Layers", exact=True).click()
+    expect(page.locator(".layer tr", has_text="data-access-result").last).to_contain_text("read-write-denied")
+    decode(page, site, "11 03 006B 0003 7687")
+    page.get_by_role("button", name="XML", exact=True).click()
+    expect(page.get_by_role("region", name="Layers")).to_contain_text("Nothing here can be written in XML")
 
 
 def test_keys_open_and_are_kept_nowhere(site: Site, tab: Tab) -> None:

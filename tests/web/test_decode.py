@@ -66,6 +66,16 @@ async def test_a_capture_is_explained(tmp_path: Path) -> None:
         assert "logical name" in found(only["layer"]["layers"][1])
 
 
+async def test_apdus_in_xml(tmp_path: Path) -> None:
+    async with head_end(tmp_path) as client:
+        assert (await ask(client, hex="c401c10103"))["xml"] == ""
+        assert 'Value="ReadWriteDenied"' in (await ask(client, hex="c401c10103", xml=True))["xml"]
+        capture = b64encode(pcap([tcp(CLIENT, METER, 1, GET)], link=101)).decode()
+        assert "<Conversation Name=" in (await ask(client, base64=capture, xml=True))["xml"]
+        for nothing in ("c401c1", "000100000006010400000006"):
+            assert (await ask(client, hex=nothing, xml=True))["xml"] == ""
+
+
 async def test_keys_open_and_are_not_told_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     keys = {"ek": f"hex:{EK}", "ak": f"hex:{AK}", "client_title": f"hex:{TITLE}"}
     async with head_end(tmp_path) as client:

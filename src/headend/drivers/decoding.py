@@ -80,7 +80,11 @@ def translate(
     """
     data = read_hex(octets) if isinstance(octets, str) else octets
     secrets = {name: key if isinstance(key, Secret) else Secret(key) for name, key in (keys or {}).items()}
-    chosen = driver(protocol)
+    return translate_with(driver(protocol), data, secrets, ports)
+
+
+def translate_with(chosen: Driver, data: bytes, secrets: Secrets = NO_SECRETS, ports: Iterable[int] = ()) -> str:
+    """The same with a driver that is loaded."""
     if not is_capture(data):
         return chosen.translate(data, secrets)
     lines = ["<Conversations>"]

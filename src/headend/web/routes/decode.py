@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from binascii import Error as NotBase64
 from binascii import a2b_base64
+from collections.abc import Sequence
+from contextlib import suppress
 
 from fastapi.responses import Response
 
-from headend.drivers.decoding import decode_with, to_document
+from headend.drivers.base import Driver, Secrets
+from headend.drivers.decoding import decode_with, to_document, translate_with
 from headend.drivers.pasted import read_hex
 from headend.drivers.registry import driver_names
-from headend.errors import ConfigError
+from headend.errors import CapabilityError, ConfigError, DecodeError
 from headend.web.access import VIEWER
 from headend.web.encode import ready
 from headend.web.routes import Parts, router
@@ -27,8 +30,23 @@ def decode(body: schemas.DecodeIn, parts: Parts) -> Response:
     secrets = {name: read_secret(text, name) for name, text in body.keys.items() if text}
     drivers = [parts.driver(each) for each in ([body.protocol] if body.protocol else driver_names())]
     found = decode_with(drivers, octets, secrets, body.ports)
-    document = to_document(found.layer)
-    return ready({"protocol": found.protocol, "length": len(octets), "octets": octets.hex(), "layer": document})
+    answer = {
+        "protocol": found.protocol,
+        "length": len(octets),
+        "octets": octets.hex(),
+        "layer": to_document(found.layer),
+        "xml": _xml(drivers, found.protocol, octets, secrets, body.ports) if body.xml else "",
+    }
+    return ready(answer)
+
+
+def _xml(drivers: Sequence[Driver], protocols: str, octets: bytes, secrets: Secrets, ports: Sequence[int]) -> str:
+    """The document of the first protocol that has a notation; empty where what is malformed cannot be written."""
+    for each in drivers:
+        if each.name in protocols.split(", "):
+            with suppress(CapabilityError, DecodeError):
+                return translate_with(each, octets, secrets, ports)
+    return ""
 
 
 def _octets(body: schemas.DecodeIn) -> bytes:

@@ -33,6 +33,7 @@ class DecodeIn(In):
         description="what ciphered APDUs are opened with, by name (`ek`, `ak`, …), each `hex:…` or `text:…`",
         json_schema_extra={"writeOnly": True},
     )
+    xml: bool = Field(False, description="also write the APDUs in the XML notation of the protocol's translators")  # noqa: FBT003 # the default
 
 
 class DecodedField(BaseModel):
@@ -62,3 +63,4 @@ class Decoded(BaseModel):
     length: int
     octets: str
     layer: DecodedLayer
+    xml: str = Field(description="empty unless asked for, and where nothing can be written")

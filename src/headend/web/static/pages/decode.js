@@ -46,8 +46,20 @@ function Findings({ found, go }) {
   </ul></section>`;
 }
 
-function Answer({ answer }) {
+/** The same as a document, to be copied. */
+function Text({ kind, answer, again }) {
+  const [xml, setXml] = useState(null);
+  useEffect(() => {
+    if (kind === "XML") again().then((found) => setXml(found.xml), (error) => setXml(error.message));
+  }, [kind]);
+  const text = kind === "JSON" ? JSON.stringify(answer.layer, null, 1) : xml;
+  if (text === null) return html`<p class="quiet">Loading …</p>`;
+  return text ? html`<pre class="mono document" tabindex="0" aria-label=${kind}>${text}</pre>` : html`<p class="quiet">Nothing here can be written in XML.</p>`;
+}
+
+function Answer({ answer, again }) {
   const { layer, octets } = answer;
+  const [kind, setKind] = useState("Layers");
   const [mark, setMark] = useState(null);
   const [pinned, setPinned] = useState(null);
   const [turned, setTurned] = useState(() => new Map());
@@ -84,7 +96,9 @@ function Answer({ answer }) {
     <div class="decoded">
       <section class="card" aria-label="Octets"><header><h2>Octets</h2><span class="quiet" role="status">${answer.protocol ? `${answer.protocol}, ` : ""}${plural(answer.length, "octet")}${found.some((one) => one.wrong) ? "" : ", nothing wrong"}</span></header>
         <div class="body"><${Dump} octets=${octets} mark=${view.mark} wrong=${wrong} point=${(at) => setMark(at === null ? null : wayTo(layer, at).pop())} pin=${(at) => show(wayTo(layer, at))} /></div></section>
-      <section class="card" aria-label="Layers"><header><h2>Layers</h2><span class="quiet">arrow keys go from part to part</span></header><div class="body" onKeyDown=${keys}><${Layer} layer=${layer} octets=${octets} view=${view} /></div></section>
+      <section class="card" aria-label="Layers"><header><h2>Layers</h2><span class="quiet">${kind === "Layers" ? "arrow keys go from part to part" : ""}</span><span class="space"></span>
+        <div class="segmented" role="group" aria-label="Show as">${["Layers", "XML", "JSON"].map((name) => html`<button aria-pressed=${kind === name} onClick=${() => setKind(name)}>${name}</button>`)}</div></header>
+        <div class="body" onKeyDown=${keys}>${kind === "Layers" ? html`<${Layer} layer=${layer} octets=${octets} view=${view} />` : html`<${Text} kind=${kind} answer=${answer} again=${again} />`}</div></section>
     </div>`;
 }
 
@@ -106,9 +120,10 @@ export function Decode({ params }) {
     remember("decode", "", { hex: what.hex && what.hex.length < 2000 ? what.hex.trim().replace(/\s+/g, " ") : "", protocol: name });
     setBusy(true);
     try {
-      const found = await api.decode({ ...what, protocol: name, keys: keysOf(secrets) });
+      const asked = { ...what, protocol: name, keys: keysOf(secrets) };
+      const found = await api.decode(asked);
       if (mine !== turn.current) return;
-      setAnswer({ ...found, number: mine });
+      setAnswer({ ...found, number: mine, asked });
       setProblem("");
     } catch (error) {
       if (mine !== turn.current) return;
@@ -149,5 +164,5 @@ export function Decode({ params }) {
         <span class="examples quiet">Examples: ${EXAMPLES.map((example) => html`<button type="button" class="bare link" onClick=${() => show(example)}>${example[0]}</button> `)}</span></div>
     </div></form>
     ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
-    ${answer && html`<${Answer} key=${answer.number} answer=${answer} />`}`;
+    ${answer && html`<${Answer} key=${answer.number} answer=${answer} again=${() => api.decode({ ...answer.asked, xml: true })} />`}`;
 }
