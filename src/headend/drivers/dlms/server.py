@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headend.drivers.base import MeterModel
+    from headend.drivers.dlms.meter_clients import Device
     from headend.drivers.dlms.meter_objects import Association, Read
     from headend.drivers.dlms.parameters import Parameters
     from headend.transport.link import Link
@@ -45,7 +46,7 @@ _SHORT: Final = 0x80
 def serve(link: Link, model: MeterModel) -> None:
     """Play a meter on a link; the framing is told by the client. Raises ConfigError for a meter file that is wrong, KeyMissing."""
     file, parameters = _file_of(model)
-    saps = frozenset(device.sap for device in file.devices(parameters))
+    saps = _saps(file.devices(parameters))
     link.set_receiver(MeterLink(link, model, file, parameters, saps))
 
 
@@ -64,6 +65,18 @@ def _file_of(model: MeterModel) -> tuple[MeterFile, Parameters]:
     if secured or parameters.short_names or parameters.versions != file.versions:
         file = meter_file(model.profile, secured=secured, short=parameters.short_names, versions=parameters.versions)
     return file, parameters
+
+
+@lru_cache(maxsize=256)
+def _saps(devices: Sequence[Device]) -> frozenset[int]:
+    return frozenset(device.sap for device in devices)
+
+
+@lru_cache(maxsize=256)
+def _request_heads(client_sap: int, server_sap: int) -> tuple[bytes, bytes]:
+    """What a GET of one attribute begins with before the invoke id, and what any request begins with before its length."""
+    frame = wrap(_GET_NORMAL + bytes(_NORMAL - 2), client_sap, server_sap)
+    return frame[: HEADER_LENGTH + 2], frame[:6]
 
 
 @lru_cache(maxsize=256)
@@ -228,9 +241,7 @@ class MeterLink:
                 self._hdlc = framing
             elif framing is not None and framing.is_idle:
                 client_sap, server_sap = association.client_sap, association.server_sap
-                frame = wrap(_GET_NORMAL + bytes(_NORMAL - 2), client_sap, server_sap)
-                self._head = frame[: HEADER_LENGTH + 2]
-                self._list_head = frame[:6]
+                self._head, self._list_head = _request_heads(client_sap, server_sap)
                 self._replies = _answer_heads(client_sap, server_sap, min(_SHORT, association.max_send_pdu - 3))
         if octets:
             self._link.write(octets)

@@ -53,7 +53,7 @@ class Channel:
         self._protection = protection
         self._role = framing.role
         self._exchange: GeneralTransfer | None = None
-        self._pushed = Assembly(limit)
+        self._pushed = Assembly(limit) if framing.role is Role.CLIENT else None
 
     @property
     def overhead(self) -> int:
@@ -110,7 +110,7 @@ class Channel:
             block = decode_general_block(raw)
             pushed = not block.window and (block.streaming or block.last_block) and block.data != b""
             whole = (
-                self._pushed.add(block) if pushed and self._role is Role.CLIENT else self._take(block, awaited=awaited)
+                self._pushed.add(block) if pushed and self._pushed is not None else self._take(block, awaited=awaited)
             )
             if not whole:
                 if not received.unsolicited:

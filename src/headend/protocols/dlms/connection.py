@@ -86,6 +86,11 @@ _TITLED: Final = {Aarq.TAG: Message.AARQ, Aare.TAG: Message.AARE_ACCEPTED}
 class DlmsConnection:
     """One association; `state` is the conversation's."""
 
+    __slots__ = (
+        *("_answering", "_asked", "_asking", "_channel", "_framing", "_invoke_id", "_long_invoke_id", "_max_transfer"),
+        *("_proposal", "_protection", "_shorts", "role", "state"),
+    )
+
     def __init__(
         self,
         role: Role,
@@ -109,7 +114,7 @@ class DlmsConnection:
         self._asked = b""
         self._asking: Asking | None = None
         self._answering = Answering(max_transfer)
-        self._short = ShortTransfer(max_transfer)
+        self._shorts: ShortTransfer | None = None  # where there are short names
         self._proposal = InitiateRequest(conformance=NO_CONFORMANCE)
 
     def open(self) -> None:
@@ -130,6 +135,11 @@ class DlmsConnection:
             raise LocalProtocolError(f"an association is assumed in state {self.state.value}")
         self._agree(conformance, max_pdu)
         self.state = State.ASSOCIATED
+
+    @property
+    def _short(self) -> ShortTransfer:
+        """What is under way with short names; kept by who changes it, for most associations never have any."""
+        return self._shorts or ShortTransfer(self._max_transfer)
 
     @property
     def conformance(self) -> Conformance:
@@ -207,7 +217,8 @@ class DlmsConnection:
         """
         self.send(event)
         self._asking = Asking(self._asked, self._max_transfer, streaming=True)
-        self._short.streaming = True
+        self._shorts = short = self._short
+        short.streaming = True
 
     def ask_next_block(self) -> None:
         """Queue the request for the block after the last one; raises LocalProtocolError when no transfer is under way."""
@@ -236,7 +247,8 @@ class DlmsConnection:
         limits = self._channel.limits
         blocks = AnswerBlocks(pieces, limits.max_pdu, limits.overhead)
         refusal = ReadResponse((DataAccessResult.OTHER_REASON,))
-        self._answer_in_pieces(b"\x0c", blocks, lambda: self._short.first_block(blocks), refusal)
+        self._shorts = short = self._short
+        self._answer_in_pieces(b"\x0c", blocks, lambda: short.first_block(blocks), refusal)
 
     def send_prepared(self, apdu: bytes) -> None:
         """Like `send`, for the encoded APDU of a request."""
@@ -285,7 +297,7 @@ class DlmsConnection:
             self._asking = None
             self._channel.forget()
             self._answering.forget()
-            self._short.clear()
+            self._shorts = None
         return received
 
     def take_answer(self, apdu: bytes) -> Event | NeedData:
@@ -312,7 +324,9 @@ class DlmsConnection:
         limits = self._channel.limits
         apdu, asking, cuts = request.encode(), None, limits.may_cut(request.TAG)
         if isinstance(request, ShortRequest):
-            request = self._short.begin(request, limits.max_pdu - limits.overhead, blocks=cuts)
+            short = self._short
+            request = short.begin(request, limits.max_pdu - limits.overhead, blocks=cuts)
+            self._shorts = short
         elif isinstance(request, WholeRequest) and cuts and not limits.fits(len(apdu)):
             asking = Asking(apdu[:3], self._max_transfer)
             request = asking.cut(request, limits)
@@ -383,11 +397,12 @@ class DlmsConnection:
     def _take_request(self, event: Spoken, state: State) -> Event | NeedData:
         """Server: note what the client wants; blocks are sent at once."""
         if isinstance(event, ShortRequest):
-            short = self._short.take_request(event)
-            self.state = state
-            if isinstance(short, ShortRequest):
-                return short
-            self._send(short)
+            short = self._short
+            whole = short.take_request(event)
+            self.state, self._shorts = state, short
+            if isinstance(whole, ShortRequest):
+                return whole
+            self._send(whole)
             return NEED_DATA
         self.state = state
         if not isinstance(event, Request):
@@ -427,8 +442,9 @@ class DlmsConnection:
         """Client: the same for the answer to a READ or WRITE, or to a block of it."""
         if block_of_answer(response) or acknowledged_block(response) is not None:
             self.state = State.ASSOCIATED  # stands when the block is wrong
-        taken = self._short.take_answer(response)
-        self.state = state
+        short = self._short
+        taken = short.take_answer(response)
+        self.state, self._shorts = state, short
         if not isinstance(taken, ShortRequest):
             return taken
         self._send(taken)
