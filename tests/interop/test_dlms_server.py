@@ -129,6 +129,7 @@ async def run(peers_python: str) -> AsyncIterator[Run]:
         params = {"auth": meeting["auth"], "suite": str(meeting.get("suite", 0))}
         params |= {"ref": meeting.get("ref", "ln"), **({"preset": meeting["preset"]} if "preset" in meeting else {})}
         params["policy"] = "3" if meeting.get("ciphering", "none") != "none" else "0"
+        params["association_version"] = str(len(listeners) % 4)  # they take turns
         secrets = {"secret": Secret(PASSWORD.encode())}
         if "ek" in meeting:
             secrets |= {name: Secret(key) for name, key in keys_of(meeting["suite"]).items()}
