@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from contextlib import suppress
 
 import pytest
@@ -24,6 +25,9 @@ PLAIN = OCTETS.hex()
         OCTETS.hex(" "),
         OCTETS.hex(":"),
         OCTETS.hex("-"),
+        "base64:" + b64encode(OCTETS).decode(),
+        b64encode(OCTETS).decode(),
+        b64encode(OCTETS).decode()[:10] + "\n" + b64encode(OCTETS).decode()[10:],
         ", ".join(f"0x{octet:02X}" for octet in OCTETS),
         "{ " + ", ".join(f"0x{octet:02X}" for octet in OCTETS) + " };",
         "".join(f"\\x{octet:02x}" for octet in OCTETS),

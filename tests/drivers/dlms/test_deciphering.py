@@ -14,7 +14,8 @@ from headend.errors import ConfigError
 from headend.model.meter import Secret
 from headend.protocols.dlms.security.ciphering import encode_general, encode_service
 from headend.protocols.dlms.security.gcm import GcmKey
-from headend.protocols.dlms.security.keys import wrap_key
+from headend.protocols.dlms.security.keys import private_key, public_octets, wrap_key
+from headend.protocols.dlms.security.suite import SUITES
 from headend.protocols.wrapper import wrap
 
 from .layers import check_places, errors, field, names, walk
@@ -194,6 +195,27 @@ def test_an_agreed_key() -> None:
     assert field(layer, "key parameters") == "one-pass Diffie-Hellman C(1e, 1s)"
     assert "give ka" in field(explain(AGREED), "ciphertext")
     assert "deciphered with ek" in field(explain(AGREED, ek="59a71fd81c929a86a99438da17a66c05"), "ciphertext")
+
+
+STATIC = (
+    "dd080102030405060708084d4d4d0000bc614e084d4d4d00000000010000010201020081803100000000"
+    "607581d83815281b561904e6a72b83bf3fb0b1f2a0a23a82a804b39911f6cb1b4ef9b6f76c6338ed058014ffbf4a13a162e0eed11eeb8f597757a182"
+)
+"""The same request with the static unified model, as tests of public implementations have it; cut for the same reason."""
+
+
+def test_a_key_that_follows_from_two_static_ones() -> None:
+    """Green Book, Table C.2: key-agreement keys of client and server."""
+    client = "a51c16ff5c498fcc89323d4a9267cd71bf81fd6f6a891cd240da7f3d6f283e65"
+    server = "aad3fd0732e991cf52a74c66c1f2827ddc53522a2e0a169d7c4ffcc0fb5d6a4d"
+    public = {each: public_octets(private_key(SUITES[1], bytes.fromhex(each))).hex() for each in (client, server)}
+    for own, peer in ((client, server), (server, client)):
+        layer = explain(STATIC, ka=own, ka_peer=public[peer])
+        assert "deciphered with the agreed key" in field(layer, "ciphertext")
+        assert field(layer, "requests") == "4"
+    assert "give ka_peer" in field(explain(STATIC, ka=server), "ciphertext")
+    other = public_octets(private_key(SUITES[2], bytes(47) + b"\5")).hex()
+    assert "different security suites" in field(explain(STATIC, ka=server, ka_peer=other), "ciphertext")
 
 
 def test_ciphered_blocks_are_put_together() -> None:

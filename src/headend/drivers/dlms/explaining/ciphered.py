@@ -42,7 +42,7 @@ def walk_general(scribe: Scribe, tag: int) -> None:
             scribe.note("peculiarity", "no system title in a general APDU, as some meters send it", start)
         _walk_sealed(scribe, Sealed(title=title, key="dk" if tag == 0xDC else ""))
         return
-    scribe.string("transaction id")
+    transaction_id = scribe.string("transaction id")
     originator = scribe.string("originator system title", system_title)
     recipient = scribe.string("recipient system title", system_title)
     scribe.string("date-time", lambda octets: date_time_text(octets) if len(octets) == 12 else octets.hex())
@@ -53,7 +53,7 @@ def walk_general(scribe: Scribe, tag: int) -> None:
     more = scribe.reader.data[1 : scribe.reader.offset]
     envelope = Sealed(title=originator, more=more)
     if scribe.flag("key information"):
-        envelope = _key_information(scribe, envelope, recipient)
+        envelope = _key_information(scribe, envelope, recipient, transaction_id)
     _walk_sealed(scribe, envelope)
 
 
@@ -73,7 +73,7 @@ def _walk_signed(scribe: Scribe, originator: bytes) -> None:
         raise DecodeError("signature wrong: somebody else has signed, or octets were altered", offset=end)
 
 
-def _key_information(scribe: Scribe, envelope: Sealed, recipient: bytes) -> Sealed:
+def _key_information(scribe: Scribe, envelope: Sealed, recipient: bytes, transaction_id: bytes) -> Sealed:
     names = {0: "identified key", 1: "wrapped key", 2: "agreed key"}
     start = scribe.reader.offset
     choice = scribe.number("key", 1, lambda value: names.get(value, str(value)))
@@ -86,7 +86,7 @@ def _key_information(scribe: Scribe, envelope: Sealed, recipient: bytes) -> Seal
     if choice == 2:
         parameters = scribe.string("key parameters", lambda octets: _AGREEMENTS.get(octets, octets.hex()))
         ephemeral = scribe.string("key ciphered data", hex_text)
-        return replace(envelope, agreement=Agreement(parameters, ephemeral, recipient))
+        return replace(envelope, agreement=Agreement(parameters, ephemeral, recipient, transaction_id))
     raise DecodeError("key information", offset=start, expected="00, 01 or 02", got=f"{choice:02X}")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.explaining.names import Names
-from headend.drivers.dlms.explaining.signers import is_signed_by, read_signer
+from headend.drivers.dlms.explaining.signers import is_signed_by, read_public
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, NESTED
 from headend.errors import ConfigError, DecipherFailed, HeadendError
 from headend.protocols.dlms.security.control import (
@@ -32,7 +32,8 @@ KEYS: Final[Mapping[str, str]] = {
     "bk": "global broadcast encryption key",
     "dk": "dedicated key, where the AARQ was not recorded",
     "mk": "master key, which wraps other keys",
-    "ka": "private key-agreement key of the recipient",
+    "ka": "private key-agreement key of the recipient, or for two static keys of either side",
+    "ka_peer": "certificate or public key-agreement key of the other side, for two static keys",
     "client_title": "system title of the client, where the AARQ was not recorded",
     "server_title": "system title of the meter, where the AARE was not recorded",
     "client_signer": "certificate or public signing key of the client",
@@ -42,22 +43,23 @@ KEYS: Final[Mapping[str, str]] = {
 
 _TITLES: Final[tuple[str, ...]] = ("client_title", "server_title")
 _SIGNERS: Final[tuple[str, ...]] = ("client_signer", "server_signer")
+_PUBLIC: Final = (*_SIGNERS, "ka_peer")
 _TITLE_LENGTH: Final = 8
 _TAG: Final = 12
 _HEAD: Final = 5
 _SUITES: Final = 3
-_ONE_PASS: Final = b"\x01"
+_ONE_PASS, _STATIC = b"\x01", b"\x02"
 
 
 class Dialogue:
     """Follows both directions of what is explained; shows no key."""
 
-    __slots__ = ("_keys", "_plain", "_signers", "_starts", "_titles", "heard", "names")
+    __slots__ = ("_keys", "_plain", "_public", "_starts", "_titles", "heard", "names")
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         """`secrets` are named as `KEYS` names them; raises ConfigError for another name or an impossible length."""
         given = dict(secrets or {})
-        self._signers = {name: read_signer(name, given.pop(name).reveal()) for name in _SIGNERS if name in given}
+        self._public = {name: read_public(name, given.pop(name).reveal()) for name in _PUBLIC if name in given}
         self._keys: dict[str, bytes] = {}
         for name, secret in given.items():
             octets = secret.reveal()
@@ -108,7 +110,7 @@ class Dialogue:
         """Who has signed, in words, and whether the signature is wrong for everybody who is known here."""
         own = [name for name in _TITLES if self._titles.get(name) == originator]
         names = [f"{name.partition('_')[0]}_signer" for name in own] or list(_SIGNERS)
-        keys = {name: self._signers[name] for name in names if name in self._signers}
+        keys = {name: self._public[name] for name in names if name in self._public}
         if not keys:
             return f"not verified: give {' or '.join(names)}", False
         signer = next((name for name, key in keys.items() if is_signed_by(key, message, signature)), "")
@@ -189,14 +191,22 @@ class Dialogue:
         from headend.protocols.dlms.security.keys import agree, private_key, public_key  # noqa: PLC0415 - see above
 
         suite = _suite(sealed.content[0] & SUITE)
-        if suite is None or agreement.parameters != _ONE_PASS:
-            return "ka", b"", "a key that follows from two static keys is not agreed here: give it as ek"
+        static = agreement.parameters == _STATIC
+        if suite is None or not (static or agreement.parameters == _ONE_PASS):
+            return "ka", b"", "a key that is agreed in another way than C(1e, 1s) and C(0e, 2s): give it as ek"
+        if static and "ka_peer" not in self._public:
+            return "ka", b"", "give ka_peer, the public key-agreement key of the other side"
+        told = agreement.transaction_id if static else b""
         try:
             own = private_key(suite, self._keys["ka"])
-            peer = public_key(suite, agreement.ephemeral[: 2 * suite.scalar_length])
-            return "the agreed key", agree(suite, own, peer, sealed.title, agreement.recipient), ""
+            point = agreement.ephemeral[: 2 * suite.scalar_length]
+            peer = self._public["ka_peer"] if static else public_key(suite, point)
+            key = agree(suite, own, peer, sealed.title, agreement.recipient, transaction_id=told)
         except HeadendError as error:
             return "ka", b"", str(error)
+        except ValueError:  # keys of two curves
+            return "ka", b"", "ka and ka_peer belong to different security suites"
+        return "the agreed key", key, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +216,7 @@ class Agreement:
     parameters: bytes
     ephemeral: bytes
     recipient: bytes
+    transaction_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Who signs: public keys, or the certificates that hold them; the signatures of general-signing. Pure.
+"""Public keys, or the certificates that hold them; the signatures of general-signing. Pure.
 
 The cryptography is loaded when there is a key.
 """
@@ -19,7 +19,7 @@ _SUITES: Final = {256: 1, 384: 2}
 """Security suite by bits of the curve."""
 
 
-def read_signer(name: str, octets: bytes) -> EllipticCurvePublicKey:
+def read_public(name: str, octets: bytes) -> EllipticCurvePublicKey:
     """The key of a certificate (X.509 in PEM or DER), of a public-key file, or of its point; raises ConfigError."""
     from cryptography import x509  # noqa: PLC0415 - see above
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - ditto

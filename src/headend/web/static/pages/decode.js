@@ -19,6 +19,7 @@ const EXAMPLES = [
 const KEYS = [
   ["ek", "Encryption key"], ["ak", "Authentication key"], ["client_title", "System title of the client"], ["server_title", "System title of the meter"],
   ["dk", "Dedicated key"], ["bk", "Broadcast key"], ["mk", "Master key"], ["ka", "Private key-agreement key"],
+  ["ka_peer", "Certificate of the other side (key agreement)"],
   ["client_signer", "Certificate of the client (signing)"], ["server_signer", "Certificate of the meter (signing)"],
 ];
 
@@ -31,7 +32,7 @@ function keysOf(values) {
 
 function Keys({ values, change }) {
   return html`<details class="keys"><summary>Keys <span class="quiet">for ciphered frames, in hexadecimal; used for the answer and stored nowhere</span></summary>
-    <div class="key-fields">${KEYS.map(([name, label]) => html`<label key=${name}>${label}<input class=${`mono${/title|signer/.test(name) ? "" : " masked"}`} autocomplete="off" spellcheck=${false} value=${values[name] || ""} onInput=${(event) => change({ ...values, [name]: event.target.value })} /></label>`)}</div>
+    <div class="key-fields">${KEYS.map(([name, label]) => html`<label key=${name}>${label}<input class=${`mono${/title|signer|peer/.test(name) ? "" : " masked"}`} autocomplete="off" spellcheck=${false} value=${values[name] || ""} onInput=${(event) => change({ ...values, [name]: event.target.value })} /></label>`)}</div>
   </details>`;
 }
 
