@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from headend.errors import CapabilityError, DecipherFailed, DecodeError, HeadendError, KeyMissing, ReplayDetected
+from headend.errors import (
+    CapabilityError,
+    DecipherFailed,
+    DecodeError,
+    HeadendError,
+    KeyMissing,
+    ReplayDetected,
+    SecurityError,
+)
 from headend.protocols.base import Role
 from headend.protocols.dlms.initiate import Conformance
 from headend.protocols.dlms.octets import Reader
@@ -176,6 +184,42 @@ def test_what_was_altered_is_refused(kind: KeyKind) -> None:
     assert meter.unprotect(request) == GET  # none of them has used up the counter
     with pytest.raises(ReplayDetected):
         meter.unprotect(request)
+
+
+@pytest.mark.parametrize("kind", list(KeyKind))
+@pytest.mark.parametrize("title", [b"", b"HDE", b"HDE\x00\x00\x00\x00\x02", bytes(129)])
+def test_a_title_that_is_not_that_of_the_association(kind: KeyKind, title: bytes) -> None:
+    """It is refused before anything is made of it, and no key that follows from it is kept."""
+    client, meter = pair(1, ALL, kind)
+    request = client.protect(GET)
+    forged = ciphering(request)
+    header = Header(transaction_id=forged.header.transaction_id, originator=title, recipient=METER)
+    for peer in (CLIENT, b""):
+        meter._peer = peer
+        with pytest.raises(DecipherFailed):
+            meter.unprotect(GeneralCiphering(header=header, key=forged.key, sealed=forged.sealed).encode())
+    meter._peer = CLIENT
+    assert meter.unprotect(request) == GET
+
+
+@pytest.mark.parametrize("policy", [ALL, SIGNED_ALL, 0x90])
+def test_what_is_refused_does_not_change_the_transaction_of_the_answer(policy: int) -> None:
+    """A meter answers what was asked, whatever somebody has said again or forged meanwhile."""
+    client, meter = pair(1, policy, None if policy == 0x90 else KeyKind.IDENTIFIED)
+    old = client.protect(GET)
+    meter.unprotect(old)
+    request = client.protect(GET)
+    meter.unprotect(request)
+    later = client.protect(GET)
+    for forged in (old, later[:-1] + bytes((later[-1] ^ 1,))):
+        with pytest.raises(SecurityError):
+            meter.unprotect(forged)
+    client._transaction = decode_transaction(request)
+    assert client.unprotect(meter.protect(ANSWER)) == ANSWER
+
+
+def decode_transaction(apdu: bytes) -> bytes:
+    return apdu[2 : 2 + apdu[1]] if apdu[0] in {0xDD, 0xDF} else b""
 
 
 def test_a_replay_under_an_old_key_is_refused() -> None:

@@ -286,7 +286,8 @@ class GeneralProtection(Ciphering):
         message = decode_general_signing(Reader(apdu, 1))
         if not message.content:
             raise DecodeError("signed APDU", offset=0, expected="an APDU", got="nothing")
-        self._check_header(message.header, message.content)
+        self._check_titles(message.header)
+        self._check_transaction(message.header, message.content)
         key = _need(self._material.peer_signing, "signing key of the other side")
         if not is_signed(self._of_suite, key, message.signed, message.signature):
             raise DecipherFailed(
@@ -297,15 +298,17 @@ class GeneralProtection(Ciphering):
             if number <= self._last_signed:
                 raise ReplayDetected(f"signed transaction {number} came after {self._last_signed}")
             self._last_signed = number
+        self._begin(message.header)
         return message.content
 
     def _open(self, apdu: bytes) -> tuple[KeyKind, bytes]:
         """What general-ciphering carries, and how its key was told."""
         message = decode_general_ciphering(Reader(apdu, 1))
         header = message.header
-        kind, key = self._key_received(message.key or IdentifiedKey(0), header)
+        self._check_titles(header)
+        kind, used = self._key_received(message.key or IdentifiedKey(0), header)
         try:
-            control, counter, plaintext = key.open(header.originator, message.sealed, header.encode())
+            control, counter, plaintext = used.key.open(header.originator, message.sealed, header.encode())
         except DecodeError:
             refuse_compression(message.sealed)
             raise
@@ -315,37 +318,47 @@ class GeneralProtection(Ciphering):
         check_protection(self._needed, control)
         if not plaintext:
             raise DecodeError("deciphered APDU", offset=0, expected="an APDU", got="nothing")
-        self._check_header(header, plaintext)
+        self._check_transaction(header, plaintext)
         self._global.received.accept(counter)
         self._answer_as(control)
+        self._begin(header)
+        if kind in _TOLD:
+            self._known = used
         return kind, plaintext
 
-    def _check_header(self, header: Header, content: bytes) -> None:
-        """From whom it must be, for whom, and in which transaction; a meter answers in that of the request."""
+    def _begin(self, header: Header) -> None:
+        """A meter answers in the transaction of the request, once that is known to be genuine."""
+        if self._role is Role.SERVER:
+            self._transaction = header.transaction_id
+
+    def _check_titles(self, header: Header) -> None:
+        """From whom it must be, and for whom."""
         if len(header.originator) != SYSTEM_TITLE_LENGTH or self._peer not in (b"", header.originator):
             raise DecipherFailed("an APDU from another system title than that of the association")
         if header.recipient not in (b"", self._title):
             raise DecipherFailed("an APDU for another system title than ours")
+
+    def _check_transaction(self, header: Header, content: bytes) -> None:
         if self._role is Role.SERVER:
             if len(header.transaction_id) > _LONGEST_TRANSACTION:
                 raise DecodeError("transaction id", expected="at most 16 octets", got=str(len(header.transaction_id)))
-            self._transaction = header.transaction_id
         elif header.transaction_id != self._transaction and content[0] not in _UNASKED:
             raise DecipherFailed("an APDU of another transaction than the one that we have begun")
 
-    def _key_received(self, information: KeyInformation, header: Header) -> tuple[KeyKind, GcmKey]:
+    def _key_received(self, information: KeyInformation, header: Header) -> tuple[KeyKind, _Used]:
+        """The key of an APDU; it is remembered when that has proved genuine."""
         if isinstance(information, IdentifiedKey):
-            return KeyKind.IDENTIFIED, self._identified(information)
+            return KeyKind.IDENTIFIED, _Used(information, self._identified(information))
         kind = _kind_of(information)
         if kind in AGREED and not self._of_suite.number:
             raise DecipherFailed("an agreed key, which security suite 0 does not have")
         known = self._known
         if kind is KeyKind.STATIC:
-            return kind, self._static(header.originator, self._title, header.transaction_id)
+            return kind, _Used(information, self._static(header.originator, self._title, header.transaction_id))
         if known is None or known.information != information:
             key = self._unwrap(information) if isinstance(information, WrappedKey) else self._agree(information, header)
-            known = self._known = _Used(information, self._gcm.with_cipher_key(key))
-        return kind, known.key
+            known = _Used(information, self._gcm.with_cipher_key(key))
+        return kind, known
 
     def _identified(self, information: IdentifiedKey) -> GcmKey:
         if information.key_id == 0:
@@ -381,6 +394,8 @@ class GeneralProtection(Ciphering):
 
 
 _LONGEST_TRANSACTION: Final = 16
+_TOLD: Final = frozenset({KeyKind.WRAPPED, KeyKind.ONE_PASS})
+"""Keys that come with an APDU."""
 _UNASKED: Final = NOTIFICATION_TAGS | {GeneralSigning.TAG}
 """What may belong to no transaction of ours; of what is signed the content is asked."""
 
