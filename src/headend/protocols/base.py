@@ -141,6 +141,8 @@ class Framing(Protocol):
 class StandingFraming:
     """What framings share that have no link to be opened: they are open from the start until `close()`."""
 
+    __slots__ = ("_buffer", "_events", "_open", "_out")
+
     def __init__(self, limit: int) -> None:
         """`limit` bounds the octets that wait."""
         self._buffer = ReceiveBuffer(limit)

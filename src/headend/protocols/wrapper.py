@@ -51,21 +51,7 @@ def wrap(apdu: bytes, source: int, destination: int) -> bytes:
 class WrapperFraming(StandingFraming):
     """A `Framing` over the wrapper, for both roles. It is open from the start until `close()`."""
 
-    __slots__ = (
-        *(
-            "_answer",
-            "_buffer",
-            "_events",
-            "_max_apdu",
-            "_most",
-            "_open",
-            "_out",
-            "_own",
-            "_peer",
-            "_reply_from",
-            "role",
-        ),
-    )
+    __slots__ = ("_answer", "_max_apdu", "_most", "_own", "_peer", "_reply_from", "role")
 
     def __init__(
         self, role: Role, *, client_sap: int | None = None, server_sap: int | None = None, max_apdu: int = MAX_APDU

@@ -76,6 +76,7 @@ WINDOW: Final = 8
 
 _ASSOCIATED: Final = State.ASSOCIATED
 _REQUESTED: Final = TRANSITIONS[State.ASSOCIATED][Message.REQUEST]
+_NO_PROPOSAL: Final = InitiateRequest(conformance=NO_CONFORMANCE)
 _ANSWER: Final = ApduReceived(b"", 0, 0)
 _UNANSWERED: Final = frozenset({Message.NOTIFICATION, Message.UNCONFIRMED})
 _READ: Final = bytes((ReadRequest.TAG,))
@@ -115,7 +116,7 @@ class DlmsConnection:
         self._asking: Asking | None = None
         self._answering = Answering(max_transfer)
         self._shorts: ShortTransfer | None = None  # where there are short names
-        self._proposal = InitiateRequest(conformance=NO_CONFORMANCE)
+        self._proposal = _NO_PROPOSAL
 
     def open(self) -> None:
         """Client: open the framing; LinkOpened follows from `next_event`."""
@@ -456,6 +457,7 @@ class DlmsConnection:
             conformance = response.initiate.conformance & self._proposal.conformance
             limit = (response.initiate if self.role is Role.CLIENT else self._proposal).max_receive_pdu
             self._agree(conformance, limit, self._proposal.dedicated_key)
+            self._proposal = _NO_PROPOSAL
 
     def _agree(self, conformance: Conformance, limit: int, dedicated_key: bytes = b"") -> None:
         least = MIN_PDU + self._channel.overhead
