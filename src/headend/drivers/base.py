@@ -262,7 +262,7 @@ class Driver(Protocol):
         """Hear pushes of at most so many octets on a link that somebody opened; raises CapabilityError."""
 
     def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:
-        """The push of a known meter without its protection.
+        """The push of a known meter without its protection. It may wait for a disk: not for the event loop.
 
         Raises SecurityError, also for one that came before or is less protected than the meter's parameters ask for.
         """

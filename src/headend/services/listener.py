@@ -187,7 +187,8 @@ class Listener:
         meter = state.meter
         try:
             profile = self._known.profile(meter)
-            plain = self.driver.unseal(push, meter, profile, await self._secrets_of(meter))
+            secrets = await self._secrets_of(meter)
+            plain = await asyncio.to_thread(self.driver.unseal, push, meter, profile, secrets)
             notification = self.driver.understand(plain, meter, profile, self._lists.get(meter.id, ()))
         except HeadendError as error:
             self._refuse(source, state, push, error)

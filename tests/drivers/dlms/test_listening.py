@@ -44,6 +44,7 @@ from headend.protocols.dlms.security.ciphering import (
     encode_general,
     encode_service,
 )
+from headend.protocols.dlms.security.counters import MemoryCounters
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.dlms.security.keys import wrap_key
 from headend.protocols.gateway import prefix
@@ -225,6 +226,21 @@ def test_a_ciphered_push_of_a_real_meter(driver: DlmsDriver, real_pushes: Simple
     assert said.scales[ObjectRef("dlms", "3/1-1:31.7.0.255/2")] == (-2, "A")
     with pytest.raises(ReplayDetected):
         driver.unseal(push, known, None, keys)
+
+
+def test_a_push_that_came_before_a_restart_is_refused(real_pushes: SimpleNamespace) -> None:
+    (push,) = hear(real_pushes.KAMSTRUP)
+    assert isinstance(push, Push)
+    known, keys, store = meter(), keys_of(real_pushes.KAMSTRUP_KEYS), MemoryCounters()
+    for restarted in (False, True):
+        driver = DlmsDriver()
+        driver.use_counters(store)
+        with (
+            pytest.raises(ReplayDetected, match="17784996 came after 17784996")
+            if restarted
+            else contextlib.nullcontext()
+        ):
+            driver.unseal(push, known, None, keys)
 
 
 def test_a_ciphered_push_in_blocks_of_ui_frames_of_a_real_meter(

@@ -26,7 +26,7 @@ from headend.protocols.dlms.security.authentication import (
 )
 from headend.protocols.dlms.security.ciphering import AGREED
 from headend.protocols.dlms.security.control import SIGNED
-from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.counters import KeptCounter, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
 from headend.protocols.dlms.security.keys import private_key, public_key
@@ -60,18 +60,19 @@ _ENOUGH: Final = 64
 
 
 class Counters:
-    """Invocation counters of all meters: ours in a store that outlives the process, theirs while it runs.
+    """Invocation counters of all meters: ours, and those of pushes, in a store that outlives the process; theirs while it runs.
 
     Ours belong to a key and a system title, as the initialisation vectors do that are made of them: meters that share a key
     share the counter. The store keeps them by a fingerprint of the key, which does not tell it.
     """
 
-    __slots__ = ("_received", "_sent", "store")
+    __slots__ = ("_pushed", "_received", "_sent", "store")
 
     def __init__(self, store: CounterStore | None = None) -> None:
         self.store: CounterStore = MemoryCounters() if store is None else store
         self._received: dict[str, tuple[Secret, ReceivedCounter]] = {}
         self._sent: dict[str, OwnCounter] = {}
+        self._pushed: dict[str, KeptCounter] = {}
 
     def sent(self, key: Secret, title: bytes) -> tuple[str, OwnCounter]:
         """Our counter under a key and a system title, and its name in the store."""
@@ -87,6 +88,14 @@ class Counters:
         if known is None or known[0] != key:
             known = self._received[name] = key, ReceivedCounter()
         return known[1]
+
+    def pushed(self, key: Secret, title: bytes) -> KeptCounter:
+        """The last counter of what is pushed under a key and a system title. Pushes overtake answers, so it is another one."""
+        name = f"{_fingerprint(key)}/{title.hex()}/pushed"
+        counter = self._pushed.get(name)
+        if counter is None:
+            counter = self._pushed[name] = KeptCounter(self.store, name)
+        return counter
 
 
 def _fingerprint(key: Secret) -> str:

@@ -67,8 +67,7 @@ def unseal(push: Push, meter: Meter, security: SecurityParameters, secrets: Secr
         expected = PLAIN_OF_GLOBAL.get(apdu[0])
         if not plain or (expected is not None and plain[0] != expected):
             raise DecodeError("deciphered APDU", offset=0, expected="an APDU", got=plain[:1].hex() or "nothing")
-        # Pushes overtake answers, which count with the same counter: each way has its own last one.
-        opened.append((counters.received(f"{meter.id}/push/{title.hex()}", key_octets), counter))
+        opened.append((counters.pushed(key_octets, title), counter))
         control |= found
         apdu = plain
     else:

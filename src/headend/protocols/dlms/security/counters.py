@@ -109,3 +109,19 @@ class ReceivedCounter:
         if counter <= self.last:
             raise ReplayDetected(f"invocation counter {counter} came after {self.last}")
         self.last = counter
+
+
+class KeptCounter(ReceivedCounter):
+    """The same for messages outside of associations: the store remembers the last one, on its disk before it counts."""
+
+    __slots__ = ("_name", "_store")
+
+    def __init__(self, store: CounterStore, name: str) -> None:
+        super().__init__((store.load(name) or 0) - 1)
+        self._name = name
+        self._store = store
+
+    def accept(self, counter: int) -> None:
+        """As above; the store may take its time."""
+        super().accept(counter)
+        self._store.reserve(self._name, counter, 1)

@@ -24,6 +24,8 @@ const EVENTS = {
   METER_REMOVED: ["Removed", () => "was removed"],
   READ_FAILED: ["Read failed", because],
   COMMAND_FINISHED: ["Command", (data) => `${data.command}: ${data.verdict}${data.detail ? `, ${data.detail}` : ""}${data.actor ? ` (by ${data.actor})` : ""}`],
+  PUSH_UNKNOWN: ["Push of nobody known", (data) => `${[data.system_title, data.logical_device_name, data.serial].filter(Boolean).join(", ") || data.address} at ${data.source}${times(data)}`],
+  PUSH_REFUSED: ["Push refused", (data) => `${because(data)}, from ${data.source}${times(data)}`],
   STORAGE_FULL: ["Storage full", () => "the database does not take readings"],
   STORAGE_RECOVERED: ["Storage works", () => "the database takes readings again"],
 };
@@ -32,6 +34,8 @@ export const EVENT_TYPES = Object.keys(EVENTS);
 function because(data) {
   return [data.code, data.reason].filter(Boolean).join(": ");
 }
+
+const times = ({ count }) => (count > 1 ? `, ${count} times` : "");
 
 export const eventName = (type) => EVENTS[type]?.[0] || type.toLowerCase().replaceAll("_", " ");
 
