@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headend.drivers.base import MeterModel
+from headend.drivers.library import load_profile
 from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.emulator.values import of_quantity
 from headend.emulator.waveform import WATT, WATT_HOUR
@@ -285,3 +286,49 @@ def test_a_column_that_is_no_object_is_refused(make_entry: Any, make_profile: An
     )
     with pytest.raises(ConfigError, match="nothing"):
         MeterKind(make_profile(make_entry("voltage_l1"), load_profiles=(table,)), clock)
+
+
+def test_a_counter_that_was_set_goes_on_from_there_and_the_past_stays() -> None:
+    text = """
+[meter]
+vendor = "Acme"
+model = "A5"
+protocol = "dlms"
+source = "test"
+[[object]]
+ref = "3/1-0:1.8.0.255/2"
+quantity = "active_energy_import_total"
+unit = "Wh"
+writable = true
+[[object]]
+ref = "3/1-0:1.7.0.255/2"
+quantity = "active_power_import_total"
+unit = "W"
+writable = true
+[[load_profile]]
+ref = "7/1-0:99.1.0.255/2"
+period_seconds = 900
+capacity = 10
+columns = ["3/1-0:1.8.0.255/2"]
+"""
+    times = [1_763_727_430_000]
+    kind = MeterKind(load_profile(text, "acme-a5", "test"), lambda: times[0])
+    meter, twin = VirtualMeter(kind, 7), VirtualMeter(kind, 7)
+    before = twin.current_value(0)
+    meter.write(0, 0)
+    assert meter.current_value(0) == pytest.approx(0, abs=1e-6)
+    times[0] += 3_600_000
+    used = float(twin.current_value(0)) - float(before)
+    assert used > 0
+    assert meter.current_value(0) == pytest.approx(used)
+    assert meter.value(0, times[0]) == meter.current_value(0)
+    assert meter.value(0, times[0] - 7_200_000) == twin.value(0, times[0] - 7_200_000)
+    table = kind.profile.load_profiles[0]
+    at, (shown,) = meter.row(table, 10, times[0])
+    assert shown == meter.value(0, at) < twin.value(0, at)
+    assert meter.row(table, 5, times[0]) == twin.row(table, 5, times[0])  # of before
+    meter.write(0, 1000.0)
+    assert meter.current_value(0) == pytest.approx(1000)
+    meter.write(1, 5)  # what does not count stays as it was written
+    times[0] += 60_000
+    assert meter.current_value(1) == 5

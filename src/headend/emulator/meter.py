@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from headend.drivers.base import Outgoing
 from headend.emulator.outside import Outside
@@ -15,10 +15,19 @@ from headend.errors import AccessDenied, CapabilityError, ConfigError, NotFound
 from headend.model.meter import NO_PARAMS, MeterIdentity, Secret
 from headend.model.objects import ObjectEntry
 from headend.model.profile import LoadProfile, MeterProfile
+from headend.model.quantity import Kind, find_quantity
 from headend.model.reading import Value
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)(?::0?(\d+))?\}")
+_COUNTING: Final = frozenset({Kind.CUMULATIVE, Kind.COUNTER})
 _NO_SECRETS: Final[Mapping[str, Secret]] = {}
+
+
+class _Count(NamedTuple):
+    """A counter was set, at a time of the world, and shows since then so much more than it has counted."""
+
+    since: int
+    more: float
 
 
 class MeterKind:
@@ -82,15 +91,15 @@ class MeterKind:
             "logical_device_name": _said(profile, "logical_device_name", flag + "{number:013}"),
         }
 
-    def _columns(self, table: LoadProfile) -> tuple[Evaluator, ...]:
-        """What makes the columns of a load profile, without its clock."""
+    def _columns(self, table: LoadProfile) -> tuple[tuple[Evaluator, int], ...]:
+        """What makes the columns of a load profile, without its clock, and which objects they are."""
         indexes = {entry.ref: index for index, entry in enumerate(self.profile.objects)}
         made = []
         for ref in table.columns:
             if ref not in indexes:
                 raise ConfigError(f"{self.profile.id}: column {ref} of {table.ref} is none of its objects")
             if self.profile.objects[indexes[ref]].quantity != "meter_time":
-                made.append(self.evaluators[indexes[ref]])
+                made.append((self.evaluators[indexes[ref]], indexes[ref]))
         return tuple(made)
 
 
@@ -143,7 +152,7 @@ class VirtualMeter:
         self._offset = 0
         self._set_at = kind.started_at
         self.gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
-        self._written: dict[int, Value] | None = None
+        self._written: dict[int, Value | _Count] | None = None
         self.instant: Instant = NO_INSTANT  # the load of the second that was asked for last
         self.voltages: tuple[float, ...] = NO_INSTANT  # its time, then L1, L2, L3 and their mean
 
@@ -238,30 +247,47 @@ class VirtualMeter:
 
     def value(self, index: int, at: int) -> Value:
         """The value of an object at a time of the meter's clock. Values change once a second, at whole seconds."""
-        if self._written is not None and index in self._written:
-            return self._written[index]
         if self._offset or self.kind.drift:
             at = self._world_time(at)
-        return self.kind.evaluators[index](self, at - at % 1000)
+        at -= at % 1000
+        if self._written is not None and index in self._written:
+            return self._kept(index, at)
+        return self.kind.evaluators[index](self, at)
 
     def current_value(self, index: int) -> Value:
         """The value of an object now."""
         kind = self.kind
-        if self._written is not None and index in self._written:
-            return self._written[index]
         if self._moment is not None:
             return self.value(index, self._moment)
         at = kind.clock()
+        if self._written is not None and index in self._written:
+            return self._kept(index, at - at % 1000)
         return kind.evaluators[index](self, at - at % 1000)
 
     def write(self, index: int, value: Value) -> None:
-        """Set a writable object; raises AccessDenied."""
+        """Set a writable object; raises AccessDenied. What counts goes on counting from there."""
         entry: ObjectEntry = self.profile.objects[index]
         if not entry.writable:
             raise AccessDenied(f"{entry.ref} cannot be written")
         if self._written is None:
             self._written = {}
+        quantity = find_quantity(entry.quantity)
+        if quantity is not None and quantity.kind in _COUNTING and isinstance(value, int | float):
+            at = self._world_time(self.now())
+            at -= at % 1000
+            counted = self.kind.evaluators[index](self, at)
+            if isinstance(counted, int | float):
+                self._written[index] = _Count(at, value - counted)
+                return
         self._written[index] = value
+
+    def _kept(self, index: int, at: int) -> Value:
+        """What was written, at a time of the world; before that a counter showed what it had counted."""
+        kept = self._written[index] if self._written is not None else 0
+        if not isinstance(kept, _Count):
+            return kept
+        counted = self.kind.evaluators[index](self, at)
+        return counted + kept.more if at >= kept.since and isinstance(counted, int | float) else counted
 
     # --- the load behind it ---
 
@@ -355,7 +381,10 @@ class VirtualMeter:
         time = (at // period - held + entry) * period
         world = self._world_time(time)
         world -= world % 1000
-        return time, [made(self, world) for made in self.kind.columns[load_profile.ref]]
+        columns, written = self.kind.columns[load_profile.ref], self._written
+        if written is None:
+            return time, [made(self, world) for made, _ in columns]
+        return time, [self._kept(index, world) if index in written else made(self, world) for made, index in columns]
 
     def entry_range(self, load_profile: LoadProfile, start: int, end: int, at: int) -> tuple[int, int]:
         """First and last entry whose time t holds start <= t <= end; (1, 0) when there is none."""
