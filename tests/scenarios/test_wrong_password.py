@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from headend.cli.main import app
 from headend.errors import AuthenticationFailed, HeadendError
+from headend.model.access import Role
 from headend.model.event import Event, EventType
 from headend.model.meter import Secret
 from headend.model.url import parse_url
 from headend.runtime.connect import connect
 from headend.runtime.database import open_store
-from headend.runtime.settings import Settings
+from headend.runtime.settings import Settings, WebSettings
 from headend.runtime.wiring import running
 
 PASSWORD = "WRONG-PW"
@@ -112,6 +114,43 @@ async def test_it_is_heard_once(
     for text in (caplog.text, *said):
         assert PASSWORD not in text
         assert PASSWORD.encode().hex() not in text
+
+
+async def test_over_rest_only_a_change_of_a_secret_counts(tmp_path: Path) -> None:
+    async with listening(FAILURE) as meter:
+        settings = settings_for(tmp_path).model_copy(update={"web": WebSettings(port=0)})
+        with open_store(settings) as store:
+            store.meters.put(parse_url(meter.url()).meter("m", poll_seconds=0))
+            store.secrets.put("m", "secret", Secret(PASSWORD.encode()))
+            key = store.access.create_key("k", Role.ADMIN)
+        async with running(settings) as head_end:
+            client = httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{head_end.web_port}/api/v1/meters",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=60,
+            )
+            async with client:
+
+                async def ask() -> httpx.Response:
+                    answer = await client.post("/m/read", json={"refs": ["1/0-0:42.0.0.255/2"]})
+                    assert answer.json()["code"] == "authentication-failed"
+                    assert PASSWORD not in answer.text
+                    return answer
+
+                for _ in range(2):
+                    await ask()
+                meter_now = await client.get("/m")
+                changed = await client.patch(
+                    "/m", json={"name": "ground floor"}, headers={"If-Match": meter_now.headers["etag"]}
+                )
+                assert changed.status_code == 200
+                assert "not tried again" in (await ask()).text
+                assert len(meter.heard) == 1
+                same = await client.put("/m/secrets/secret", json={"value": f"text:{PASSWORD}"})
+                assert same.status_code == 204
+                for _ in range(2):
+                    await ask()
+                assert len(meter.heard) == 2
 
 
 def everything_in(folder: Path) -> bytes:
