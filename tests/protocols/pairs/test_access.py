@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,9 +21,16 @@ from headend.protocols.dlms.apdu.access import (
 )
 from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescriptor, DataAccessResult, MethodDescriptor
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal
+from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
+from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
+from headend.protocols.dlms.security.gcm import GcmKey
+from headend.protocols.dlms.security.policy import policy_of
+from headend.protocols.dlms.security.protection import Ciphering
+from headend.protocols.dlms.security.suite import SUITES
 from headend.protocols.dlms.state import State
+from headend.protocols.wrapper import WrapperFraming
 
 CLOCK = AttributeDescriptor(8, bytes.fromhex("0000010000ff"), 2)
 RELAY = MethodDescriptor(70, bytes.fromhex("000060030aff"), 1)
@@ -111,3 +119,37 @@ def test_answers_to_something_else(make_pair: Any, question: Any, answer: Any, c
         pair.client.next_event()
     assert pair.client.state is State.REQUESTED
     assert pair.client.role is Role.CLIENT
+
+
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_ciphered_access_has_no_apdu_of_its_own(make_pair: Any, general: bool, dedicated: bool) -> None:
+    """It goes in general-glo-ciphering DB or general-ded-ciphering DC, whatever was agreed on, and so does its answer."""
+
+    def side(role: Role) -> DlmsConnection:
+        protection = Ciphering(
+            role, SUITES[0], policy_of(3), key=GcmKey(bytes(16), bytes(range(16))),
+            system_title=b"HDE00001" if role is Role.CLIENT else b"MTR00001",
+            sent=OwnCounter(MemoryCounters(), ""), received=ReceivedCounter(),
+        )  # fmt: skip
+        return DlmsConnection(role, WrapperFraming(role, client_sap=16, server_sap=1), protection=protection)
+
+    pair = replace(make_pair(), client=side(Role.CLIENT), server=side(Role.SERVER))
+    services = Conformance.ACCESS | (Conformance.GENERAL_PROTECTION if general else Conformance(0))
+    key = bytes(range(0x30, 0x40)) if dedicated else b""
+    initiate = InitiateRequest(conformance=services, dedicated_key=key)
+    assert pair.ask(AssociationRequest(initiate=initiate, application_context=3, system_title=b"HDE00001"))
+    accepted = InitiateResponse(conformance=services)
+    assert pair.answer(AssociationResponse(initiate=accepted, application_context=3, system_title=b"MTR00001"))
+    request = AccessRequest(pair.client.next_long_invoke_id(), ASKED, DATA)
+    pair.client.send(request)
+    sent = pair.client.data_to_send()
+    assert sent[8] == (0xDC if dedicated else 0xDB)
+    pair.server.receive_data(sent)
+    assert pair.server.next_event() == request
+    response = AccessResponse(request.long_invoke_id_and_priority, DATA, DONE, specifications=ASKED)
+    pair.server.send(response)
+    answer = pair.server.data_to_send()
+    assert answer[8] == (0xDC if dedicated else 0xDB)
+    pair.client.receive_data(answer)
+    assert pair.client.next_event() == response
