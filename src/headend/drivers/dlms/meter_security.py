@@ -67,20 +67,9 @@ class Setup:
     """
 
     __slots__ = (
-        *(
-            "_keys",
-            "_model",
-            "client",
-            "client_title",
-            "counters",
-            "credentials",
-            "policy",
-            "secrets",
-            "suite",
-            "title",
-        ),
+        "_keys", "_model", "client", "client_title", "counters", "credentials", "policy", "secrets", "signed", "suite", "title",
         "users",
-    )
+    )  # fmt: skip
 
     def __init__(self, model: MeterModel, client: Client) -> None:
         """Raises KeyMissing, or ConfigError for a key or a policy that cannot be."""
@@ -89,6 +78,7 @@ class Setup:
         self.users: dict[int, str] = {}  # who may use the client; nobody in particular when it is empty
         self.title = title_of(model)
         self.client_title = b""
+        self.signed = ReceivedCounter()  # the last transaction of the client that was signed and not ciphered
         self.suite: Suite = SUITES[client.suite]
         names = ("secret", "ek", "ak", "bk", "mk", "signing", "agreement", "meter_secret", "meter_agreement")
         found = {name: client.secret(model, name) for name in names}
@@ -194,6 +184,7 @@ class Setup:
             sent=sent,
             received=received,
             material=self._material(client_title),
+            signed=self.signed,
         )
 
     def _material(self, client_title: bytes) -> KeyMaterial:

@@ -310,6 +310,12 @@ def test_signed_in_plain_must_not_come_twice() -> None:
     assert meter.unprotect(request) == GET
     with pytest.raises(ReplayDetected):
         meter.unprotect(request)
+    for each in (client, meter):  # nor in another association, in which nothing else tells it
+        each.peer(METER if each is client else CLIENT)
+        each.agreed(Conformance.GENERAL_PROTECTION, b"")
+    with pytest.raises(ReplayDetected):
+        meter.unprotect(request)
+    assert meter.unprotect(client.protect(GET)) == GET
 
 
 def test_signatures_that_do_not_hold() -> None:

@@ -26,7 +26,6 @@ from headend.errors import (
     DecodeError,
     KeyMissing,
     RemoteProtocolError,
-    ReplayDetected,
     SecurityError,
 )
 from headend.protocols.base import Role
@@ -48,6 +47,7 @@ from headend.protocols.dlms.security.ciphering import (
     decode_general_signing,
 )
 from headend.protocols.dlms.security.control import BROADCAST, PROTECTION, SIGNED, refuse_compression
+from headend.protocols.dlms.security.counters import ReceivedCounter
 from headend.protocols.dlms.security.gcm import SYSTEM_TITLE_LENGTH
 from headend.protocols.dlms.security.keys import (
     agree,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from headend.protocols.dlms.security.ciphering import KeyInformation
-    from headend.protocols.dlms.security.counters import OwnCounter, ReceivedCounter
+    from headend.protocols.dlms.security.counters import OwnCounter
     from headend.protocols.dlms.security.gcm import GcmKey
     from headend.protocols.dlms.security.policy import Policy
     from headend.protocols.dlms.security.suite import Suite
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _BROADCAST_KEY: Final = 1
 _TRANSACTION: Final = 8
+_LAST_TRANSACTION: Final = (1 << 8 * _TRANSACTION) - 1
 _UNSIGNED: Final = frozenset(
     {ExceptionResponse.TAG, ConfirmedServiceError.TAG, InitiateRequest.TAG, InitiateResponse.TAG}
 )
@@ -120,8 +121,8 @@ class GeneralProtection(Ciphering):
     """See `Ciphering`. A client ciphers by `kind` of key, without one by global and dedicated keys, and signs by its policy."""
 
     __slots__ = (
-        *("_chosen", "_gcm", "_kind", "_known", "_last_signed", "_material", "_must_sign", "_needs_signature"),
-        *("_of_suite", "_signs", "_transaction", "_wanted"),
+        *("_chosen", "_gcm", "_kind", "_known", "_material", "_must_sign", "_needs_signature"),
+        *("_of_suite", "_signed", "_signs", "_transaction", "_wanted"),
     )
 
     def __init__(
@@ -136,8 +137,12 @@ class GeneralProtection(Ciphering):
         received: ReceivedCounter,
         material: KeyMaterial,
         kind: KeyKind | None = None,
+        signed: ReceivedCounter | None = None,
     ) -> None:
-        """`key` is the global unicast key; its counters outlive the association."""
+        """`key` is the global unicast key; its counters outlive the association, and so does `signed`, which a server needs.
+
+        It is the last transaction that was signed and not ciphered: nothing else tells that such an APDU came before.
+        """
         super().__init__(role, suite, policy, key=key, system_title=system_title, sent=sent, received=received)
         own, needed = policy if role is Role.CLIENT else (policy.response, policy.request)
         self._of_suite = suite
@@ -148,7 +153,7 @@ class GeneralProtection(Ciphering):
         self._must_sign, self._needs_signature = bool(own & SIGNED), bool(needed & SIGNED)
         self._signs = self._must_sign
         self._transaction = b""
-        self._last_signed = -1
+        self._signed = signed or ReceivedCounter()
         self._chosen: dict[KeyKind, _Used] = {}  # for what we send
         self._known: _Used | None = None  # for what came last
         self._measure()
@@ -157,17 +162,17 @@ class GeneralProtection(Ciphering):
         """The other side has told its title; a new association begins."""
         super().peer(system_title)
         self._kind, self._signs = None, self._must_sign
-        self._transaction, self._last_signed = b"", -1
+        self._transaction = b""
         self._chosen, self._known = {}, None
         self._measure()
 
     def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
         """The plain initiate APDU of a new association. One that does not hold leaves the association of before as it was."""
-        before = self._kind, self._signs, self._transaction, self._last_signed, self._chosen, self._known
+        before = self._kind, self._signs, self._transaction, self._chosen, self._known
         try:
             return super().unprotect_initiate(apdu, system_title)
         except (SecurityError, RemoteProtocolError):
-            self._kind, self._signs, self._transaction, self._last_signed, self._chosen, self._known = before
+            self._kind, self._signs, self._transaction, self._chosen, self._known = before
             self._measure()
             raise
 
@@ -196,7 +201,7 @@ class GeneralProtection(Ciphering):
         if apdu[0] in _UNSIGNED:
             return super().protect(apdu)
         if self._role is Role.CLIENT and (self._signs or self._kind):
-            self._transaction = (int.from_bytes(self._transaction, "big") + 1).to_bytes(_TRANSACTION, "big")
+            self._transaction = self._next_transaction().to_bytes(_TRANSACTION, "big")
         if self._signs:
             apdu = self._sign(apdu)
         if self._kind is None or not self._control:
@@ -205,6 +210,12 @@ class GeneralProtection(Ciphering):
         information, key = self._key_to_send(self._kind)
         sealed = key.seal(self._control, self._title, self._global.sent.take(), apdu, header.encode())
         return GeneralCiphering(header=header, key=information, sealed=sealed).encode()
+
+    def _next_transaction(self) -> int:
+        """One more than the last; where nothing is ciphered a number that no association has had, against replays."""
+        if not self._control:
+            return self._global.sent.take()
+        return int.from_bytes(self._transaction, "big") + 1 & _LAST_TRANSACTION
 
     def _header(self) -> Header:
         return Header(transaction_id=self._transaction, originator=self._title, recipient=self._peer)
@@ -294,10 +305,7 @@ class GeneralProtection(Ciphering):
                 "the signature of an APDU does not hold", hint="check the public key of the other side, and the suite"
             )
         if self._role is Role.SERVER and not inside:
-            number = int.from_bytes(message.header.transaction_id, "big")
-            if number <= self._last_signed:
-                raise ReplayDetected(f"signed transaction {number} came after {self._last_signed}")
-            self._last_signed = number
+            self._signed.accept(int.from_bytes(message.header.transaction_id, "big"))
         self._begin(message.header)
         return message.content
 
