@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,8 @@ from headend.protocols.dlms.security.ciphering import (
 )
 from headend.protocols.dlms.security.counters import MemoryCounters
 from headend.protocols.dlms.security.gcm import GcmKey
-from headend.protocols.dlms.security.keys import wrap_key
+from headend.protocols.dlms.security.keys import private_key, public_octets, sign, wrap_key
+from headend.protocols.dlms.security.suite import SUITES
 from headend.protocols.gateway import prefix
 from headend.protocols.mbus import encode_apdu
 from headend.protocols.wrapper import wrap
@@ -285,6 +287,35 @@ def test_protection_that_keys_of_the_meter_open(driver: DlmsDriver, apdu: bytes)
     assert (plain.octets, plain.identity.system_title) == (PLAIN, TITLE.hex())
 
 
+@pytest.mark.parametrize(("suite", "length"), [(1, 32), (2, 48)])
+def test_signed_pushes(driver: DlmsDriver, suite: int, length: int) -> None:
+    """Alone, within what is ciphered, and around it; what is signed alone comes once."""
+    key = private_key(SUITES[suite], bytes((7,)) * length)
+    public = public_octets(key).hex()
+    keys = {"ek": Secret(EK * suite), "ak": Secret(AK * suite)}
+
+    def signed(content: bytes, number: int, by: Any = key) -> bytes:
+        header = Header(transaction_id=bytes((number,)), originator=TITLE)
+        made = GeneralSigning(header=header, content=content)
+        return replace(made, signature=sign(SUITES[suite], by, made.signed)).encode()
+
+    def ciphered(content: bytes, counter: int) -> bytes:
+        inner = GcmKey(EK * suite, AK * suite).seal(0x30 | suite, TITLE, counter, content)
+        return encode_general(0xDB, TITLE, inner)
+
+    known = meter(TITLE.hex(), suite=str(suite), meter_key=public, policy="128")  # responses are signed
+    for apdu in (signed(PLAIN, 1), signed(PLAIN, 2), ciphered(signed(PLAIN, 0), 1), signed(ciphered(PLAIN, 2), 0)):
+        plain = driver.unseal(pushed(apdu), known, None, keys)
+        assert (plain.octets, plain.identity.system_title) == (PLAIN, TITLE.hex())
+    for again in (signed(PLAIN, 2), ciphered(signed(PLAIN, 3), 1), signed(ciphered(PLAIN, 2), 4)):
+        with pytest.raises(ReplayDetected):
+            driver.unseal(pushed(again), known, None, keys)
+    stranger = private_key(SUITES[suite], bytes((8,)) * length)
+    for forged in (signed(PLAIN, 9, stranger), signed(PLAIN, 9)[:-1] + b"\0", ciphered(PLAIN, 9)):
+        with pytest.raises(DecipherFailed):
+            driver.unseal(pushed(forged), known, None, keys)
+
+
 def test_an_event_under_the_global_key(driver: DlmsDriver) -> None:
     event = bytes.fromhex("c200 0001 0000616200ff 02 0601020304")
     plain = driver.unseal(pushed(encode_service(0xCA, sealed(5, apdu=event))), meter(TITLE.hex()), None, KEYS)
@@ -306,7 +337,13 @@ def test_an_event_under_the_global_key(driver: DlmsDriver) -> None:
         (encode_service(0xCA, sealed(1)), DecodeError, "deciphered"),
         (general(IdentifiedKey(1)), DecipherFailed, "not known"),
         (general(AgreedKey(b"\x01", b"\0")), CapabilityError, "agreed"),
-        (GeneralSigning(header=Header(originator=TITLE), content=PLAIN).encode(), CapabilityError, "signed"),
+        (GeneralSigning(header=Header(originator=TITLE), content=PLAIN).encode(), KeyMissing, "signs with"),
+        (
+            GeneralSigning(header=Header(originator=bytes(8)), content=PLAIN).encode(),
+            DecipherFailed,
+            "another system title",
+        ),
+        (GeneralSigning(header=Header(originator=TITLE), content=b"").encode(), DecodeError, "signed push"),
     ],
 )
 def test_protection_that_is_refused(driver: DlmsDriver, apdu: bytes, error: type[Exception], words: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headend.errors import CapabilityError, DecipherFailed, DecodeError, KeyMissing
+from headend.model.meter import Secret
 from headend.protocols.dlms.octets import Reader
 from headend.protocols.dlms.security.ciphering import (
     GENERAL_DEDICATED,
@@ -20,18 +21,20 @@ from headend.protocols.dlms.security.ciphering import (
     WrappedKey,
     decode_general,
     decode_general_ciphering,
+    decode_general_signing,
     decode_service,
 )
-from headend.protocols.dlms.security.control import AUTHENTICATED, BROADCAST
+from headend.protocols.dlms.security.control import AUTHENTICATED, BROADCAST, SIGNED
 from headend.protocols.dlms.security.gcm import SYSTEM_TITLE_LENGTH, GcmKey
-from headend.protocols.dlms.security.keys import unwrap_key
+from headend.protocols.dlms.security.keys import is_signed, public_key, unwrap_key
 from headend.protocols.dlms.security.policy import check_protection, policy_of
+from headend.protocols.dlms.security.suite import SUITES
 
 if TYPE_CHECKING:
     from headend.drivers.base import Push, Secrets
     from headend.drivers.dlms.parameters import SecurityParameters
     from headend.drivers.dlms.security import Counters
-    from headend.model.meter import Meter, Secret
+    from headend.model.meter import Meter
     from headend.protocols.dlms.security.counters import ReceivedCounter
 
 _EVERYTHING: Final = 3
@@ -56,9 +59,15 @@ def unseal(push: Push, meter: Meter, security: SecurityParameters, secrets: Secr
     apdu, control = push.octets, 0
     title = b""
     opened: list[tuple[ReceivedCounter, int]] = []
+    signed: list[tuple[ReceivedCounter, int]] = []
     for _ in range(_DEPTH):
         if not is_sealed(apdu):
             break
+        if apdu[0] == GeneralSigning.TAG:
+            title, transaction, key_octets, apdu = _verified(apdu, meter, security)
+            signed.append((counters.received(f"{meter.id}/signed/{title.hex()}", key_octets), transaction))
+            control |= SIGNED
+            continue
         title, sealed, key_octets, more = _parts(apdu, meter, secrets)
         key = GcmKey(key_octets.reveal(), _authentication_key(sealed, secrets))
         found, counter, plain = key.open(title, sealed, more)
@@ -77,17 +86,35 @@ def unseal(push: Push, meter: Meter, security: SecurityParameters, secrets: Secr
     except DecipherFailed as error:
         error.hint = "the meter's parameter policy says how its messages are protected at least"
         raise
-    for received, counter in reversed(opened):  # the innermost was counted first
+    # What is signed alone has no counter but its transaction id, which must grow as one; the innermost was counted first.
+    for received, counter in reversed(opened or signed):
         received.accept(counter)
     identity = replace(push.identity, system_title=title.hex()) if title else push.identity
     return replace(push, octets=apdu, identity=identity)
 
 
+def _verified(apdu: bytes, meter: Meter, security: SecurityParameters) -> tuple[bytes, int, Secret, bytes]:
+    """System title, transaction id, key of the signature, and what is signed."""
+    message = decode_general_signing(Reader(apdu, 1))
+    title = message.header.originator
+    if title != bytes.fromhex(meter.identity.system_title) and meter.identity.system_title:
+        raise DecipherFailed("a push of another system title than that of the meter")
+    if len(title) != SYSTEM_TITLE_LENGTH or not message.content:
+        raise DecodeError("signed push", offset=0, expected="a system title and an APDU", got=title.hex() or "nothing")
+    if not security.meter_key or not security.suite:
+        raise KeyMissing(
+            "a signed push, and it is not known what the meter signs with", hint="give meter_key=HEX, and suite=1 or 2"
+        )
+    suite = SUITES[security.suite]
+    if not is_signed(suite, public_key(suite, security.meter_key), message.signed, message.signature):
+        raise DecipherFailed("the signature of a push does not hold", hint="check meter_key and the security suite")
+    number = int.from_bytes(message.header.transaction_id, "big")
+    return title, number, Secret(security.meter_key), message.content
+
+
 def _parts(apdu: bytes, meter: Meter, secrets: Secrets) -> tuple[bytes, bytes, Secret, bytes]:
     """System title, sealed content, key, and what is authenticated beside the content."""
     tag, known = apdu[0], bytes.fromhex(meter.identity.system_title)
-    if tag == GeneralSigning.TAG:
-        raise CapabilityError("a signed push, whose signature nobody can check here")
     if tag in PLAIN_OF_DEDICATED or tag == GENERAL_DEDICATED:
         raise DecipherFailed("a push under a dedicated key, which belongs to an association")
     more = b""
