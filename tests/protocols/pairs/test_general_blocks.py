@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headend.errors import HeadendError, LocalProtocolError, RemoteProtocolError
+from headend.errors import DecodeError, HeadendError, LocalProtocolError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, Role
 from headend.protocols.dlms.acse import Aare
 from headend.protocols.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
@@ -269,6 +269,39 @@ def test_what_is_too_long_for_block_numbers() -> None:
     assert len(side.send(bytes(5 * 0xFFFF), 12)) == 1
     with pytest.raises(LocalProtocolError, match="too long for blocks of 5"):
         GeneralTransfer(1, LIMIT).send(bytes(5 * 0xFFFF + 1), 12)
+
+
+# --- octets ---
+
+
+@given(
+    st.builds(
+        GeneralBlock,
+        last_block=st.booleans(),
+        streaming=st.booleans(),
+        window=st.integers(0, 63),
+        block_number=st.integers(0, 0xFFFF),
+        acknowledged=st.integers(0, 0xFFFF),
+        data=st.binary(max_size=300),
+    ),
+    st.data(),
+)
+def test_blocks_in_octets(each: GeneralBlock, data: st.DataObject) -> None:
+    octets = each.encode()
+    assert decode_general_block(octets) == each
+    cut = data.draw(st.integers(0, len(octets) - 1))
+    with pytest.raises(DecodeError):
+        decode_general_block(octets[:cut])
+    with pytest.raises(DecodeError):
+        decode_general_block(octets + b"\x00")
+
+
+@given(st.binary(max_size=40))
+def test_any_octets_as_a_block(octets: bytes) -> None:
+    try:
+        assert decode_general_block(b"\xe0" + octets).data in octets
+    except DecodeError as error:
+        assert error.offset is None or 0 <= error.offset <= len(octets) + 1  # noqa: PT017 - either outcome is right
 
 
 # --- associations ---
