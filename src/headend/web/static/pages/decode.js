@@ -148,7 +148,7 @@ export function Decode({ params }) {
     document.title = "Decode · Headend";
     if (text) decode({ hex: text }, protocol);
   }, []);
-  const submit = (event) => { event.preventDefault(); decode(file ? { base64: file.base64 } : { hex: text }, protocol); };
+  const submit = (event) => { event.preventDefault(); if (!busy) decode(file ? { base64: file.base64 } : { hex: text }, protocol); };
   const show = ([, name, hex]) => { setFile(null); setText(hex); setProtocol(name); decode({ hex }, name); };
   const keys = (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event); };
   const drag = (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); setOver(event.type === "dragover"); } };
@@ -160,7 +160,7 @@ export function Decode({ params }) {
       <${Keys} values=${secrets} change=${setSecrets} />
       <div class="bar"><label class="tool file">Open a file<input class="unseen" type="file" aria-label="Open a file" onChange=${(event) => { take(event.target.files[0]); event.target.value = ""; }} /></label>
         <select aria-label="Protocol" value=${protocol} onChange=${(event) => setProtocol(event.target.value)}><option value="">find the protocol</option>${protocols.map((name) => html`<option value=${name}>${name}</option>`)}</select>
-        <button class="tool primary" disabled=${!text.trim() && !file} aria-disabled=${busy}>Decode</button>
+        <button class="tool primary" disabled=${!text.trim() && !file} aria-disabled=${busy}>${busy ? "Decoding …" : "Decode"}</button>
         ${file && html`<span class="tag">${file.name} <button type="button" class="bare" aria-label=${`Take ${file.name} away`} onClick=${() => { setFile(null); setAnswer(null); }}>×</button></span>`}<span class="space"></span>
         <span class="examples quiet">Examples: ${EXAMPLES.map((example) => html`<button type="button" class="bare link" onClick=${() => show(example)}>${example[0]}</button> `)}</span></div>
     </div></form>
