@@ -157,6 +157,18 @@ def test_meter_files_of_ones_own(headend: Headend, tmp_path: Path) -> None:
     assert "absent.toml" in said.err
     (row,) = headend("profile", "check", str(bad), "--json").json
     assert "voltage_l9" in row["problem"]
+    for profile_id in Library().ids():
+        assert headend("profile", "check", str(Library().path(profile_id))).code == 0
+    meter = Library().path("generic-dlms-functions").read_text()
+    for right, wrong, word in (
+        ("control_mode = 6", "control_mode = 9", "control_mode: expected one of"),
+        ("number_of_retries = 2", "retries = 2", "no 'retries'"),
+        ('type = "uint16"', 'type = "word"', "unknown type 'word'"),
+    ):
+        bad.write_text(meter.replace(right, wrong, 1))
+        (row,) = headend("profile", "check", str(bad), "--json").json
+        assert row["problem"].startswith(str(bad))
+        assert word in row["problem"]
     bad.unlink()
     listed = headend("profile", "list", "--profiles", str(tmp_path), "--json").json
     assert "good" in {row["id"] for row in listed}

@@ -8,6 +8,7 @@ import typer
 
 from headend.cli.output import print_json, print_table
 from headend.drivers.library import Library, load_profile
+from headend.drivers.registry import driver
 from headend.errors import ConfigError
 from headend.model.quantity import quantities
 
@@ -66,8 +67,10 @@ def check(paths: list[str], *, as_json: bool) -> None:
         path = Path(name)
         try:
             profile = load_profile(path.read_text(encoding="utf-8"), path.stem, name)
+            driver(profile.protocol).check_file(profile)
         except ConfigError as error:
-            problems.append((name, str(error)))
+            words = str(error)
+            problems.append((name, words if words.startswith(name) else f"{name}: {words}"))
         except (OSError, UnicodeDecodeError) as error:
             problems.append((name, f"{name}: cannot be read: {error}"))
         else:

@@ -252,6 +252,9 @@ class Driver(Protocol):
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play the meter on a link until it closes. Returns at once; holds no task and no timer while the link is idle."""
 
+    def check_file(self, profile: MeterProfile) -> None:
+        """Check what only virtual meters of a meter file need: types, clients, functions; raises ConfigError."""
+
     def begin(self, model: MeterModel) -> None:
         """A virtual meter that does something of its own accord begins to do it, though nobody has met it yet."""
 

@@ -91,6 +91,12 @@ class DlmsDriver:
 
         server.serve(link, model)
 
+    def check_file(self, profile: MeterProfile) -> None:
+        """Make the objects of a virtual meter."""
+        from headend.drivers.dlms import meter_file  # noqa: PLC0415 - see above
+
+        meter_file.check(profile)
+
     def begin(self, model: MeterModel) -> None:
         """Plan the pushes of a meter."""
         from headend.drivers.dlms import server  # noqa: PLC0415 - see above

@@ -154,6 +154,14 @@ _clients = lru_cache(maxsize=_MAX_PARAMETERS)(clients_of)
 _devices = lru_cache(maxsize=_MAX_PARAMETERS)(devices_of)
 
 
+def check(profile: MeterProfile) -> None:
+    """Refuse a meter file that no virtual meter can be made of; raises ConfigError."""
+    file = MeterFile(profile)
+    parameters = file.parameters(frozenset())
+    clients_of(profile, parameters)
+    devices_of(profile, parameters)
+
+
 def _measuring_period(profile: MeterProfile) -> int:
     """Milliseconds between the rows of the first load profile that has a period."""
     return 1000 * next((table.period_seconds for table in profile.load_profiles if table.period_seconds > 0), 900)

@@ -73,6 +73,9 @@ class ModbusDriver:
         """Play a meter; called again for the same link, one more unit on its wire. The framing is told by the client."""
         server.serve(link, model)
 
+    def check_file(self, profile: MeterProfile) -> None:
+        """There is nothing but what all need."""
+
     def begin(self, model: MeterModel) -> None:
         """A Modbus meter says nothing unasked."""
 
