@@ -295,7 +295,7 @@ def test_signed_pushes(driver: DlmsDriver, suite: int, length: int) -> None:
     keys = {"ek": Secret(EK * suite), "ak": Secret(AK * suite)}
 
     def signed(content: bytes, number: int, by: Any = key) -> bytes:
-        header = Header(transaction_id=bytes((number,)), originator=TITLE)
+        header = Header(transaction_id=number.to_bytes(16, "big").lstrip(b"\0"), originator=TITLE)
         made = GeneralSigning(header=header, content=content)
         return replace(made, signature=sign(SUITES[suite], by, made.signed)).encode()
 
@@ -307,7 +307,12 @@ def test_signed_pushes(driver: DlmsDriver, suite: int, length: int) -> None:
     for apdu in (signed(PLAIN, 1), signed(PLAIN, 2), ciphered(signed(PLAIN, 0), 1), signed(ciphered(PLAIN, 2), 0)):
         plain = driver.unseal(pushed(apdu), known, None, keys)
         assert (plain.octets, plain.identity.system_title) == (PLAIN, TITLE.hex())
-    for again in (signed(PLAIN, 2), ciphered(signed(PLAIN, 3), 1), signed(ciphered(PLAIN, 2), 4)):
+    for again in (
+        signed(PLAIN, 2),
+        signed(PLAIN, 1 << 64),
+        ciphered(signed(PLAIN, 3), 1),
+        signed(ciphered(PLAIN, 2), 4),
+    ):
         with pytest.raises(ReplayDetected):
             driver.unseal(pushed(again), known, None, keys)
     stranger = private_key(SUITES[suite], bytes((8,)) * length)

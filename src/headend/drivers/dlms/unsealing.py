@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from headend.errors import CapabilityError, DecipherFailed, DecodeError, KeyMissing
+from headend.errors import CapabilityError, DecipherFailed, DecodeError, KeyMissing, ReplayDetected
 from headend.model.meter import Secret
 from headend.protocols.dlms.octets import Reader
 from headend.protocols.dlms.security.ciphering import (
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _EVERYTHING: Final = 3
 """Policy where keys are given and nothing else is said, as for sessions."""
+_LAST: Final = 0xFFFFFFFFFFFFFF
+"""The greatest transaction id that counts, of seven octets."""
 _DEPTH: Final = 3
 """Protections within each other; more is no push."""
 
@@ -65,7 +67,7 @@ def unseal(push: Push, meter: Meter, security: SecurityParameters, secrets: Secr
             break
         if apdu[0] == GeneralSigning.TAG:
             title, transaction, key_octets, apdu = _verified(apdu, meter, security)
-            signed.append((counters.received(f"{meter.id}/signed/{title.hex()}", key_octets), transaction))
+            signed.append((counters.pushed(key_octets, title), transaction))
             control |= SIGNED
             continue
         title, sealed, key_octets, more = _parts(apdu, meter, secrets)
@@ -88,6 +90,8 @@ def unseal(push: Push, meter: Meter, security: SecurityParameters, secrets: Secr
         raise
     # What is signed alone has no counter but its transaction id, which must grow as one; the innermost was counted first.
     for received, counter in reversed(opened or signed):
+        if counter > _LAST:
+            raise ReplayDetected("a push that is signed alone, and whose transaction id does not count")
         received.accept(counter)
     identity = replace(push.identity, system_title=title.hex()) if title else push.identity
     return replace(push, octets=apdu, identity=identity)
