@@ -22,6 +22,9 @@ UI = "7ea02a410883130413e6e7000f40000000000101020309060100010700ff06000005530202
 CIPHERED = "c81e3001234567411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b"
 EK, AK, TITLE = "00010203 04050607 08090a0b 0c0d0e0f", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF", "4d4d4d0000bc614e"
 
+PATIENCE = 20_000
+"""Milliseconds that an answer may take on a machine that is busy."""
+
 pytestmark = pytest.mark.browser
 
 
@@ -30,7 +33,7 @@ def decode(page: Page, site: Site, text: str) -> None:
     page.goto(f"{site.url}#/decode")
     page.get_by_label("Octets in hexadecimal").fill(text)
     page.get_by_role("button", name="Decode", exact=True).click()
-    expect(page.locator(".layer").first).to_be_visible()
+    expect(page.locator(".layer").first).to_be_visible(timeout=PATIENCE)
 
 
 def test_every_way_to_write_octets(site: Site, tab: Tab) -> None:
@@ -84,7 +87,9 @@ def test_the_same_as_xml_and_json(site: Site, tab: Tab) -> None:
     page = tab.page
     decode(page, site, "c401c10103")
     page.get_by_role("button", name="XML", exact=True).click()
-    expect(page.get_by_label("XML", exact=True)).to_contain_text('<DataAccessError Value="ReadWriteDenied" />')
+    expect(page.get_by_label("XML", exact=True)).to_contain_text(
+        '<DataAccessError Value="ReadWriteDenied" />', timeout=PATIENCE
+    )
     page.get_by_role("button", name="JSON", exact=True).click()
     expect(page.get_by_label("JSON", exact=True)).to_contain_text('"get-response-normal (IEC 62056-5-3)"')
     page.get_by_role("button", name="Layers", exact=True).click()
@@ -103,7 +108,7 @@ def test_keys_open_and_are_kept_nowhere(site: Site, tab: Tab) -> None:
     page.get_by_label("Authentication key").fill(AK)
     page.get_by_label("System title of the client").fill(TITLE)
     page.keyboard.press("Enter")
-    expect(page.locator(".layer tr", has_text="authentication tag")).to_contain_text("(verified)")
+    expect(page.locator(".layer tr", has_text="authentication tag")).to_contain_text("(verified)", timeout=PATIENCE)
     expect(page.locator(".layer tr", has_text="logical name")).to_contain_text("Meter clock")
     stored = page.evaluate("location.href + JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
     assert "0001020304" not in stored.replace("%20", "")
@@ -114,7 +119,7 @@ def test_keys_open_and_are_kept_nowhere(site: Site, tab: Tab) -> None:
     page.get_by_label("Encryption key").fill("00")
     tab.expected.append("422")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("ek: expected 16 or 32 octets, got 1")
+    expect(page.get_by_role("alert")).to_contain_text("ek: expected 16 or 32 octets, got 1", timeout=PATIENCE)
 
 
 def test_a_capture_is_opened_or_dropped(site: Site, tab: Tab, tmp_path: Path) -> None:
@@ -123,7 +128,9 @@ def test_a_capture_is_opened_or_dropped(site: Site, tab: Tab, tmp_path: Path) ->
     data = pcap([*map(ethernet, session()), *[ethernet(udp(METER, CLIENT, PUSH))] * 160])
     (tmp_path / "traffic.pcap").write_bytes(data)
     page.get_by_label("Open a file").set_input_files(str(tmp_path / "traffic.pcap"))
-    expect(page.locator("main [role=status]")).to_have_text(f"dlms, {len(data):,} octets, nothing wrong")
+    expect(page.locator("main [role=status]")).to_have_text(
+        f"dlms, {len(data):,} octets, nothing wrong", timeout=PATIENCE
+    )
     page.get_by_role("button", name="Open TCP").click()
     page.get_by_role("button", name="Open wrapper").first.click()
     page.get_by_role("button", name="Open get-request-normal").click()
