@@ -21,14 +21,8 @@ from headend.protocols.base import (
     Role,
 )
 from headend.protocols.dlms.acse import Aare, Aarq
-from headend.protocols.dlms.apdu.access import (
-    LONG_CONFIRMED,
-    LONG_HIGH_PRIORITY,
-    LONG_INVOKE_ID,
-    AccessRequest,
-    AccessResponse,
-)
-from headend.protocols.dlms.apdu.descriptor import CONFIRMED, HIGH_PRIORITY, INVOKE_ID, DataAccessResult
+from headend.protocols.dlms.apdu.access import AccessRequest, AccessResponse
+from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.apdu.general_block import GeneralBlock
 from headend.protocols.dlms.apdu.get import GetResponseNormal
 from headend.protocols.dlms.apdu.short import (
@@ -41,8 +35,7 @@ from headend.protocols.dlms.apdu.short import (
 )
 from headend.protocols.dlms.apdu.table import Request, Response
 from headend.protocols.dlms.association import decode_spoken, encode_spoken
-from headend.protocols.dlms.blocks import MIN_PDU
-from headend.protocols.dlms.channel import NO_LIMIT, Channel
+from headend.protocols.dlms.channel import Channel
 from headend.protocols.dlms.dialogue import (
     Answering,
     Asking,
@@ -59,6 +52,7 @@ from headend.protocols.dlms.events import (
 )
 from headend.protocols.dlms.initiate import NO_CONFORMANCE, Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.short_blocks import AnswerBlocks, ShortTransfer
+from headend.protocols.dlms.side import Side
 from headend.protocols.dlms.state import ACSE, AWAITING, SENDER, TRANSITIONS, Message, State, step
 from headend.protocols.dlms.transfers import WholeRequest
 
@@ -84,12 +78,18 @@ _TITLED: Final = {Aarq.TAG: Message.AARQ, Aare.TAG: Message.AARE_ACCEPTED}
 """What brings a system title and a counter along: refused out of turn before it is looked into."""
 
 
-class DlmsConnection:
+class DlmsConnection(Side):
     """One association; `state` is the conversation's."""
 
     __slots__ = (
-        *("_answering", "_asked", "_asking", "_channel", "_framing", "_invoke_id", "_long_invoke_id", "_max_transfer"),
-        *("_proposal", "_protection", "_shorts", "role", "state"),
+        "_answering",
+        "_asked",
+        "_asking",
+        "_max_transfer",
+        "_proposal",
+        "_protection",
+        "_shorts",
+        "state",
     )
 
     def __init__(
@@ -105,26 +105,15 @@ class DlmsConnection:
 
         `window` is how many general blocks in a row we take.
         """
-        self.role = role
+        super().__init__(role, framing, Channel(framing, protection, window=window, limit=max_transfer))
         self.state = State.IDLE
-        self._framing = framing
         self._protection = protection
-        self._channel = Channel(framing, protection, window=window, limit=max_transfer)
         self._max_transfer = max_transfer
-        self._invoke_id = self._long_invoke_id = 0
         self._asked = b""
         self._asking: Asking | None = None
         self._answering = Answering(max_transfer)
         self._shorts: ShortTransfer | None = None  # where there are short names
         self._proposal = _NO_PROPOSAL
-
-    def open(self) -> None:
-        """Client: open the framing; LinkOpened follows from `next_event`."""
-        self._framing.open()
-
-    def close(self) -> None:
-        """Close the framing; LinkReleased follows from `next_event`."""
-        self._framing.close()
 
     def assume(self, conformance: Conformance, max_pdu: int) -> None:
         """A pre-established association: both sides have known for ever what is agreed, and nobody says it.
@@ -141,49 +130,6 @@ class DlmsConnection:
     def _short(self) -> ShortTransfer:
         """What is under way with short names; kept by who changes it, for most associations never have any."""
         return self._shorts or ShortTransfer(self._max_transfer)
-
-    @property
-    def conformance(self) -> Conformance:
-        """What both sides have agreed on."""
-        return self._channel.conformance
-
-    @property
-    def max_send_pdu(self) -> int:
-        """The longest APDU that the other side takes."""
-        return self._channel.max_pdu
-
-    @property
-    def max_request(self) -> int:
-        """The longest request before it is ciphered."""
-        return self._channel.max_pdu - self._channel.overhead
-
-    @property
-    def longest_answer(self) -> int:
-        """The longest answer before it is ciphered, in general blocks if both sides do them."""
-        return self._channel.longest - self._channel.overhead
-
-    def take_refused(self) -> int:
-        """How many notifications were dropped since the last call because they are not protected as they must be."""
-        refused, self._channel.refused = self._channel.refused, 0
-        return refused
-
-    def next_invoke_id(self) -> int:
-        """The invoke-id-and-priority octet of the next request: confirmed, high priority, another id than the last."""
-        self._invoke_id = (self._invoke_id + 1) & INVOKE_ID
-        return CONFIRMED | HIGH_PRIORITY | self._invoke_id
-
-    def next_long_invoke_id(self) -> int:
-        """The same for ACCESS, in four octets."""
-        self._long_invoke_id = (self._long_invoke_id + 1) & LONG_INVOKE_ID
-        return LONG_CONFIRMED | LONG_HIGH_PRIORITY | self._long_invoke_id
-
-    def receive_data(self, data: bytes) -> None:
-        """Hand over received octets; raises RemoteProtocolError when the bounded buffer overflows."""
-        self._framing.receive_data(data)
-
-    def data_to_send(self) -> bytes:
-        """Octets to write now."""
-        return self._framing.data_to_send()
 
     def send(self, event: Spoken) -> None:
         """Queue an event.
@@ -458,10 +404,6 @@ class DlmsConnection:
             limit = (response.initiate if self.role is Role.CLIENT else self._proposal).max_receive_pdu
             self._agree(conformance, limit, self._proposal.dedicated_key)
             self._proposal = _NO_PROPOSAL
-
-    def _agree(self, conformance: Conformance, limit: int, dedicated_key: bytes = b"") -> None:
-        least = MIN_PDU + self._channel.overhead
-        self._channel.agreed(conformance, max(limit, least) if limit else NO_LIMIT, dedicated_key)
 
     @staticmethod
     def _refuse(message: str) -> NoReturn:
