@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from headend.protocols.dlms.security.suite import Suite
 
 _TITLE: Final = 8
+_MALFORMED: Final = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),  # OverflowError: of a negative serial number
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What the library raises for octets that it cannot read."""
 
 
 class KeyUse(enum.IntEnum):
@@ -67,7 +72,7 @@ class Certificate:
             x509.load_der_x509_certificate(self.der).verify_directly_issued_by(
                 x509.load_der_x509_certificate(authority.der)
             )
-        except (ValueError, TypeError, InvalidSignature):
+        except (*_MALFORMED, InvalidSignature):
             return False
         return authority.authority
 
@@ -87,7 +92,7 @@ def read_certificate(suite: Suite, der: bytes) -> Certificate:
             parsed.subject.public_bytes(),
             _of_curve(suite, key),
         )
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise DecodeError("certificate", expected="X.509 in DER", got=type(error).__name__) from error
 
 
@@ -113,7 +118,7 @@ def read_request(suite: Suite, der: bytes) -> Requested:
         if not parsed.is_signature_valid:
             raise DecodeError("certificate request", expected="a signature by its own key")
         return Requested(_title_in(parsed.subject), _use_of(parsed.extensions), _of_curve(suite, parsed.public_key()))
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise DecodeError("certificate request", expected="PKCS #10 in DER", got=type(error).__name__) from error
 
 
