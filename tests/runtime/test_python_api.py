@@ -97,13 +97,14 @@ def test_the_examples_run(title: str, url_elsewhere: str, capsys: pytest.Capture
         "One meter": r"MeterIdentity\(.*\n\d+ Wh\n.*voltage|\d+\.\d+",
         "A year of history": r"\d+ Wh\n8640 rows",
         "Commands": r"Verdict\.CONFIRMED 20\d\d-.*\nVerdict\.REFUSED ACTION .*\nobject-undefined False\n",
+        "Octets in words": r"^dlms HDLC SNRM .*\n<GetResponse>",
         "Without I/O": r"LinkOpened\(\)\nTrue\n\d+\n",
     }
     assert re.search(expected[title], said), said
 
 
 def test_every_section_with_code_is_run() -> None:
-    assert set(EXAMPLES) == {"One meter", "A year of history", "Commands", "Without I/O"}
+    assert set(EXAMPLES) == {"One meter", "A year of history", "Commands", "Octets in words", "Without I/O"}
     assert PAGE.read_text().count("```python") == len(EXAMPLES)
 
 
