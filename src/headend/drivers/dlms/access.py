@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from headend.drivers.dlms.answers import (
+    UNSCALED,
+    Scale,
+    Static,
+    decoded,
+    encoded,
+    returned_by,
+    single,
+    to_scale,
+    unexpected_error,
+)
 from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.drivers.dlms.refs import CosemRef
 from headend.drivers.dlms.short_conversation import ShortConversation
 from headend.errors import (
     CapabilityError,
-    DecodeError,
     HeadendError,
     KeyMissing,
-    RemoteProtocolError,
     ServiceRefused,
 )
 from headend.protocols.dlms.acse import ApplicationContext, Mechanism, Rlrq
@@ -20,20 +29,17 @@ from headend.protocols.dlms.apdu.action import (
     ActionRequestNormal,
     ActionResponseNormal,
 )
-from headend.protocols.dlms.apdu.descriptor import ActionResult, DataAccessResult
+from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.apdu.exception import ConfirmedServiceError, ExceptionResponse
-from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithList
+from headend.protocols.dlms.apdu.get import GetRequestNormal, GetResponseWithList
 from headend.protocols.dlms.apdu.set import (
     SetRequestNormal,
     SetResponseNormal,
 )
-from headend.protocols.dlms.axdr import decode_data
-from headend.protocols.dlms.classes import to_scaler_unit
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse, BlockReceived
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest
 from headend.protocols.dlms.refusals import (
     access_error,
-    action_error,
     association_error,
     association_is_lost,
     refusal_error,
@@ -41,7 +47,6 @@ from headend.protocols.dlms.refusals import (
 from headend.protocols.dlms.security.authentication import Said, check_pass_4, pass_3
 from headend.protocols.dlms.short_names import ASSOCIATION_NAME, ASSOCIATION_SN, to_short_names
 from headend.protocols.dlms.state import State
-from headend.standards.units import find_unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -50,11 +55,9 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.conversation import Conversation, PreparedGet
     from headend.drivers.dlms.parameters import Parameters
     from headend.drivers.dlms.security import Security
-    from headend.drivers.dlms.shape import Shape
-    from headend.model.objects import ObjectInfo, RawValue
+    from headend.model.objects import RawValue
     from headend.protocols.dlms.apdu.access import AccessRequest
     from headend.protocols.dlms.apdu.descriptor import AccessSelection
-    from headend.protocols.dlms.apdu.get import DataOrResult
     from headend.protocols.dlms.apdu.table import Request
     from headend.protocols.dlms.security.authentication import Authentication
     from headend.protocols.dlms.short_names import ShortNames
@@ -92,35 +95,11 @@ SHORT_OBJECTS: Final = CosemRef(ASSOCIATION_SN, ASSOCIATION_NAME, 2)
 
 COUNTER: Final = "invocation-counter-error"
 """Reason of a command that was refused because of its invocation counter."""
-_SCALERS: Final = range(-18, 19)
 
 
-class Scale(NamedTuple):
-    """Scaler and unit of a value: `exponent` is the power of ten from the raw value to the base unit."""
-
-    exponent: int
-    unit: str
-
-
-UNSCALED: Final = Scale(0, "")
 Errors: TypeAlias = dict[int, HeadendError]
 PLAIN: Final = frozenset({int, float, bytes, str, bool, list, type(None)})
 """Types of the plain values that answer a prepared request for one attribute."""
-
-
-class Static:
-    """What a meter does not change while an association lasts: scalers, what its load profiles capture, its object list.
-
-    Asked once, and anew when the association had to be made again (the meter may have started with other firmware), when the
-    rows of a load profile do not fit what it was said to capture, or when somebody says so.
-    """
-
-    __slots__ = ("objects", "scales", "shapes")
-
-    def __init__(self) -> None:
-        self.scales: dict[CosemRef, Scale | HeadendError] = {}
-        self.shapes: dict[CosemRef, Shape] = {}
-        self.objects: Sequence[ObjectInfo] | None = None
 
 
 class Access:
@@ -282,7 +261,7 @@ class Access:
                 if type(answer) is ExceptionResponse:
                     answer = await self._associate_again(answer, prepared)
             if not prepared.count:
-                found = [answer if type(answer) in PLAIN else self._single(answer, refs[indexes[0]])]
+                found = [answer if type(answer) in PLAIN else single(answer, refs[indexes[0]])]
             else:
                 found = self._listed(answer, [refs[at] for at in indexes])
                 if not found or await self._refuses_lists(found, refs[indexes[0]]):
@@ -315,7 +294,7 @@ class Access:
     async def get_encoded(self, ref: CosemRef) -> bytes:
         """The value of one attribute as it is on the wire."""
         answer = await self.request(GetRequestNormal(self.next_invoke_id(), ref.attribute), f"GET {ref}")
-        return self._encoded(answer, ref)
+        return encoded(answer, ref)
 
     async def stream(self, ref: CosemRef, selection: AccessSelection | None) -> AsyncIterator[bytes]:
         """The encoded value of one attribute in pieces, as the meter sends it; the reader sets the pace."""
@@ -326,7 +305,7 @@ class Access:
             if answer.last_block:
                 return
             answer = await self.conversation.ask_next_block(self.timeout)
-        yield self._encoded(answer, ref)
+        yield encoded(answer, ref)
 
     async def set(self, ref: CosemRef, data: bytes, selection: AccessSelection | None = None) -> None:
         """Write one attribute, or the part of it that is selected."""
@@ -355,7 +334,7 @@ class Access:
         if wanted:
             told = await self.read_refs(*(other for _, other in wanted))
             for (ref, other), raw in zip(wanted, told, strict=True):
-                scales[ref] = raw if isinstance(raw, HeadendError) else _scale(raw, other)
+                scales[ref] = raw if isinstance(raw, HeadendError) else to_scale(raw, other)
         return [scales.get(ref, UNSCALED) for ref in refs]
 
     def forget(self) -> None:
@@ -407,7 +386,7 @@ class Access:
         if type(answer) is list:
             return answer
         if isinstance(answer, GetResponseWithList) and len(answer.results) == len(refs):
-            return [self._decode(result, ref) for ref, result in zip(refs, answer.results, strict=True)]
+            return [decoded(result, ref) for ref, result in zip(refs, answer.results, strict=True)]
         return []
 
     async def _refuses_lists(self, found: Sequence[object], ref: CosemRef) -> bool:
@@ -416,55 +395,3 @@ class Access:
             return False
         _, errors = await self.read((ref,), self.steps((ref,)))
         return not errors
-
-    def _single(self, answer: Any, ref: CosemRef) -> RawValue | HeadendError:  # noqa: ANN401 - ditto
-        """The value in an event that answers a request for one attribute."""
-        if isinstance(answer, GetResponseNormal):
-            return self._decode(answer.result, ref)
-        return refusal_error(answer, f"GET {ref}")
-
-    def _decode(self, result: bytes | DataAccessResult, ref: CosemRef) -> RawValue | HeadendError:
-        if not isinstance(result, bytes):
-            return access_error(result, str(ref))
-        try:
-            value, end = decode_data(result)
-        except DecodeError as error:
-            return error
-        if end != len(result):
-            return DecodeError(f"{ref}: octets follow the value", offset=end, got=result[end:].hex())
-        return value
-
-    @staticmethod
-    def _encoded(answer: GetResponseNormal, ref: CosemRef) -> bytes:
-        if not isinstance(answer.result, bytes):
-            raise access_error(answer.result, str(ref))
-        return answer.result
-
-
-def unexpected_error(answer: object, what: str) -> HeadendError:
-    """The error of an answer that is none to what was asked."""
-    return RemoteProtocolError(f"{what}: an answer of another kind", got=type(answer).__name__)
-
-
-def returned_by(ref: CosemRef, result: ActionResult, returned: DataOrResult | None) -> bytes | HeadendError | None:
-    """What a method has returned, or why it failed."""
-    if result != ActionResult.SUCCESS:
-        return action_error(result, f"ACTION {ref}")
-    if not isinstance(returned, DataAccessResult):
-        return returned
-    return None if returned == DataAccessResult.SUCCESS else access_error(returned, f"what ACTION {ref} returns")
-
-
-def _scale(raw: RawValue, ref: CosemRef) -> Scale | HeadendError:
-    """Exponent and base unit from a scaler_unit attribute."""
-    try:
-        scaler, code = to_scaler_unit(raw)
-    except DecodeError as error:
-        return error
-    if scaler not in _SCALERS:
-        return DecodeError(f"{ref}: scaler", expected="-18 to 18", got=str(scaler))
-    unit = find_unit(code)
-    if unit is None:
-        return Scale(scaler, "")
-    power = unit.exponent
-    return Scale(scaler, unit.symbol) if power is None else Scale(scaler + power, unit.base)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.base import Capability, Notification, PushList, Secrets
-from headend.drivers.dlms.access import PLAIN, Access, Errors, Scale, Static
+from headend.drivers.dlms.access import PLAIN, Access, Errors
+from headend.drivers.dlms.answers import Scale, Static
 from headend.drivers.dlms.clocks import clock_text
 from headend.drivers.dlms.commands import RELAY, Commander
 from headend.drivers.dlms.history import Histories

@@ -16,7 +16,8 @@ from headend.protocols.dlms.classes import CaptureObject, to_capture_objects
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from headend.drivers.dlms.access import Access, Scale
+    from headend.drivers.dlms.access import Access
+    from headend.drivers.dlms.answers import Scale
     from headend.model.objects import ObjectEntry, ObjectRef
 
 _CAPTURE_OBJECTS, _CAPTURE_PERIOD = 3, 4

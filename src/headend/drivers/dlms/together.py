@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
-from headend.drivers.dlms.access import returned_by, unexpected_error
+from headend.drivers.dlms.answers import returned_by, unexpected_error
 from headend.errors import CapabilityError, HeadendError, MeterError, RemoteProtocolError, ServiceRefused
 from headend.protocols.dlms.apdu.access import (
     BREAK_ON_ERROR,
