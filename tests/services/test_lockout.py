@@ -150,6 +150,38 @@ async def test_secrets_that_were_accepted_before(refusals: RefusalFile, error: H
     assert await tried(lockout, error) is not once
 
 
+async def test_a_session_that_was_open(refusals: RefusalFile) -> None:
+    """A meter that associates again in the middle may want the password no more; nothing else that happens there counts."""
+    lockout = Lockout(refusals)
+    assert await tried(lockout, None)
+    await lockout.refused(METER, DecipherFailed("somebody else's"))
+    assert await tried(Lockout(refusals), None)
+    await lockout.refused(METER, AuthenticationFailed("the meter refuses the association"))
+    assert not await tried(lockout, None)
+    assert not await tried(Lockout(refusals), None)
+
+
+@virtual
+async def in_a_session(site: Site, refusals: RefusalFile) -> None:
+    world = started(site, refusals, RIGHT)
+
+    async def work(_session: object) -> None:
+        raise AuthenticationFailed("the meter refuses the association")
+
+    assert await world.read("one") == 230
+    with pytest.raises(AuthenticationFailed):
+        await world.lanes.run_job("one", work)
+    await world.lanes.aclose()
+
+
+def test_what_a_session_has_ended_in_is_known_after_a_restart(refusals: RefusalFile) -> None:
+    site = Site()
+    in_a_session(site, refusals)
+    with pytest.raises(AuthenticationFailed, match="not tried again"):
+        attempt(site, refusals, RIGHT)
+    assert site.connects == 1
+
+
 async def test_a_meter_without_secrets_costs_nothing(tmp_path: Path) -> None:
     refusals = RefusalFile(tmp_path / "refusals.db")
     async with Lockout(refusals).trying(METER, {}):

@@ -72,6 +72,12 @@ class Lockout:
             self._accepted[place] = dict(secrets)
             await _kept(self._refusals.forget, place)
 
+    async def refused(self, meter: Meter, error: HeadendError) -> None:
+        """A session that was open has ended in this error: a meter may want the same secrets no more when it is asked again."""
+        secrets = self._accepted.pop(place_of(meter), None) if isinstance(error, AuthenticationFailed) else None
+        if secrets is not None:
+            await _kept(self._refusals.add, place_of(meter), secrets, str(error))
+
     async def release(self, meter: Meter) -> None:
         """Somebody has set the secrets of a meter, or knows that the meter was changed: they may be tried again."""
         self._accepted.pop(place_of(meter), None)

@@ -77,6 +77,8 @@ class Access:
     """take a place among the links to open; returns how many seconds to wait for it"""
     trying: Callable[[Meter, Secrets], AbstractAsyncContextManager[None]]
     """what a session is opened in; raises AuthenticationFailed for secrets that the meter has refused before"""
+    refused: Callable[[Meter, HeadendError], Awaitable[None]]
+    """told what a session has ended in"""
     connect_timeout: float
     request_timeout: float
     heard: Callable[[MeterState, Sequence[Notification]], None]
@@ -268,6 +270,8 @@ class Lane:
     async def _mend(self, unit: Unit, error: HeadendError, *, repeat: bool, proven: bool) -> bool:
         """Deal with a failure: True when the job may be tried again, else the failure is recorded."""
         self._count(unit)
+        if isinstance(error, SecurityError):
+            await self._access.refused(unit.state.meter, error)
         sound = unit.session is not None and unit.session.sound
         if not sound:
             await self._discard(unit, error)

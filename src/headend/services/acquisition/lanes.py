@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from headend import telemetry
 from headend.drivers.base import Driver, Notification, Secrets
+from headend.errors import HeadendError
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
@@ -24,6 +25,10 @@ JOB_SECONDS: Final = 60.0
 @asynccontextmanager
 async def _trying(_meter: Meter, _secrets: Secrets) -> AsyncIterator[None]:
     yield
+
+
+async def _refused(_meter: Meter, _error: HeadendError) -> None:
+    pass
 
 
 class Pace:
@@ -71,6 +76,7 @@ class Lanes:
             time=asyncio.get_running_loop().time,
             reserve=Pace(connects_per_second).reserve,
             trying=lockout.trying if lockout is not None else _trying,
+            refused=lockout.refused if lockout is not None else _refused,
             connect_timeout=connect_timeout,
             request_timeout=request_timeout,
             heard=heard,
