@@ -63,7 +63,7 @@ async def test_an_image_in_any_order(make_world: Any) -> None:
         (2, uint32(0), 12),
         (1, structure(octet_string(b"x"), uint32(0)), 250),
         (1, structure(octet_string(b"x"), uint32(101)), 250),
-        (1, structure(octet_string(bytes(257)), uint32(10)), 250),
+        (1, structure(octet_string(bytes(257)), uint32(10)), 12),
         (1, octet_string(b"x"), 12),
         (3, None, 250),
         (4, None, 250),

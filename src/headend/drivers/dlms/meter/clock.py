@@ -20,6 +20,10 @@ from headend.protocols.dlms.clock import ClockStatus, CosemDate, CosemDateTime, 
 _QUARTER: Final = 900_000
 _MINUTE: Final = 60_000
 _LONGEST_SHIFT: Final = 900
+_LAST: Final = 221_845_392_000_000
+"""The year 9000: beyond it schedules would come to the end of the calendar."""
+_FARTHEST_ZONE: Final = 900
+_LONGEST_SAVING: Final = 120
 _INTERNAL_CRYSTAL: Final = 1
 _CLOCK_BASES: Final = range(6)
 _LENGTH: Final = 12
@@ -63,6 +67,18 @@ class Clock(Function):
             5: self._preset,
             6: self._shift,
         }
+
+    def accept(self, model: MeterModel, attribute_id: int, data: Data) -> None:  # noqa: ARG002 - shape of Function
+        """Refuse rules by which there is no local time."""
+        value = data.value
+        if isinstance(value, bytes):
+            time = CosemDateTime.from_bytes(value).time
+            refused = (time.hour or 0) > 23 or (time.minute or 0) > 59
+        else:
+            most = {_TIME_ZONE: _FARTHEST_ZONE, _DEVIATION: _LONGEST_SAVING}.get(attribute_id)
+            refused = most is not None and isinstance(value, int) and abs(value) > most
+        if refused:
+            raise Refused(DataAccessResult.OTHER_REASON)
 
     def zone(self, model: MeterModel) -> tzinfo:
         """By what zone or rules the clock shows its time."""
@@ -122,6 +138,8 @@ class Clock(Function):
         return moment
 
     def _set(self, model: MeterModel, moment: int) -> None:
+        if not 0 <= moment < _LAST:
+            raise Refused(DataAccessResult.OTHER_REASON)
         model.set_clock(moment)
         self.plant.clock_was_set(model)
 

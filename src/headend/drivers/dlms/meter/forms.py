@@ -59,14 +59,14 @@ def enumerated(*choices: int) -> Form:
     return Form(lambda data: data.tag is Tag.ENUM and data.value in choices, make)
 
 
-def octets(*lengths: int, read: Callable[[str], bytes] | None = None) -> Form:
-    """An octet-string, of one of these lengths where some are given."""
+def octets(*lengths: int, most: int = 256, read: Callable[[str], bytes] | None = None) -> Form:
+    """An octet-string, of one of these lengths where some are given, and not endless."""
 
     def fits(data: Data) -> bool:
         return (
             data.tag is Tag.OCTET_STRING
             and isinstance(data.value, bytes)
-            and (not lengths or len(data.value) in lengths)
+            and len(data.value) in (lengths or range(most + 1))
         )
 
     def make(said: Any) -> Data:  # noqa: ANN401 - ditto

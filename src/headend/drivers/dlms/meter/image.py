@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import ClassVar, Final
 
 from headend.drivers.base import MeterModel
-from headend.drivers.dlms.meter.forms import BOOLEAN, OCTETS, UINT32, record, require
+from headend.drivers.dlms.meter.forms import BOOLEAN, OCTETS, UINT32, octets, record, require
 from headend.drivers.dlms.meter.functions import Function, Held, Holds, Method
 from headend.drivers.dlms.meter_objects import Association, Refused
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
@@ -37,9 +37,8 @@ _ALTOGETHER: Final = 64 << 20
 """Octets of the images that the meters of one meter file hold at a time."""
 _MOST_BLOCKS: Final = 1 << 16
 _DIGEST: Final = 32
-_LONGEST_IDENTIFIER: Final = 256
 _INITIATE: Final = record(OCTETS, UINT32)
-_BLOCK: Final = record(UINT32, OCTETS)
+_BLOCK: Final = record(UINT32, octets(most=_LARGEST))
 
 
 class ImageStatus(IntEnum):
@@ -138,7 +137,7 @@ class ImageTransfer(Function):
         identifier, size = require(data, _INITIATE)
         self._require_enabled(model)
         count = -(-size // self.plain(model, _BLOCK_SIZE))
-        if not 0 < size <= self._largest or count > _MOST_BLOCKS or len(identifier) > _LONGEST_IDENTIFIER:
+        if not 0 < size <= self._largest or count > _MOST_BLOCKS:
             raise Refused(DataAccessResult.OTHER_REASON)
         self._forget(self._image(model))
         if self._stored + size > _ALTOGETHER:
@@ -155,16 +154,16 @@ class ImageTransfer(Function):
 
     def _transfer(self, model: MeterModel, data: Data | None) -> None:
         """Take one block."""
-        number, octets = require(data, _BLOCK)
+        number, content = require(data, _BLOCK)
         image = self._image(model)
         block_size: int = self.plain(model, _BLOCK_SIZE)
         self._require_enabled(model)
         at = number * block_size
         if image.status is not ImageStatus.INITIATED or number >= image.count:
             raise Refused(DataAccessResult.OTHER_REASON)
-        if len(octets) != min(block_size, image.size - at):
+        if len(content) != min(block_size, image.size - at):
             raise Refused(DataAccessResult.OTHER_REASON)
-        image.put(number, at, octets)
+        image.put(number, at, content)
 
     def _verify(self, model: MeterModel, _: Data | None) -> None:
         """Look whether the image is whole and right; that may take its time, and the meter says so then."""

@@ -44,8 +44,11 @@ def local_midnight(at: int, zone: tzinfo) -> datetime:
 
 
 def to_moment(local: datetime, zone: tzinfo) -> int:
-    """Milliseconds of a local time."""
-    return round(local.replace(tzinfo=zone).astimezone(UTC).timestamp() * 1000)
+    """Milliseconds of a local time; NEVER beyond the calendar."""
+    try:
+        return round(local.replace(tzinfo=zone).astimezone(UTC).timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return NEVER
 
 
 def following(day_rule: CosemDate, time_rule: CosemTime, after: int, zone: tzinfo) -> int:
