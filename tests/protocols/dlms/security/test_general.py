@@ -250,6 +250,17 @@ def test_notifications_belong_to_no_transaction() -> None:
         assert client.unprotect(pushed) == PUSH
 
 
+def test_each_push_that_is_signed_alone_has_a_number_that_grows() -> None:
+    client, meter = pair(1, 0x90, None)
+    meter.unprotect(client.protect(GET))
+    pushes = [meter.protect(PUSH) for _ in range(3)]
+    numbers = [decode_general_signing(Reader(push, 1)).header.transaction_id for push in pushes]
+    assert len(set(numbers)) == 3
+    assert numbers == sorted(numbers)
+    assert all(client.unprotect(push) == PUSH for push in pushes)
+    assert client.unprotect(meter.protect(ANSWER)) == ANSWER, "in the transaction of the request"
+
+
 def test_from_whom_and_for_whom() -> None:
     client, meter = pair(1, ALL, KeyKind.IDENTIFIED)
     stranger = protection(Role.CLIENT, 1, ALL, KeyKind.IDENTIFIED)

@@ -202,6 +202,8 @@ class GeneralProtection(Ciphering):
             return super().protect(apdu)
         if self._role is Role.CLIENT and (self._signs or self._kind):
             self._transaction = self._next_transaction().to_bytes(_TRANSACTION, "big")
+        elif self._signs and not self._control and apdu[0] in NOTIFICATION_TAGS:
+            return self._sign_push(apdu)
         if self._signs:
             apdu = self._sign(apdu)
         if self._kind is None or not self._control:
@@ -224,6 +226,14 @@ class GeneralProtection(Ciphering):
         unsigned = GeneralSigning(header=self._header(), content=apdu)
         signature = sign(self._of_suite, _need(self._material.signing, "signing key"), unsigned.signed)
         return GeneralSigning(header=unsigned.header, content=apdu, signature=signature).encode()
+
+    def _sign_push(self, apdu: bytes) -> bytes:
+        """A push that is signed alone, in a transaction of its own: nothing else tells that it came before."""
+        asked, self._transaction = self._transaction, self._next_transaction().to_bytes(_TRANSACTION, "big")
+        try:
+            return self._sign(apdu)
+        finally:
+            self._transaction = asked
 
     def _key_to_send(self, kind: KeyKind) -> _Used:
         if kind is KeyKind.IDENTIFIED:
