@@ -8,72 +8,25 @@ agree on keys, or sign a request.
 
 from __future__ import annotations
 
-import asyncio
-import json
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headend.drivers.dlms import driver
-from headend.drivers.library import load_profile
-from headend.emulator.meter import MeterKind, VirtualMeter
+from headend.emulator.meter import VirtualMeter
 from headend.model.meter import Secret
-from headend.transport.tcp import ListenLimits, listen_tcp
+
+from .meeting import NOON, meet
 
 pytestmark = pytest.mark.peers
 
-PEER = Path(__file__).parent / "peers" / "gurux_keys.py"
-NOON = 1_763_726_400_000
-PROFILE = load_profile(
-    """
-[meter]
-vendor = "Acme"
-model = "A1"
-protocol = "dlms"
-state = "EMULATED"
-source = "this test"
-[[object]]
-ref = "3/1-0:1.8.0.255/2"
-quantity = "active_energy_import_total"
-unit = "Wh"
-[[object]]
-ref = "1/0-0:96.13.0.255/2"
-name = "Consumer message"
-writable = true
-emulate = { value = "nothing new" }
-""",
-    "acme-a1",
-    "this test",
-)
-
 
 async def run(peers_python: str, suite: int, policy: int) -> tuple[dict[str, Any], VirtualMeter]:
-    """What each step of the peer gave, and the meter that it met."""
     length = 32 if suite == 2 else 16
     keys = {name: bytes([start]) * length for start, name in enumerate(("ek", "ak", "mk", "new_ek", "new_ak"), 1)}
+    params = {"auth": "gmac", "suite": str(suite), "policy": "1"}
     secrets = {name: Secret(keys[name]) for name in ("ek", "ak", "mk")}
-    kind = MeterKind(PROFILE, lambda: NOON)
-    meter = VirtualMeter(kind, 7, 0, {"auth": "gmac", "suite": str(suite), "policy": "1"}, secrets)
-    listener = await listen_tcp("127.0.0.1", 0, partial(driver.serve, model=meter), ListenLimits(loopback=True))
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(peers_python, str(PEER), stdin=pipe, stdout=pipe)
-    plan = {"port": listener.port, "suite": suite, "policy": policy, **{name: key.hex() for name, key in keys.items()}}
-    try:
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate(json.dumps(plan).encode())
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    finally:
-        await listener.aclose()
-    said: dict[str, Any] = {}
-    for line in output.splitlines():
-        step = json.loads(line)
-        said[step.pop("step")] = step.get("value", step)
-    return said, meter
+    plan = {"suite": suite, "policy": policy, **{name: key.hex() for name, key in keys.items()}}
+    return await meet(peers_python, "gurux_keys.py", params, secrets, **plan)
 
 
 @pytest.mark.parametrize("suite", [0, 1, 2])

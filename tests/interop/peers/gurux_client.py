@@ -18,7 +18,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gurux_dlms import GXByteBuffer, GXDateTime, GXReplyData
+from gurux_asking import Asking
+from gurux_dlms import GXByteBuffer, GXDateTime
 from gurux_dlms.AesGcmParameter import AesGcmParameter
 from gurux_dlms.ConnectionState import ConnectionState
 from gurux_dlms.enums import Authentication, Command, Conformance, DataType, InterfaceType, Security
@@ -102,7 +103,7 @@ plain_pdu = GXDLMS.getSNPdu
 GXDLMS.getSNPdu = classmethod(short_pdu)
 
 
-class HeadEnd:
+class HeadEnd(Asking):
     """One association, over a socket that blocks."""
 
     def __init__(self, meeting: dict[str, Any]) -> None:
@@ -134,28 +135,6 @@ class HeadEnd:
             self.client.proposedConformance &= ~Conformance.GENERAL_PROTECTION
         if kind.endswith("dedicated"):
             ciphering.dedicatedKey = bytearray(range(0x30, 0x30 + len(ciphering.blockCipherKey)))
-
-    def exchange(self, frame: Any, reply: GXReplyData) -> None:
-        self.socket.sendall(bytes(frame))
-        received = GXByteBuffer()
-        while True:
-            octets = self.socket.recv(0x10000)
-            if not octets:
-                raise ConnectionError("the meter has closed the link")
-            received.set(bytearray(octets))
-            if self.client.getData(received, reply, GXReplyData()):
-                return
-
-    def ask(self, frames: Any) -> GXReplyData:
-        reply = GXReplyData()
-        for frame in frames if isinstance(frames, list) else [frames]:
-            reply.clear()
-            self.exchange(frame, reply)
-            while reply.isMoreData():
-                self.exchange(self.client.receiverReady(reply), reply)
-        if reply.error:
-            raise PermissionError(f"result {int(reply.error)}")
-        return reply
 
     def read(self, item: Any, attribute: int) -> Any:
         reply = self.ask(self.client.read(item, attribute)[0])

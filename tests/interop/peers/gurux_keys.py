@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_asking import Asking
 from gurux_dlms.AesGcmParameter import AesGcmParameter
 from gurux_dlms.CountType import CountType
 from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
@@ -34,7 +34,7 @@ SET = bytes.fromhex("c101c100010000600d00ff020009")
 IDENTIFIED = bytes.fromhex("010000")
 
 
-class HeadEnd:
+class HeadEnd(Asking):
     """One association after the other, over a socket that blocks."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -62,26 +62,6 @@ class HeadEnd:
         self.ask(self.client.releaseRequest())
         self.counter = self.client.ciphering.invocationCounter + 1
         return "released"
-
-    def exchange(self, frame: Any, reply: GXReplyData) -> None:
-        self.socket.sendall(bytes(frame))
-        received = GXByteBuffer()
-        while True:
-            octets = self.socket.recv(0x10000)
-            if not octets:
-                raise ConnectionError("the meter has closed the link")
-            received.set(bytearray(octets))
-            if self.client.getData(received, reply, GXReplyData()):
-                return
-
-    def ask(self, frames: Any) -> GXReplyData:
-        reply = GXReplyData()
-        for frame in frames if isinstance(frames, list) else [frames]:
-            reply.clear()
-            self.exchange(frame, reply)
-        if reply.error:
-            raise PermissionError(f"result {int(reply.error)}")
-        return reply
 
     # --- the steps ---
 

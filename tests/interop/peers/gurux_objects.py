@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_asking import Asking
 from gurux_dlms.enums import Authentication, DataType, InterfaceType
 from gurux_dlms.objects import (
     GXDLMSActionSchedule,
@@ -33,35 +33,13 @@ from gurux_dlms.secure import GXDLMSSecureClient
 IMAGE = bytes(range(256)) * 5
 
 
-class HeadEnd:
+class HeadEnd(Asking):
     """One association over the wrapper, without security."""
 
     def __init__(self, port: int) -> None:
         self.client = GXDLMSSecureClient(True, 16, 1, Authentication.NONE, None, InterfaceType.WRAPPER)  # noqa: FBT003
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
-
-    def ask(self, frames: Any) -> GXReplyData:
-        reply = GXReplyData()
-        for frame in frames if isinstance(frames, list) else [frames]:
-            reply.clear()
-            self.exchange(frame, reply)
-            while reply.isMoreData():
-                self.exchange(self.client.receiverReady(reply), reply)
-            if reply.error:
-                raise PermissionError(f"result {int(reply.error)}")
-        return reply
-
-    def exchange(self, frame: Any, reply: GXReplyData) -> None:
-        self.socket.sendall(bytes(frame))
-        received = GXByteBuffer()
-        while True:
-            octets = self.socket.recv(0x10000)
-            if not octets:
-                raise ConnectionError("the meter has closed the link")
-            received.set(bytearray(octets))
-            if self.client.getData(received, reply, GXReplyData()):
-                return
 
     def read(self, item: Any, attribute: int) -> Any:
         return self.client.updateValue(item, attribute, self.ask(self.client.read(item, attribute)[0]).value)

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gurux_dlms import GXByteBuffer, GXDLMSAccessItem, GXReplyData
+from gurux_asking import Asking
+from gurux_dlms import GXDLMSAccessItem
 from gurux_dlms.enums import AccessServiceCommandType, Authentication, Conformance, DataType, InterfaceType
 from gurux_dlms.objects import GXDLMSData, GXDLMSRegister
 from gurux_dlms.secure import GXDLMSSecureClient
@@ -23,7 +24,7 @@ from gurux_dlms.secure import GXDLMSSecureClient
 TEXT, ENERGY, NOWHERE = "0.0.96.13.0.255", "1.0.1.8.0.255", "9.9.9.9.9.255"
 
 
-class HeadEnd:
+class HeadEnd(Asking):
     """One association, over a socket that blocks."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -41,35 +42,11 @@ class HeadEnd:
         self.socket = socket.create_connection(("127.0.0.1", plan["port"]), 5)
         self.socket.settimeout(5)
 
-    def exchange(self, frame: Any, reply: GXReplyData) -> None:
-        self.note(">>", bytes(frame))
-        self.socket.sendall(bytes(frame))
-        received = GXByteBuffer()
-        while True:
-            octets = self.socket.recv(0x10000)
-            if not octets:
-                raise ConnectionError("the meter has closed the link")
-            self.note("<<", octets)
-            received.set(bytearray(octets))
-            if self.client.getData(received, reply, GXReplyData()):
-                return
-
     def note(self, way: str, octets: bytes) -> None:
         while octets and not self.hdlc:
             length = 8 + int.from_bytes(octets[6:8], "big")
             self.octets.append(f"{way} {octets[8:22].hex()}")
             octets = octets[length:]
-
-    def ask(self, frames: Any) -> GXReplyData:
-        reply = GXReplyData()
-        for frame in frames if isinstance(frames, list) else [frames]:
-            reply.clear()
-            self.exchange(frame, reply)
-            while reply.isMoreData():
-                self.exchange(self.client.receiverReady(reply), reply)
-        if reply.error:
-            raise PermissionError(f"result {int(reply.error)}")
-        return reply
 
     def connect(self) -> str:
         if self.hdlc:
