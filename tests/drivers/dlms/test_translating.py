@@ -190,3 +190,12 @@ def test_conversations_of_a_capture() -> None:
 def test_nothing_but_errors_of_the_project(octets: bytes, head: bytes) -> None:
     with suppress(HeadendError):
         ET.fromstring(translate(head + octets))  # noqa: S314 - ditto
+
+
+@pytest.mark.parametrize("kind", [*range(12), 30, 255])
+def test_confirmed_service_errors_of_any_kind_are_well_formed(kind: int) -> None:
+    error = parse(bytes((0x0E, 1, kind, 1)))
+    inside = error.find("ServiceError")
+    assert inside is not None
+    assert len(inside) == 1
+    assert inside[0].get("Value")

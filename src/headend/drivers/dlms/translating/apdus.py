@@ -260,7 +260,7 @@ def refusal_element(apdu: ExceptionResponse | ConfirmedServiceError) -> Element:
             text("ServiceError", _member(ServiceError, apdu.service_error)),
             *counter,
         )
-    kind, values = ERRORS.get(apdu.kind, (str(apdu.kind), ()))
+    kind, values = ERRORS.get(apdu.kind, (f"kind-{apdu.kind}", ()))
     value = _camel(values[apdu.value]) if apdu.value < len(values) else str(apdu.value)
     return holds(
         "ConfirmedServiceError", number("Service", apdu.service), holds("ServiceError", text(_camel(kind), value))
