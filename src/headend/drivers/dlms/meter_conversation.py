@@ -224,13 +224,14 @@ class MeterConversation:
     def _begin(self, apdu: bytes) -> DlmsConnection:
         """A connection for a new association, ciphering if it asks for that and the meter has keys."""
         self._end()
-        aarq = decode_apdu(apdu)
         secured = (client for client in self._clients if client.is_secured(self._model))
         self._setups = tuple(make_setup(self._model, client) for client in secured)
         self._setup = None if self._client is None else setup_of(self._model, self._client)
         protection = None
-        if self._setup is not None and isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
-            protection = self._setup.make_ciphering(aarq.calling_ap_title)
+        if self._setup is not None:
+            aarq = decode_apdu(apdu)
+            if isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
+                protection = self._setup.make_ciphering(aarq.calling_ap_title)
         self._protection = protection
         self.is_plain = protection is None and not self._parameters.short_names
         self.connection = DlmsConnection(Role.SERVER, self.framing, protection=protection)
