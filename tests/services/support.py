@@ -15,6 +15,7 @@ from headend.errors import (
     AccessDenied,
     AuthenticationFailed,
     Busy,
+    CapabilityError,
     ConnectRefused,
     HeadendError,
     LinkError,
@@ -282,8 +283,11 @@ class TextDriver:
     def sniff(self, first: bytes) -> Sniff:
         return Sniff.NO
 
-    def explain(self, data: bytes) -> Layer:
+    def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="text", offset=0, length=len(data))
+
+    def translate(self, data: bytes, secrets: Mapping[str, Any]) -> str:
+        raise CapabilityError("text has no notation in XML")
 
 
 PROFILE = MeterProfile(

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 
 from headend.drivers.base import Capability, Layer, Notification, Sniff
 from headend.drivers.library import Library
-from headend.errors import ConfigError, ConnectRefused, ObjectUndefined
+from headend.errors import CapabilityError, ConfigError, ConnectRefused, ObjectUndefined
 from headend.model.access import Role
 from headend.model.job import Command, Outcome, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
@@ -122,6 +122,9 @@ class BenchDriver:
 
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
+
+    def translate(self, data: bytes, secrets: Mapping[str, Any]) -> str:
+        raise CapabilityError("bench has no notation in XML")
 
 
 class Time:

@@ -10,7 +10,6 @@ from headend.drivers.dlms.meter_objects import Refused
 from headend.model.reading import from_millis
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
 from headend.protocols.dlms.security.certificates import Certificate, Entity, KeyUse, make_request, read_certificate
-from headend.protocols.dlms.security.keys import public_octets
 
 if TYPE_CHECKING:
     from headend.protocols.dlms.security.suite import Suite
@@ -90,11 +89,6 @@ class Credentials:
             if (certificate.title, certificate.use, certificate.authority) == (title, use, False):
                 return certificate.key
         return None
-
-    def own_point(self, use: KeyUse) -> bytes:
-        """The public key of the pair in use; nothing without one."""
-        pair = self.pairs.get(use)
-        return b"" if pair is None else public_octets(pair)
 
 
 def _replaces(new: Certificate, old: Certificate) -> bool:

@@ -25,7 +25,8 @@ from headend.protocols.dlms.security.authentication import (
 from headend.protocols.dlms.security.certificates import KeyUse
 from headend.protocols.dlms.security.counters import LAST, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
-from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
+from headend.protocols.dlms.security.general import GeneralProtection
+from headend.protocols.dlms.security.general_keys import KeyMaterial
 from headend.protocols.dlms.security.keys import private_key, public_key
 from headend.protocols.dlms.security.policy import policy_of
 from headend.protocols.dlms.security.suite import SUITES, Suite, check_key

@@ -28,7 +28,8 @@ from headend.protocols.dlms.security.ciphering import AGREED
 from headend.protocols.dlms.security.control import SIGNED
 from headend.protocols.dlms.security.counters import KeptCounter, MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
-from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
+from headend.protocols.dlms.security.general import GeneralProtection
+from headend.protocols.dlms.security.general_keys import KeyMaterial
 from headend.protocols.dlms.security.keys import private_key, public_key
 from headend.protocols.dlms.security.policy import Policy, policy_of
 from headend.protocols.dlms.security.protection import Ciphering

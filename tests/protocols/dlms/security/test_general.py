@@ -37,7 +37,8 @@ from headend.protocols.dlms.security.ciphering import (
 from headend.protocols.dlms.security.control import SIGNED
 from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
 from headend.protocols.dlms.security.gcm import GcmKey
-from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
+from headend.protocols.dlms.security.general import GeneralProtection
+from headend.protocols.dlms.security.general_keys import KeyMaterial
 from headend.protocols.dlms.security.keys import private_key
 from headend.protocols.dlms.security.policy import policy_of
 from headend.protocols.dlms.security.suite import SUITES

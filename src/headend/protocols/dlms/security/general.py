@@ -16,15 +16,12 @@ were. A meter answers as it was asked, and in the transaction of the request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from headend.errors import (
     CapabilityError,
-    ConfigError,
     DecipherFailed,
     DecodeError,
-    KeyMissing,
     RemoteProtocolError,
     SecurityError,
 )
@@ -34,47 +31,32 @@ from headend.protocols.dlms.apdu.notification import NOTIFICATION_TAGS
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest, InitiateResponse
 from headend.protocols.dlms.octets import Reader
 from headend.protocols.dlms.security.ciphering import (
-    AGREED,
-    AgreedKey,
     GeneralCiphering,
     GeneralSigning,
     Header,
     IdentifiedKey,
     KeyKind,
-    Scheme,
-    WrappedKey,
     decode_general_ciphering,
     decode_general_signing,
 )
 from headend.protocols.dlms.security.control import BROADCAST, PROTECTION, SIGNED, refuse_compression
 from headend.protocols.dlms.security.counters import ReceivedCounter
 from headend.protocols.dlms.security.gcm import SYSTEM_TITLE_LENGTH
+from headend.protocols.dlms.security.general_keys import BROADCAST_KEY, GeneralKeys, needed
 from headend.protocols.dlms.security.keys import (
-    agree,
     is_signed,
-    private_key,
-    public_key,
-    public_octets,
     sign,
-    unwrap_key,
-    wrap_key,
 )
 from headend.protocols.dlms.security.policy import check_protection
 from headend.protocols.dlms.security.protection import OVERHEAD, Ciphering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from headend.protocols.dlms.security.ciphering import KeyInformation
     from headend.protocols.dlms.security.counters import OwnCounter
     from headend.protocols.dlms.security.gcm import GcmKey
+    from headend.protocols.dlms.security.general_keys import KeyMaterial
     from headend.protocols.dlms.security.policy import Policy
     from headend.protocols.dlms.security.suite import Suite
 
-_T = TypeVar("_T")
-_BROADCAST_KEY: Final = 1
 _TRANSACTION: Final = 8
 _LAST_TRANSACTION: Final = (1 << 8 * _TRANSACTION) - 1
 _UNSIGNED: Final = frozenset(
@@ -86,42 +68,11 @@ _HEADER: Final = 1 + 3 * (1 + 8) + 2
 _LENGTH: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class KeyMaterial:
-    """The keys of one side beside the global ones, as far as it has them. `draw` gives octets that nobody can foretell."""
-
-    draw: Callable[[int], bytes]
-    master: bytes = field(default=b"", repr=False)
-    broadcast: bytes = field(default=b"", repr=False)
-    signing: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
-    agreement: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
-    peer_signing: ec.EllipticCurvePublicKey | None = None
-    peer_agreement: ec.EllipticCurvePublicKey | None = None
-
-    def missing(self, kind: KeyKind | None, policy: Policy) -> str:
-        """The name of a key that is needed and not there; nothing when all are."""
-        wanted: dict[str, object] = {}
-        if kind is KeyKind.WRAPPED:
-            wanted["master key"] = self.master
-        if kind in AGREED:
-            wanted |= {"key agreement key": self.agreement, "key agreement key of the other side": self.peer_agreement}
-        if kind is KeyKind.ONE_PASS or (policy.request | policy.response) & SIGNED:
-            wanted |= {"signing key": self.signing, "signing key of the other side": self.peer_signing}
-        return next((name for name, key in wanted.items() if not key), "")
-
-
-class _Used(NamedTuple):
-    """A key, and what tells the other side which one it is."""
-
-    information: KeyInformation
-    key: GcmKey
-
-
 class GeneralProtection(Ciphering):
     """See `Ciphering`. A client ciphers by `kind` of key, without one by global and dedicated keys, and signs by its policy."""
 
     __slots__ = (
-        *("_chosen", "_gcm", "_kind", "_known", "_material", "_must_sign", "_needs_signature"),
+        *("_gcm", "_keys", "_kind", "_material", "_must_sign", "_needs_signature"),
         *("_of_suite", "_signed", "_signs", "_transaction", "_wanted"),
     )
 
@@ -154,8 +105,7 @@ class GeneralProtection(Ciphering):
         self._signs = self._must_sign
         self._transaction = b""
         self._signed = signed or ReceivedCounter()
-        self._chosen: dict[KeyKind, _Used] = {}  # for what we send
-        self._known: _Used | None = None  # for what came last
+        self._keys = self._new_keys()
         self._measure()
 
     def peer(self, system_title: bytes) -> None:
@@ -163,16 +113,19 @@ class GeneralProtection(Ciphering):
         super().peer(system_title)
         self._kind, self._signs = None, self._must_sign
         self._transaction = b""
-        self._chosen, self._known = {}, None
+        self._keys = self._new_keys()
         self._measure()
+
+    def _new_keys(self) -> GeneralKeys:
+        return GeneralKeys(self._role, self._of_suite, self._gcm, self._material, self._title)
 
     def unprotect_initiate(self, apdu: bytes, system_title: bytes) -> bytes:
         """The plain initiate APDU of a new association. One that does not hold leaves the association of before as it was."""
-        before = self._kind, self._signs, self._transaction, self._chosen, self._known
+        before = self._kind, self._signs, self._transaction, self._keys
         try:
             return super().unprotect_initiate(apdu, system_title)
         except (SecurityError, RemoteProtocolError):
-            self._kind, self._signs, self._transaction, self._chosen, self._known = before
+            self._kind, self._signs, self._transaction, self._keys = before
             self._measure()
             raise
 
@@ -201,80 +154,31 @@ class GeneralProtection(Ciphering):
         if apdu[0] in _UNSIGNED:
             return super().protect(apdu)
         if self._role is Role.CLIENT and (self._signs or self._kind):
-            self._transaction = self._next_transaction().to_bytes(_TRANSACTION, "big")
+            self._transaction = self._new_transaction()
         elif self._signs and not self._control and apdu[0] in NOTIFICATION_TAGS:
-            return self._sign_push(apdu)
+            return self._sign(apdu, self._new_transaction())  # nothing but its number tells that a push came before
         if self._signs:
-            apdu = self._sign(apdu)
+            apdu = self._sign(apdu, self._transaction)
         if self._kind is None or not self._control:
             return super().protect(apdu)
-        header = self._header()
-        information, key = self._key_to_send(self._kind)
+        header = self._header(self._transaction)
+        information, key = self._keys.to_send(self._kind, self._peer, self._transaction)
         sealed = key.seal(self._control, self._title, self._global.sent.take(), apdu, header.encode())
         return GeneralCiphering(header=header, key=information, sealed=sealed).encode()
 
-    def _next_transaction(self) -> int:
+    def _new_transaction(self) -> bytes:
         """One more than the last; where nothing is ciphered a number that no association has had, against replays."""
-        if not self._control:
-            return self._global.sent.take()
-        return int.from_bytes(self._transaction, "big") + 1 & _LAST_TRANSACTION
+        last = int.from_bytes(self._transaction, "big")
+        number = last + 1 & _LAST_TRANSACTION if self._control else self._global.sent.take()
+        return number.to_bytes(_TRANSACTION, "big")
 
-    def _header(self) -> Header:
-        return Header(transaction_id=self._transaction, originator=self._title, recipient=self._peer)
+    def _header(self, transaction: bytes) -> Header:
+        return Header(transaction_id=transaction, originator=self._title, recipient=self._peer)
 
-    def _sign(self, apdu: bytes) -> bytes:
-        unsigned = GeneralSigning(header=self._header(), content=apdu)
-        signature = sign(self._of_suite, _need(self._material.signing, "signing key"), unsigned.signed)
+    def _sign(self, apdu: bytes, transaction: bytes) -> bytes:
+        unsigned = GeneralSigning(header=self._header(transaction), content=apdu)
+        signature = sign(self._of_suite, needed(self._material.signing, "signing key"), unsigned.signed)
         return GeneralSigning(header=unsigned.header, content=apdu, signature=signature).encode()
-
-    def _sign_push(self, apdu: bytes) -> bytes:
-        """A push that is signed alone, in a transaction of its own: nothing else tells that it came before."""
-        asked, self._transaction = self._transaction, self._next_transaction().to_bytes(_TRANSACTION, "big")
-        try:
-            return self._sign(apdu)
-        finally:
-            self._transaction = asked
-
-    def _key_to_send(self, kind: KeyKind) -> _Used:
-        if kind is KeyKind.IDENTIFIED:
-            return _Used(IdentifiedKey(0), self._gcm)
-        if kind is KeyKind.STATIC:
-            parameters = AgreedKey(bytes((Scheme.STATIC_UNIFIED,)), b"")
-            return _Used(parameters, self._static(self._title, self._peer, self._transaction))
-        used = self._chosen.get(kind)
-        if used is None:
-            used = self._chosen[kind] = self._wrap() if kind is KeyKind.WRAPPED else self._one_pass()
-        return used
-
-    def _wrap(self) -> _Used:
-        key = self._material.draw(self._of_suite.key_length)
-        wrapped = wrap_key(_need(self._material.master, "master key"), key)
-        return _Used(WrappedKey(0, wrapped), self._gcm.with_cipher_key(key))
-
-    def _one_pass(self) -> _Used:
-        """An ephemeral key of ours with the static one of the other side."""
-        material, suite = self._material, self._of_suite
-        signing = _need(material.signing, "signing key")
-        peer = _need(material.peer_agreement, "key agreement key of the other side")
-        ephemeral = self._draw_pair()
-        point = public_octets(ephemeral)
-        key = agree(suite, ephemeral, peer, self._title, self._peer)
-        information = AgreedKey(bytes((Scheme.ONE_PASS,)), point + sign(suite, signing, point))
-        return _Used(information, self._gcm.with_cipher_key(key))
-
-    def _draw_pair(self) -> ec.EllipticCurvePrivateKey:
-        while True:
-            try:
-                return private_key(self._of_suite, self._material.draw(self._of_suite.scalar_length))
-            except ConfigError:  # a number above the order of the curve, which is rare
-                continue
-
-    def _static(self, party_u: bytes, party_v: bytes, transaction_id: bytes) -> GcmKey:
-        material = self._material
-        own = _need(material.agreement, "key agreement key")
-        peer = _need(material.peer_agreement, "key agreement key of the other side")
-        key = agree(self._of_suite, own, peer, party_u, party_v, transaction_id=transaction_id)
-        return self._gcm.with_cipher_key(key)
 
     # --- what is received ---
 
@@ -309,7 +213,7 @@ class GeneralProtection(Ciphering):
             raise DecodeError("signed APDU", offset=0, expected="an APDU", got="nothing")
         self._check_titles(message.header)
         self._check_transaction(message.header, message.content)
-        key = _need(self._material.peer_signing, "signing key of the other side")
+        key = needed(self._material.peer_signing, "signing key of the other side")
         if not is_signed(self._of_suite, key, message.signed, message.signature):
             raise DecipherFailed(
                 "the signature of an APDU does not hold", hint="check the public key of the other side, and the suite"
@@ -324,13 +228,13 @@ class GeneralProtection(Ciphering):
         message = decode_general_ciphering(Reader(apdu, 1))
         header = message.header
         self._check_titles(header)
-        kind, used = self._key_received(message.key or IdentifiedKey(0), header)
+        kind, used = self._keys.received(message.key or IdentifiedKey(0), header)
         try:
             control, counter, plaintext = used.key.open(header.originator, message.sealed, header.encode())
         except DecodeError:
             refuse_compression(message.sealed)
             raise
-        broadcast = isinstance(message.key, IdentifiedKey) and message.key.key_id == _BROADCAST_KEY
+        broadcast = isinstance(message.key, IdentifiedKey) and message.key.key_id == BROADCAST_KEY
         if bool(control & BROADCAST) is not broadcast:
             raise DecipherFailed("the security control and the key information name different keys")
         check_protection(self._needed, control)
@@ -340,8 +244,7 @@ class GeneralProtection(Ciphering):
         self._global.received.accept(counter)
         self._answer_as(control)
         self._begin(header)
-        if kind in _TOLD:
-            self._known = used
+        self._keys.remember(kind, used)
         return kind, plaintext
 
     def _begin(self, header: Header) -> None:
@@ -363,44 +266,6 @@ class GeneralProtection(Ciphering):
         elif header.transaction_id != self._transaction and content[0] not in _UNASKED:
             raise DecipherFailed("an APDU of another transaction than the one that we have begun")
 
-    def _key_received(self, information: KeyInformation, header: Header) -> tuple[KeyKind, _Used]:
-        """The key of an APDU; it is remembered when that has proved genuine."""
-        if isinstance(information, IdentifiedKey):
-            return KeyKind.IDENTIFIED, _Used(information, self._identified(information))
-        kind = _kind_of(information)
-        if kind in AGREED and not self._of_suite.number:
-            raise DecipherFailed("an agreed key, which security suite 0 does not have")
-        known = self._known
-        if kind is KeyKind.STATIC:
-            return kind, _Used(information, self._static(header.originator, self._title, header.transaction_id))
-        if known is None or known.information != information:
-            key = self._unwrap(information) if isinstance(information, WrappedKey) else self._agree(information, header)
-            known = _Used(information, self._gcm.with_cipher_key(key))
-        return kind, known
-
-    def _identified(self, information: IdentifiedKey) -> GcmKey:
-        if information.key_id == 0:
-            return self._gcm
-        if information.key_id == _BROADCAST_KEY and self._role is Role.CLIENT and self._material.broadcast:
-            return self._gcm.with_cipher_key(self._material.broadcast)
-        raise DecipherFailed(f"an APDU under key {information.key_id}, which is not known here")
-
-    def _unwrap(self, information: WrappedKey) -> bytes:
-        if information.kek_id:
-            raise DecipherFailed(f"a key under key-encrypting key {information.kek_id}, which is not known here")
-        return unwrap_key(_need(self._material.master, "master key"), information.wrapped)
-
-    def _agree(self, information: AgreedKey, header: Header) -> bytes:
-        """The ephemeral key of the other side, which must be signed, with our static one."""
-        suite, material = self._of_suite, self._material
-        length = 2 * suite.scalar_length
-        point, signature = information.ciphered[:length], information.ciphered[length:]
-        signer = _need(material.peer_signing, "signing key of the other side")
-        if not is_signed(suite, signer, point, signature):
-            raise DecipherFailed("an ephemeral key is not signed by the other side", hint="check its public key")
-        own = _need(material.agreement, "key agreement key")
-        return agree(suite, own, public_key(suite, point), header.originator, self._title)
-
     def answer_with(self, bits: int) -> bool:
         """Server: protect this answer and all that follow at least so well; False when that cannot be."""
         if bits & SIGNED:
@@ -412,26 +277,5 @@ class GeneralProtection(Ciphering):
 
 
 _LONGEST_TRANSACTION: Final = 16
-_TOLD: Final = frozenset({KeyKind.WRAPPED, KeyKind.ONE_PASS})
-"""Keys that come with an APDU."""
 _UNASKED: Final = NOTIFICATION_TAGS | {GeneralSigning.TAG}
 """What may belong to no transaction of ours; of what is signed the content is asked."""
-
-
-def _kind_of(information: KeyInformation) -> KeyKind:
-    """Raises DecodeError for a scheme that is none."""
-    if isinstance(information, WrappedKey):
-        return KeyKind.WRAPPED
-    if isinstance(information, AgreedKey):
-        if information.parameters == bytes((Scheme.ONE_PASS,)):
-            return KeyKind.ONE_PASS
-        if information.parameters == bytes((Scheme.STATIC_UNIFIED,)) and not information.ciphered:
-            return KeyKind.STATIC
-        raise DecodeError("key parameters", expected="01 or 02", got=information.parameters[:8].hex())
-    return KeyKind.IDENTIFIED
-
-
-def _need(key: _T | None, name: str) -> _T:
-    if not key:
-        raise KeyMissing(f"there is no {name}")
-    return key
