@@ -34,6 +34,11 @@ class Capability(enum.Enum):
     OBJECTS = "objects"
     RELAY = "relay"
     CLOCK = "clock"
+    FREEZE = "freeze"
+    RESET = "reset"
+    """of demand, meter or events"""
+    SECRETS = "secrets"
+    """changes of passwords and keys"""
     WRITE = "write"
     PUSH = "push"
 

@@ -6,18 +6,34 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headend.model.meter import NO_PARAMS
+from headend.model.meter import NO_PARAMS, Secret
 from headend.model.reading import Value
 
 
 class CommandKind(enum.Enum):
-    """What can be asked of a meter."""
+    """What can be asked of a meter; what each takes in `Command.params`."""
 
     DISCONNECT = "disconnect"
+    """open the load relay"""
+    ALLOW_RECONNECT = "allow-reconnect"
+    """let the customer close the relay by the button"""
     RECONNECT = "reconnect"
+    """close the load relay"""
     SET_CLOCK = "set-clock"
+    """`at`: milliseconds, now without it"""
+    FREEZE = "freeze"
+    """keep the present registers as a record: `ref` of what keeps them, where the protocol has several"""
+    RESET_DEMAND = "reset-demand"
+    """end the demand or billing period"""
+    CLEAR_METER = "clear-meter"
+    CLEAR_EVENTS = "clear-events"
+    """`ref` of one event log, all without it"""
+    CHANGE_SECRET = "change-secret"  # noqa: S105 - the name of a command
+    """`name` of the secret as in a meter URL; the new one is `Command.secret`"""
     WRITE = "write"
+    """`ref`, `value`"""
     INVOKE = "invoke"
+    """`ref`, `value` where the method takes one"""
 
 
 class JobState(enum.Enum):
@@ -34,10 +50,11 @@ class JobState(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One action. WRITE and INVOKE name an object by `params["ref"]`, with `params["value"]` where one is needed."""
+    """One action. `secret` is what a secret is changed to: never stored with the command, shown nor logged."""
 
     kind: CommandKind
     params: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    secret: Secret | None = field(default=None, repr=False, compare=False)
 
 
 class Verdict(enum.Enum):

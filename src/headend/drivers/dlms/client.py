@@ -204,7 +204,7 @@ class DlmsSession:
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out a command and verify it by reading back."""
-        if _NEEDED[command.kind] not in self.capabilities:
+        if _NEEDED.get(command.kind) not in self.capabilities:
             raise CapabilityError(f"this meter has no command {command.kind.value}")
         return await self._commander.execute(command)
 
@@ -251,7 +251,8 @@ class DlmsSession:
 def _capabilities(entries: Mapping[ObjectRef, ObjectEntry]) -> frozenset[Capability]:
     """Everything; a meter file that lists objects but no relay says that there is none."""
     relay = not entries or any(ref.address.startswith(f"{RELAY.class_id}/") for ref in entries)
-    return frozenset(Capability) - (frozenset() if relay else {Capability.RELAY})
+    absent = {Capability.FREEZE, Capability.RESET, Capability.SECRETS}
+    return frozenset(Capability) - (absent if relay else absent | {Capability.RELAY})
 
 
 def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendError]) -> _Told:

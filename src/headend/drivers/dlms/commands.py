@@ -53,6 +53,8 @@ class Commander:
                 return await self._write(command.params)
             case CommandKind.INVOKE:
                 return await self._invoke(command.params)
+            case _:
+                raise CapabilityError(f"this meter has no command {command.kind.value}")
 
     async def _relay(self, method: int, *, closed: bool) -> Outcome:
         relay = next((cosem_ref(ref.address) for ref in self._entries if ref.address.startswith("70/")), RELAY)

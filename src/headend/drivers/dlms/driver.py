@@ -40,7 +40,7 @@ class DlmsDriver:
 
     name = "dlms"
     ports: tuple[int, ...] = (4059, 4060, 3333, 8899, 4061)
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.FREEZE, Capability.RESET, Capability.SECRETS}
 
     def __init__(self) -> None:
         self._store: CounterStore | None = None
