@@ -173,14 +173,23 @@ async def test_commands(open_session: Open, framing: str) -> None:
         outcome = await session.execute(Command(kind=kind))
         assert (outcome.verdict, outcome.observed) == (Verdict.CONFIRMED, closed)
         assert (await session.read(relay)).values == [closed]
+        for asked, verdict in [(kind, Verdict.CONFIRMED), (CommandKind.INVOKE, Verdict.UNKNOWN)]:
+            assert (await session.verify(Command(kind=asked), 0)).verdict is verdict
+    assert (await session.verify(Command(kind=CommandKind.DISCONNECT), 0)).verdict is Verdict.REFUSED
     at = to_millis(datetime(2030, 5, 6, 7, 8, 9, tzinfo=UTC))
     outcome = await session.execute(Command(kind=CommandKind.SET_CLOCK, params={"at": at}))
     assert outcome.verdict is Verdict.CONFIRMED
     assert str(outcome.observed).startswith("2030-05-06 07:08:")
+    now, clock = to_millis(datetime.now(UTC)), Command(kind=CommandKind.SET_CLOCK, params={"at": at})
+    assert (await session.verify(clock, now)).verdict is Verdict.CONFIRMED
+    assert (await session.verify(clock, now - 60_000)).verdict is Verdict.REFUSED
+    assert (await session.verify(Command(kind=CommandKind.SET_CLOCK), now)).verdict is Verdict.REFUSED
     write = Command(kind=CommandKind.WRITE, params={"ref": "1/0-0:96.1.0.255/2", "value": "00099"})
     assert (await session.execute(write)).verdict is Verdict.CONFIRMED
+    assert (await session.verify(write, 0)).verdict is Verdict.CONFIRMED
     refused = Command(kind=CommandKind.WRITE, params={"ref": "3/1-0:1.8.0.255/2", "value": 1})
     assert (await session.execute(refused)).verdict is Verdict.REFUSED
+    assert (await session.verify(refused, 0)).verdict is Verdict.REFUSED
     invoked = Command(kind=CommandKind.INVOKE, params={"ref": "70/0-0:96.3.10.255/1"})
     assert (await session.execute(invoked)).verdict is Verdict.CONFIRMED
     assert (await session.read(relay)).values == [False]

@@ -36,6 +36,8 @@ from headend.transport.link import Link
 from headend.transport.memory import MemoryLink, memory_pair
 
 EPOCH = 1_700_000_000.0
+SWITCH_STATES = {"disconnect": "1", "allow-reconnect": "2", "reconnect": "3"}
+"""what a unit says of its relay after a command"""
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -108,6 +110,8 @@ class Site:
         self.values = dict(values or {"1": 230})
         self.moods: dict[str, str] = {}
         self.log: list[str] = []
+        self.switched: dict[str, str] = {}
+        """the last command that each unit has carried out"""
         self.links: list[MemoryLink] = []
         self.absent = False
         self.delay: float | Callable[[], float] = 0.0
@@ -147,7 +151,10 @@ class _Server:
         if verb == "LOGIN":
             answer = f"{unit} {'OK' if arguments == ('open-sesame',) else 'BAD-PASSWORD'}\n"
         elif verb == "SWITCH":
+            site.switched[unit] = arguments[0]
             answer = f"{unit} OK\n"
+        elif verb == "SWITCHED":
+            answer = f"{unit} {SWITCH_STATES.get(site.switched.get(unit, ''), '0')}\n"
         if mood == "closes":
             self._link.abort()
             return
@@ -232,6 +239,11 @@ class TextSession(Exchange):
     async def execute(self, command: Command) -> Outcome:
         await self.ask("SWITCH", self.unit, command.kind.value)
         return Outcome(verdict=Verdict.CONFIRMED)
+
+    async def verify(self, command: Command, since: int) -> Outcome:
+        switched = await self.ask("SWITCHED", self.unit)
+        done = switched == SWITCH_STATES.get(command.kind.value)
+        return Outcome(verdict=Verdict.CONFIRMED if done else Verdict.REFUSED, observed=switched)
 
     def notifications(self) -> Sequence[Notification]:
         said, self.said = self.said, []

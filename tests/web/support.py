@@ -91,6 +91,9 @@ class BenchSession:
     async def execute(self, command: Command) -> Outcome:
         return Outcome(verdict=Verdict.CONFIRMED, observed=False)
 
+    async def verify(self, command: Command, since: int) -> Outcome:
+        return Outcome(verdict=Verdict.CONFIRMED, observed=False)
+
     def notifications(self) -> Sequence[Notification]:
         return ()
 

@@ -133,6 +133,12 @@ class Session(Protocol):
     async def execute(self, command: Command) -> Outcome:
         """Carry out a command and verify it by reading back. Never repeats a command by itself."""
 
+    async def verify(self, command: Command, since: int) -> Outcome:
+        """See by reading alone whether a command that was sent at `since` (milliseconds) has taken effect; changes nothing.
+
+        CONFIRMED: the meter is as the command leaves it. REFUSED: it is not. UNKNOWN: reading cannot tell.
+        """
+
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
 

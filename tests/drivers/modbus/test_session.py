@@ -318,6 +318,11 @@ async def test_writes_are_read_back(
     assert acme.values[index] == value
     assert bytes.fromhex(request_) in bench.sent[0]
     assert len(bench.sent) == 2
+    assert (await session.verify(write(ref, value), 0)).verdict is Verdict.CONFIRMED
+    acme.values[index] = not value if isinstance(value, bool) else acme.values[index] + 1
+    assert (await session.verify(write(ref, value), 0)).verdict is Verdict.REFUSED
+    assert (await session.verify(Command(kind=CommandKind.INVOKE), 0)).verdict is Verdict.UNKNOWN
+    assert len(bench.sent) == 4
 
 
 async def test_a_write_that_the_meter_refuses(bench: Any, acme: Any) -> None:

@@ -208,6 +208,10 @@ class DlmsSession:
             raise CapabilityError(f"this meter has no command {command.kind.value}")
         return await self._commander.execute(command)
 
+    async def verify(self, command: Command, since: int) -> Outcome:
+        """See by reading alone whether a command has taken effect."""
+        return await self._commander.verify(command, since)
+
     def notifications(self) -> Sequence[Notification]:
         """Take what the meter said unasked since the last call."""
         kept, refused = self._conversation.notifications, self._conversation.connection.take_refused()

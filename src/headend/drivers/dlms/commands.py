@@ -56,34 +56,66 @@ class Commander:
             case _:
                 raise CapabilityError(f"this meter has no command {command.kind.value}")
 
-    async def _relay(self, method: int, *, closed: bool) -> Outcome:
+    async def verify(self, command: Command, since: int) -> Outcome:
+        """See by reading alone whether a command that was sent at `since` has taken effect."""
+        match command.kind:
+            case CommandKind.DISCONNECT | CommandKind.RECONNECT:
+                closed = command.kind is CommandKind.RECONNECT
+                seen = await self._access.get(self._switch())
+                as_wanted = seen is closed
+            case CommandKind.SET_CLOCK:
+                seen = await self._access.get(CLOCK)
+                passed = to_millis(datetime.now(UTC)) - since
+                off = self._off(seen, _moment(command.params.get("at"), since) + passed)
+                if off is None:
+                    return Outcome(verdict=Verdict.UNKNOWN, detail=f"{CLOCK} holds no time")
+                as_wanted = abs(off) <= CLOCK_TOLERANCE
+            case CommandKind.WRITE:
+                ref, value = _ref(command.params), _value(command.params)
+                now, _ = decode_typed(await self._access.get_encoded(ref))
+                seen = now.plain()
+                as_wanted = seen == _typed(now, self._raw(ref, value), ref).plain()
+            case _:
+                return Outcome(verdict=Verdict.UNKNOWN, detail="reading does not tell whether it was done")
+        if as_wanted:
+            return Outcome(verdict=Verdict.CONFIRMED, observed=_shown(seen))
+        return Outcome(verdict=Verdict.REFUSED, detail="the meter is not as it should be then", observed=_shown(seen))
+
+    def _switch(self) -> CosemRef:
+        """The output state of the load relay."""
         relay = next((cosem_ref(ref.address) for ref in self._entries if ref.address.startswith("70/")), RELAY)
-        act = self._access.invoke(relay.other(method), encode_data(int8(0)))
-        return await self._verified(act, relay.other(2), lambda seen: seen is closed)
+        return relay.other(2)
+
+    async def _relay(self, method: int, *, closed: bool) -> Outcome:
+        switch = self._switch()
+        act = self._access.invoke(switch.other(method), encode_data(int8(0)))
+        return await self._verified(act, switch, lambda seen: seen is closed)
 
     async def _set_clock(self, at: Value | None) -> Outcome:
         """Set the clock to `at` (milliseconds), now without it. The date-time has the form that the meter's own has."""
-        if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
-            raise ConfigError(f"set-clock: expected 'at' in milliseconds, got {at!r}")
+        moment = from_millis(_moment(at, to_millis(datetime.now(UTC))))
         shown = date_time_of(await self._access.get(CLOCK))
         if shown is None:
             raise CapabilityError(f"{CLOCK} holds no date-time")
-        moment = datetime.now(UTC) if at is None else from_millis(at)
         octets = encode_data(octet_string(as_meter_writes(moment, shown, self._zone)))
-        wanted, reader = to_millis(moment), EpochReader(self._zone)
+        wanted = to_millis(moment)
 
         def near(seen: RawValue) -> bool:
-            millis = reader.read(seen) if isinstance(seen, bytes) and len(seen) == DATE_TIME_LENGTH else None
-            return millis is not None and -1000 <= millis - wanted <= CLOCK_TOLERANCE
+            off = self._off(seen, wanted)
+            return off is not None and -1000 <= off <= CLOCK_TOLERANCE
 
         return await self._verified(self._access.set(CLOCK, octets), CLOCK, near)
 
+    def _off(self, seen: RawValue, wanted: int) -> int | None:
+        """How many milliseconds a clock is ahead of what it should show; None where it shows no time."""
+        if not isinstance(seen, bytes) or len(seen) != DATE_TIME_LENGTH:
+            return None
+        millis = EpochReader(self._zone).read(seen)
+        return None if millis is None else millis - wanted
+
     async def _write(self, params: Mapping[str, Value]) -> Outcome:
         """Write an attribute in the type that it has now; the value of an object with a scaler is in base units."""
-        ref = _ref(params)
-        value = params.get("value")
-        if value is None:
-            raise ConfigError("a write needs the parameters ref and value")
+        ref, value = _ref(params), _value(params)
         now, _ = decode_typed(await self._access.get_encoded(ref))
         data = _typed(now, self._raw(ref, value), ref)
         return await self._verified(self._access.set(ref, encode_data(data)), ref, lambda seen: seen == data.plain())
@@ -114,12 +146,10 @@ class Commander:
             seen = await self._access.get(ref)
         except (MeterError, LinkError, RemoteProtocolError) as error:
             return Outcome(verdict=Verdict.UNKNOWN, detail=f"done, not read back: {error}")
-        observed = clock_text(seen)
-        shown = octets_to_text(observed) if isinstance(observed, bytes) else observed
-        shown = shown if isinstance(shown, int | float | str) else None
         if as_wanted(seen):
-            return Outcome(verdict=Verdict.CONFIRMED, observed=shown)
-        return Outcome(verdict=Verdict.UNKNOWN, detail="the meter acknowledged, but reads otherwise", observed=shown)
+            return Outcome(verdict=Verdict.CONFIRMED, observed=_shown(seen))
+        detail = "the meter acknowledged, but reads otherwise"
+        return Outcome(verdict=Verdict.UNKNOWN, detail=detail, observed=_shown(seen))
 
     def _raw(self, ref: CosemRef, value: Value) -> Value:
         entry = self._entries.get(ref.object_ref)
@@ -134,6 +164,26 @@ def _ref(params: Mapping[str, Value]) -> CosemRef:
     if not isinstance(ref, str):
         raise ConfigError("the command needs the parameter ref")
     return cosem_ref(ref.removeprefix("dlms:"))
+
+
+def _value(params: Mapping[str, Value]) -> Value:
+    value = params.get("value")
+    if value is None:
+        raise ConfigError("a write needs the parameters ref and value")
+    return value
+
+
+def _moment(at: Value | None, now: int) -> int:
+    if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
+        raise ConfigError(f"set-clock: expected 'at' in milliseconds, got {at!r}")
+    return now if at is None else at
+
+
+def _shown(seen: RawValue) -> Value | None:
+    """What a read-back saw, for people."""
+    observed = clock_text(seen)
+    shown = octets_to_text(observed) if isinstance(observed, bytes) else observed
+    return shown if isinstance(shown, int | float | str) else None
 
 
 def _typed(now: Data, value: Value, ref: CosemRef) -> Data:

@@ -219,7 +219,18 @@ class ModbusSession:
             return Outcome(verdict=Verdict.REFUSED, detail=str(error))
         except (LinkError, RemoteProtocolError) as error:
             return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
-        return await self._verify(ref, octets)
+        found = await self._compare(ref, octets)
+        if found.verdict is not Verdict.REFUSED:
+            return found
+        detail = "the meter acknowledged, but reads otherwise"
+        return Outcome(verdict=Verdict.UNKNOWN, detail=detail, observed=found.observed)
+
+    async def verify(self, command: Command, since: int) -> Outcome:  # noqa: ARG002 - registers do not tell when
+        """See by reading alone whether a write has taken effect."""
+        if command.kind is not CommandKind.WRITE:
+            return Outcome(verdict=Verdict.UNKNOWN, detail="reading does not tell whether it was done")
+        ref, octets, _ = self._write_request(command)
+        return await self._compare(ref, octets)
 
     def _write_request(self, command: Command) -> tuple[ObjectEntry, bytes, Request]:
         text, value = command.params.get("ref"), command.params.get("value")
@@ -245,23 +256,24 @@ class ModbusSession:
         request = WriteMultiple(Function.WRITE_MULTIPLE_REGISTERS, address.address, address.size, octets)
         return entry, octets, request
 
-    async def _verify(self, entry: ObjectEntry, octets: bytes) -> Outcome:
+    async def _compare(self, entry: ObjectEntry, octets: bytes) -> Outcome:
+        """What a register holds beside what it should hold."""
         plan = ReadPlan(entries=(entry,))
         try:
             result = await self.read(plan)
         except (LinkError, RemoteProtocolError) as error:
-            return Outcome(verdict=Verdict.UNKNOWN, detail=f"written, not read back: {error}")
+            return Outcome(verdict=Verdict.UNKNOWN, detail=f"not read back: {error}")
         finally:
             self._plans.pop(plan, None)
         if result.errors:
-            return Outcome(verdict=Verdict.UNKNOWN, detail=f"written, not read back: {result.errors[0]}")
+            return Outcome(verdict=Verdict.UNKNOWN, detail=f"not read back: {result.errors[0]}")
         observed = result.values[0]
         kind = register_ref(entry.ref.address).type
         wanted: RawValue = octets == b"\1" if kind is None else kind.decode(octets)
         shown = observed if isinstance(observed, int | float | str) else None
         if observed == wanted:
             return Outcome(verdict=Verdict.CONFIRMED, observed=shown)
-        return Outcome(verdict=Verdict.UNKNOWN, detail="the meter acknowledged, but reads otherwise", observed=shown)
+        return Outcome(verdict=Verdict.REFUSED, detail="the meter is not as it should be then", observed=shown)
 
     def notifications(self) -> Sequence[Notification]:
         """Modbus meters say nothing unasked."""
