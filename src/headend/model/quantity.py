@@ -176,6 +176,8 @@ _UNCODED: tuple[tuple[str, str, Kind, str, tuple[str, ...]], ...] = (
     ("voltage_phase", "V", Kind.INSTANT, "Voltage, mean of the phases", ("avg",)),
     ("current_phase", "A", Kind.INSTANT, "Current, mean of the phases", ("avg",)),
     ("phase_angle", "deg", Kind.INSTANT, "Angle from voltage to current", _ALL_PHASES),
+    ("credit_balance", "", Kind.INSTANT, "Credit, money left", ("",)),
+    ("credit_energy", "Wh", Kind.INSTANT, "Credit, energy left", ("",)),
     ("meter", "", Kind.STATUS, "Meter", ("model", "name", "code")),
     ("manufacturer", "", Kind.STATUS, "Manufacturer", ("",)),
 )
