@@ -292,7 +292,7 @@ class TextDriver:
     def serve(self, link: Link, model: MeterModel) -> None:
         raise NotImplementedError
 
-    def sniff(self, first: bytes) -> Sniff:
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniff:
         return Sniff.NO
 
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:

@@ -120,7 +120,7 @@ class BenchDriver:
     def serve(self, link: Link, model: Any) -> None:
         raise NotImplementedError
 
-    def sniff(self, first: bytes) -> Sniff:
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniff:
         return Sniff.NO
 
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:

@@ -44,11 +44,27 @@ class Capability(enum.Enum):
 
 
 class Sniff(enum.Enum):
-    """What a driver says to the first octets of a link that a meter opened."""
+    """What a driver says to octets of a link that a meter opened, when it does not recognise them."""
 
-    MATCH = "match"
     NO = "no"
     NEED_DATA = "need-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sniffed:
+    """What a driver recognises in octets of a link that a meter opened.
+
+    What was told by octets up to `end` is told by any that begin with the same: a driver looks no further than it must.
+    """
+
+    framing: str
+    """as `Meter.framing` names it"""
+    end: int
+    """the offset behind the octets that told it"""
+    sure: bool = False
+    """by check octets, or more structure than noise has: to be believed where noise comes first, too"""
+    address: str = ""
+    """of the meter, where the frame says it"""
 
 
 PushList: TypeAlias = Sequence[ObjectRef | None]
@@ -269,8 +285,12 @@ class Driver(Protocol):
     def begin(self, model: MeterModel) -> None:
         """A virtual meter that does something of its own accord begins to do it, though nobody has met it yet."""
 
-    def sniff(self, first: bytes) -> Sniff:
-        """Could these first octets of an inbound link be this protocol?"""
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
+        """Does a frame of this protocol begin at an offset of what came over an inbound link?
+
+        `silent`: nothing more came for a while. Otherwise the answer to octets and to what begins with them is the same,
+        unless it is NEED_DATA.
+        """
 
     def listen(self, max_octets: int) -> Ear:
         """Hear pushes of at most so many octets on a link that somebody opened; raises CapabilityError."""

@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniff
+from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniffed
 from headend.errors import ConfigError
 
 _NOISE: Final = re.compile(r"0[xX]|\\x|[\s:,;_|\-.'\"{}()\[\]]")
@@ -89,7 +89,9 @@ def _octets(line: str, wanted: int, *, exact: bool) -> bytes:
 
 def explain_any(data: bytes, drivers: Iterable[Driver], secrets: Secrets = NO_SECRETS) -> tuple[str, Layer]:
     """The name and the explanation of the driver that finds nothing wrong, knows the beginning, or sees most in it."""
-    explained = [(driver.sniff(data) is Sniff.MATCH, driver.name, driver.explain(data, secrets)) for driver in drivers]
+    explained = [
+        (isinstance(driver.sniff(data), Sniffed), driver.name, driver.explain(data, secrets)) for driver in drivers
+    ]
     _, name, layer = min(explained, key=lambda each: (bool(next(errors(each[2]), "")), not each[0], -_seen(each[2])))
     return name, layer
 

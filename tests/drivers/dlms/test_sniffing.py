@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headend.drivers.base import Sniff
+from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.dlms import driver
 
 SNRM = "7ea0070321930f017e"
@@ -18,26 +18,33 @@ SNRM = "7ea0070321930f017e"
         ("", Sniff.NEED_DATA),
         ("00", Sniff.NEED_DATA),
         ("0001 0001 0066 0022", Sniff.NEED_DATA),
-        ("0001 0001 0066 0022 c2", Sniff.MATCH),  # an event notification
-        ("0001 0001 0001 0012 0a 02 0c", Sniff.MATCH),  # a login
-        ("0001 0001 0066 0022 e0", Sniff.MATCH),
+        ("0001 0001 0066 0022 c2", Sniff.NEED_DATA),
+        ("0001 0001 0066 0022 c2 00 0007 0000", "wrapper"),  # an event notification
+        ("0001 0001 0001 0012 0a 02 0c 30 30 30", Sniff.NO),  # a login
+        ("0001 0001 0001 0011 0c 02 0c 30 30 30", Sniff.NO),  # a heartbeat
+        ("0001 0001 0001 0011 0f 02 0c 30 30 30", Sniff.NO),  # a last gasp
+        ("0001 0001 0010 0012 dd 10 00 00 00 00", Sniff.NO),  # a heartbeat of another family
+        ("0001 0001 0010 0008 0c 01 00 05 00 00", "wrapper"),  # a read response
+        ("0001 0001 0066 0022 e0 80 0001 0000", "wrapper"),
+        ("0001 0001 0001 0003 d8 01 02", "wrapper"),
         ("0001 0000 0006 0103 04", Sniff.NO),  # Modbus TCP
         ("0001 0001 0066 0000 c2", Sniff.NO),
-        ("0001 0001 0066 0022 99", Sniff.NO),
+        ("0001 0001 0066 0022 99 00 00 00 00 00", Sniff.NO),
         ("0002", Sniff.NO),
         ("68", Sniff.NO),
         ("7e", Sniff.NEED_DATA),
         ("7ea0070321", Sniff.NEED_DATA),
-        (SNRM, Sniff.MATCH),
-        ("7e" + SNRM, Sniff.MATCH),
+        (SNRM, "hdlc"),
+        ("7e" + SNRM, "hdlc"),
         ("7ea00703219300007e", Sniff.NO),
         ("7e55", Sniff.NO),
     ],
 )
-def test_sniffing(octets: str, verdict: Sniff) -> None:
-    assert driver.sniff(bytes.fromhex(octets)) is verdict
+def test_sniffing(octets: str, verdict: Sniff | str) -> None:
+    said = driver.sniff(bytes.fromhex(octets))
+    assert (said.framing if isinstance(said, Sniffed) else said) == verdict
 
 
 @given(st.binary(max_size=60))
 def test_nothing_breaks_it(octets: bytes) -> None:
-    assert driver.sniff(octets) in Sniff
+    assert isinstance(driver.sniff(octets), Sniff | Sniffed)

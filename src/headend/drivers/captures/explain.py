@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniff
+from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniffed
 from headend.drivers.captures.flows import LINK_TYPES, Chunk, Flow, read_flows
 from headend.drivers.captures.packets import Packet, read_packets
 from headend.drivers.pasted import explain_any
@@ -96,7 +96,7 @@ def conversations(data: bytes, driver: Driver, ports: Iterable[int] = ()) -> Ite
 def _fits(flow: Flow, octets: bytes, drivers: Sequence[Driver], ports: frozenset[int], *, only: bool) -> bool:
     """True for a conversation of one of the ports, or, unless these are the only ones, one that begins like a protocol."""
     listed = bool({flow.client.port, flow.server.port} & ports)
-    return listed or (not only and any(driver.sniff(octets[:_SNIFFED]) is Sniff.MATCH for driver in drivers))
+    return listed or (not only and any(isinstance(driver.sniff(octets[:_SNIFFED]), Sniffed) for driver in drivers))
 
 
 def _all_packets(data: bytes) -> tuple[list[Packet], str]:

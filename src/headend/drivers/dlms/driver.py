@@ -19,6 +19,7 @@ from headend.drivers.base import (
     PushList,
     Secrets,
     Sniff,
+    Sniffed,
 )
 from headend.drivers.dlms import explaining, parameters, refs, sniffing
 
@@ -103,9 +104,9 @@ class DlmsDriver:
 
         server.begin(model)
 
-    def sniff(self, first: bytes) -> Sniff:
-        """A wrapper frame or an HDLC frame with a plausible beginning."""
-        return sniffing.sniff(first)
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
+        """A wrapper frame, an HDLC frame or an APDU without either."""
+        return sniffing.sniff(data, at, silent=silent)
 
     def listen(self, max_octets: int) -> Ear:
         """Hear pushes in HDLC, the wrapper or M-Bus long frames, whichever comes."""

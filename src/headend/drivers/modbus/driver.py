@@ -15,6 +15,7 @@ from headend.drivers.base import (
     PushList,
     Secrets,
     Sniff,
+    Sniffed,
 )
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
@@ -24,7 +25,7 @@ from headend.model.meter import Meter
 from headend.model.objects import ObjectRef
 from headend.model.profile import MeterProfile
 from headend.model.reading import Value
-from headend.protocols.base import CounterStore, NeedData
+from headend.protocols.base import CounterStore
 from headend.transport.link import Link
 
 _FRAMINGS = {"": False, "tcp": False, "rtu": True}
@@ -79,12 +80,9 @@ class ModbusDriver:
     def begin(self, model: MeterModel) -> None:
         """A Modbus meter says nothing unasked."""
 
-    def sniff(self, first: bytes) -> Sniff:
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
         """MBAP by its header, RTU by its CRC."""
-        found = recognising.recognise(first)
-        if isinstance(found, NeedData):
-            return Sniff.NEED_DATA
-        return Sniff.MATCH if found else Sniff.NO
+        return recognising.sniff(data, at)
 
     def listen(self, max_octets: int) -> Ear:  # noqa: ARG002 - there is nothing to bound
         """Modbus has no pushes."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from headend.drivers.base import Sniff, Sniffed
 from headend.protocols.base import NEED_DATA, NeedData, Role
 from headend.protocols.modbus.framing import MAX_PDU, crc16, rtu_length
 from headend.protocols.modbus.pdu import Function
 
 MBAP_HEADER = 7
+_UNCOUNTED = 6
+"""Octets of the MBAP header that its length does not count."""
+_CRC = 2
 
 
 def recognise(data: bytes) -> str | NeedData:
@@ -34,3 +38,28 @@ def rtu_size(data: bytes) -> int:
         if 0 < length <= len(data) and crc16(data[:length]) == 0:
             return length
     return 0
+
+
+def sniff(data: bytes, at: int) -> Sniffed | Sniff:
+    """The frame that begins at an offset: RTU with a correct CRC, or MBAP as long as its function says."""
+    found: list[Sniffed] = []
+    undecided = False
+    for sender in Role:
+        end = at + rtu_length(data, at, sender)
+        if at < end <= len(data) and crc16(data[at:end]) == 0:
+            found.append(Sniffed(framing="rtu", end=end, sure=True, address=str(data[at])))
+        undecided |= end > len(data)
+    header = data[at : at + MBAP_HEADER + 1]
+    if is_mbap(header):
+        end = at + _UNCOUNTED + int.from_bytes(header[4:6], "big") if len(header) > MBAP_HEADER else len(data) + 1
+        if end <= len(data) and _is_pdu(data[at + _UNCOUNTED : end]):
+            found.append(Sniffed(framing="tcp", end=end, sure=True, address=str(header[6])))
+        undecided |= end > len(data)
+    if found:
+        return min(found, key=lambda each: each.end)
+    return Sniff.NEED_DATA if undecided else Sniff.NO
+
+
+def _is_pdu(addressed: bytes) -> bool:
+    """True for unit id and PDU that are as long as the function says, in one direction or the other."""
+    return any(rtu_length(addressed, 0, sender) == len(addressed) + _CRC for sender in Role)

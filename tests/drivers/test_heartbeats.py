@@ -1,0 +1,82 @@
+"""Taking logins and heartbeats out of a running stream."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headend.drivers.heartbeats import HeartbeatFilter, Known
+from headend.drivers.registrations import built_in
+from headend.protocols.registration import Kind, Registered
+
+KNOWN = Known(built_in())
+LOGIN = bytes.fromhex("0001000100010012 0A020C323130363030343032393431005A4C")
+HEARTBEAT = bytes.fromhex("0001000100010011 0C010C3231313230303530343337374002")
+LAST_GASP = bytes.fromhex("0001000100010011 0F020C3331313530313131343037302FF2")
+BEATS = (LOGIN, HEARTBEAT, LAST_GASP)
+PUSH = bytes.fromhex("0001000100660022 C200000701000060010000FF02") + bytes(21)
+ANSWER = bytes.fromhex("0001000100010012 C401C100090C") + b"202006001314"
+HDLC = bytes.fromhex("7ea0070321930f017e")
+HDLC_HOLDING_A_HEARTBEAT = bytes.fromhex("7ea02203") + HEARTBEAT + bytes(6) + b"\x7e"
+WRAPPED_HEARTBEAT = bytes.fromhex("000100010001001f c401c1000919") + HEARTBEAT
+FRAMES = (PUSH, ANSWER, HDLC, HDLC_HOLDING_A_HEARTBEAT, WRAPPED_HEARTBEAT)
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+def run(parts: list[bytes]) -> tuple[bytes, list[Registered]]:
+    beats = HeartbeatFilter(KNOWN)
+    rest, registered = b"", []
+    for part in parts:
+        passed, found = beats.feed(part)
+        rest += passed
+        registered += found
+    passed, found = beats.silence()
+    assert not beats.pending
+    return rest + passed, registered + list(found)
+
+
+@given(st.lists(st.sampled_from(FRAMES + BEATS), max_size=8), st.lists(st.integers(0, 500), max_size=8))
+def test_any_interleaving_in_any_pieces(frames: list[bytes], cuts: list[int]) -> None:
+    rest, registered = run(pieces(b"".join(frames), cuts))
+    assert rest == b"".join(frame for frame in frames if frame not in BEATS)
+    assert [each.octets for each in registered] == [frame for frame in frames if frame in BEATS]
+
+
+def test_a_frame_is_passed_on_at_once() -> None:
+    beats = HeartbeatFilter(KNOWN)
+    for frame in FRAMES:
+        assert beats.feed(frame) == (frame, ())
+        assert not beats.pending
+
+
+def test_the_same_heartbeat_again() -> None:
+    beats = HeartbeatFilter(KNOWN)
+    for _ in range(3):
+        rest, (said,) = beats.feed(HEARTBEAT)
+        assert (rest, said.kind, said.number, said.device) == (b"", Kind.HEARTBEAT, "211200504377", "gateway")
+
+
+def test_a_piece_of_a_frame_waits() -> None:
+    beats = HeartbeatFilter(KNOWN)
+    assert beats.feed(HEARTBEAT[:9]) == (b"", ())
+    assert beats.pending
+    rest, (said,) = beats.feed(HEARTBEAT[9:] + ANSWER)
+    assert (rest, said.octets) == (ANSWER, HEARTBEAT)
+
+
+def test_wrong_check_octets_are_told() -> None:
+    _, (said,) = HeartbeatFilter(KNOWN).feed(LOGIN[:-1] + b"\x00")
+    assert (said.check_ok, said.acknowledgement) == (False, b"")
+    assert said.answer.hex() == "0001000100010012aa030c323130363030343032393431007004"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_whatever_comes_is_passed_on_or_told(parts: list[bytes]) -> None:
+    rest, registered = run(parts)
+    assert len(rest) + sum(len(each.octets) for each in registered) == len(b"".join(parts))
