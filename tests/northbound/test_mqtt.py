@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
@@ -79,6 +80,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+OWN: dict[int, Any] = {}
+"""how the head-end signs in at a broker of its own, by port"""
+
 BROKERS = [
     ("embedded", "3.1.1"),  # amqtt speaks nothing else
     pytest.param(("mosquitto", "3.1.1"), marks=pytest.mark.broker),
@@ -95,8 +99,9 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
 @pytest.fixture
 async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
     if kind[0] == "embedded":
-        broker = EmbeddedBroker("127.0.0.1", 0, {})
+        broker = EmbeddedBroker("127.0.0.1", 0, (), requests=[TOPICS.requests])
         await broker.start()
+        OWN[broker.port] = {"username": broker.own_name, "password": broker.own_password}
         yield broker.port
         await broker.stop()
         return
@@ -127,7 +132,8 @@ async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
 async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int, str]]:
     version = kind[1]
     bus = Bus()
-    sink = MqttSink(Broker(host="127.0.0.1", port=port, version=version), TOPICS, bus, answer, lambda: 5, version="1")
+    target = Broker(host="127.0.0.1", port=port, version=version, **OWN.get(port, {}))
+    sink = MqttSink(target, TOPICS, bus, answer, lambda: 5, version="1")
     task = asyncio.create_task(sink.run())
     await asyncio.wait_for(sink.connected.wait(), 10)
     yield bus, port, version
@@ -138,7 +144,7 @@ async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int
 
 async def test_a_stop_at_any_moment_of_connecting_ends_it(kind: tuple[str, str], port: int) -> None:
     for step in range(40):
-        target = Broker(host="127.0.0.1", port=port, version=kind[1])
+        target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN.get(port, {}))
         sink = MqttSink(target, TOPICS, Bus(), answer, lambda: 5, version="1")
         task = asyncio.create_task(sink.run())
         await asyncio.wait({task}, timeout=step * 0.0005)
@@ -205,30 +211,6 @@ async def test_the_response_topic_and_correlation_data_of_mqtt_5(sink: tuple[Bus
         assert message.properties.CorrelationData == b"\x01\x02"
     finally:
         watcher.stop()
-
-
-async def test_users_of_the_embedded_broker() -> None:
-    broker = EmbeddedBroker("127.0.0.1", 0, {"ada": Secret(b"correct horse")})
-    await broker.start()
-    good = Watcher(broker.port, user=("ada", "correct horse"))
-    bad = Watcher(broker.port, user=("ada", "wrong"))
-    nobody = Watcher(broker.port)
-    try:
-        await asyncio.wait_for(good.ready.wait(), 10)
-        await asyncio.wait_for(bad.refused.wait(), 10)
-        await asyncio.wait_for(nobody.refused.wait(), 10)
-    finally:
-        for each in (good, bad, nobody):
-            each.stop()
-        await broker.stop()
-
-
-async def test_a_port_that_is_taken_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        broker = EmbeddedBroker("127.0.0.1", other.getsockname()[1], {})
-        with pytest.raises(ConfigError, match="cannot listen") as caught:
-            await broker.start()
-        assert "mqtt.embedded_port" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -309,20 +291,3 @@ async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment(
     assert done, "the cancellation was taken for a lost connection"
     assert task.cancelled()
     sink.close()
-
-
-async def test_the_embedded_broker_has_no_room_for_giant_packets() -> None:
-    broker = EmbeddedBroker("127.0.0.1", 0, {})
-    await broker.start()
-    watcher = Watcher(broker.port)
-    try:
-        await asyncio.wait_for(watcher.ready.wait(), 10)
-        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-        writer.write(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
-        assert await asyncio.wait_for(reader.readexactly(4), 10) == b"\x20\x02\x00\x00"
-        writer.write(b"\x30\xff\xff\xff\x7f\x00\x01a" + bytes(1000))
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        writer.close()
-    finally:
-        watcher.stop()
-        await broker.stop()

@@ -50,7 +50,8 @@ def test_any_id_makes_a_topic_that_names_it(meter_id: str) -> None:
     assert topic.startswith("headend/v1/meters/")
     assert not set("+#") & set(topic)
     assert topic.count("/") == 5
-    assert topics.requested(topic) == meter_id
+    assert topics.requested(topic) == (meter_id, "")
+    assert topics.requested(f"{topic}/ada%2Fb") == (meter_id, "ada/b")
 
 
 @pytest.mark.parametrize("prefix", ["", "/a", "a/", "a/+", "$SYS"])

@@ -21,8 +21,9 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.northbound.mqtt import broker_from_url
 from headend.runtime.database import open_store
+from headend.runtime.mqtt import embedded_broker
 from headend.runtime.settings import Settings, settings_of
-from headend.runtime.wiring import embedded_broker, web_settings
+from headend.runtime.wiring import web_settings
 
 MIN_FREE = 1 << 30
 MIN_DESCRIPTORS = 4096

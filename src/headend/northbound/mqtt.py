@@ -169,7 +169,7 @@ class MqttSink:
     async def _converse(self, client: aiomqtt.Client) -> None:
         hello = status_payload(self._clock(), online=True, version=self._version)
         await client.publish(self._topics.gateway_status, hello, qos=1, retain=True)
-        await client.subscribe(self._topics.requests, qos=1)
+        await client.subscribe([(self._topics.requests, 1), (f"{self._topics.requests}/+", 1)])
         statuses = list(self._statuses.values())
         for start in range(0, len(statuses), WINDOW):
             await self._publish(client, statuses[start : start + WINDOW])
@@ -248,13 +248,14 @@ class MqttSink:
 
     async def _respond(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
         """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
-        meter_id = self._topics.requested(message.topic.value)
-        if len(meter_id) > MAX_METER_ID:
-            log.info("MQTT request for what can be no meter", octets=len(message.topic.value))
+        meter_id, user = self._topics.requested(message.topic.value)
+        if len(meter_id) > MAX_METER_ID or message.retain:
+            # A retained request would be carried out anew at every start.
+            log.info("MQTT request is not taken", octets=len(message.topic.value), retained=message.retain)
             return
         request_id = ""
         try:
-            request = parse_request(meter_id, message.payload)
+            request = parse_request(meter_id, message.payload, user)
             request_id = request.id
             body = response_payload(request_id, self._clock(), result=await self._answer(request))
         except HeadendError as error:

@@ -6,6 +6,7 @@ headend/v1/meters/ID/status                    retained                {"online"
 headend/v1/meters/ID/telemetry                                         {"ts": …, "source": "poll", "values": {"voltage_l1": 230.1}}
 headend/v1/meters/ID/events                                            {"ts": …, "event": "METER_OFFLINE", "severity": …, …}
 headend/v1/meters/ID/command/request           to the head-end         {"id": "42", "method": "read", "params": {…}}
+headend/v1/meters/ID/command/request/USER      the same, where the broker lets nobody but USER publish there
 headend/v1/meters/ID/command/response                                  {"id": "42", "success": true, "result": …}
 ```
 
@@ -52,16 +53,17 @@ class Topics:
 
     @property
     def requests(self) -> str:
-        """The filter for requests to all meters."""
+        """The filter for requests to all meters; one level more names who asks, where the broker vouches for it."""
         return f"{self.prefix}/meters/+/command/request"
 
     def meter(self, meter_id: str, tail: str) -> str:
         """A topic of one meter: `telemetry`, `status`, `events`, `command/response`."""
         return f"{self.prefix}/meters/{quote(meter_id, safe=' :@,;=')}/{tail}"
 
-    def requested(self, topic: str) -> str:
-        """The meter that a request topic names."""
-        return unquote(topic[len(self.prefix) + len("/meters/") :].partition("/")[0])
+    def requested(self, topic: str) -> tuple[str, str]:
+        """The meter that a request topic names, and the user; empty where the topic names none."""
+        meter_id, _, _, *user = topic[len(self.prefix) + len("/meters/") :].split("/")
+        return unquote(meter_id), unquote(user[0]) if user else ""
 
 
 def telemetry_payload(batch: ReadingBatch) -> bytes:
@@ -95,15 +97,16 @@ def status_payload(at: int, *, online: bool, **more: Value) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request to one meter."""
+    """A request to one meter; `user` is empty where the broker does not say who asks."""
 
     meter_id: str
     id: str
     method: str
     params: Mapping[str, Any]
+    user: str = ""
 
 
-def parse_request(meter_id: str, payload: bytes) -> Request:
+def parse_request(meter_id: str, payload: bytes, user: str = "") -> Request:
     """Read a request; raises ConfigError that says what was expected."""
     if len(payload) > MAX_REQUEST:
         raise ConfigError(f"expected a request of at most {MAX_REQUEST} octets, got {len(payload)}")
@@ -116,7 +119,9 @@ def parse_request(meter_id: str, payload: bytes) -> Request:
     params = document.get("params", {})
     if not isinstance(params, dict):
         raise ConfigError('expected "params" to be an object')
-    return Request(meter_id=meter_id, id=str(document.get("id", "")), method=document["method"], params=params)
+    return Request(
+        meter_id=meter_id, id=str(document.get("id", "")), method=document["method"], params=params, user=user
+    )
 
 
 def response_payload(request_id: str, at: int, *, result: object = None, error: str = "", detail: str = "") -> bytes:

@@ -63,6 +63,13 @@ class WebSettings(_Section):
     )
 
 
+class TopicRights(_Section):
+    """What a user of the embedded broker may do beyond asking."""
+
+    subscribe: tuple[str, ...] = ("#",)
+    publish: tuple[str, ...] = ()
+
+
 class MqttSettings(_Section):
     """The MQTT broker that telemetry is published to."""
 
@@ -84,12 +91,40 @@ class MqttSettings(_Section):
         default=False,
         description="requests on `command/request` may change meters; everybody who may publish there then can",
     )
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(
+        default={},
+        description="who may ask on `command/request`: user name at the broker to `viewer` (reads only), `operator` or `admin`",
+    )
     embedded_host: str = Field(
         default="127.0.0.1", description="address of the embedded broker; beyond loopback it needs users"
     )
     embedded_port: Port = Field(default=1883, description="TCP port of the embedded broker")
+    embedded_ws_port: Port | None = Field(
+        default=None, description="port for MQTT over WebSocket at the embedded broker, for example 9001; absent: off"
+    )
+    embedded_ws_origins: tuple[str, ...] = Field(
+        default=(), description="origins of pages that may use it; programs other than browsers send none"
+    )
     embedded_users: dict[str, str] = Field(
-        default={}, description="users of the embedded broker: name to `env:NAME` or `file:PATH`"
+        default={},
+        description="users of the embedded broker: name to `env:NAME` or `file:PATH`; they may read everything",
+    )
+    embedded_rights: dict[str, TopicRights] = Field(
+        default={},
+        description="topics of single users: name to `{ subscribe = [FILTER, …], publish = [FILTER, …] }`; `roles` adds to it",
+    )
+    embedded_clients: int = Field(default=1000, ge=1, le=20000, description="clients of the embedded broker at a time")
+    embedded_message_octets: int = Field(
+        default=1 << 20, ge=1024, le=1 << 26, description="longest message that the embedded broker takes"
+    )
+    embedded_messages_per_second: float = Field(
+        default=200.0, ge=1, description="messages of one client per second; a faster one is slowed down"
+    )
+    embedded_subscriptions: int = Field(default=100, ge=1, description="subscriptions of one client")
+    embedded_retained: int = Field(
+        default=20000,
+        ge=0,
+        description="retained messages from which on the embedded broker takes no more from clients",
     )
 
 
@@ -210,6 +245,8 @@ def describe() -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(default: object) -> str:
+    if default is None:
+        return "absent"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,15 +24,11 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
-from headend.northbound.broker import EmbeddedBroker
-from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
-from headend.northbound.topics import Topics
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.listening import listening, parse_place, push_driver
-from headend.runtime.requests import Requests
-from headend.runtime.secrets import resolve_secret
-from headend.runtime.settings import ListenSettings, MqttSettings, Settings
+from headend.runtime.mqtt import embedded_broker, mqtt_sink
+from headend.runtime.settings import ListenSettings, Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
@@ -50,7 +46,7 @@ from headend.transport.open import open_link
 from headend.web.app import create_app
 from headend.web.parts import WebParts
 from headend.web.serve import serve as serve_web
-from headend.web.settings import WebSettings, is_loopback
+from headend.web.settings import WebSettings
 
 PAGE: Final = 1000
 FINISH_SECONDS: Final = 2.0
@@ -214,7 +210,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
             outward.append(group.create_task(keeping, name="retention"))
         if settings.mqtt.enabled:
-            sink = _sink(settings, parts, broker)
+            sink = mqtt_sink(settings.mqtt, parts, broker)
             stack.callback(sink.close)
             outward.append(group.create_task(sink.run(), name="mqtt"))
         ears = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -249,18 +245,6 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             recorder.close()
             parts.writer.close()
             await asyncio.gather(writing, recording, return_exceptions=True)
-
-
-def _sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
-    requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=settings.mqtt.commands)
-    return MqttSink(
-        mqtt_target(settings.mqtt, broker),
-        Topics(settings.mqtt.prefix),
-        parts.bus,
-        requests.answer,
-        wall_millis,
-        version=parts.version,
-    )
 
 
 async def _start_web(group: asyncio.TaskGroup, parts: WebParts) -> tuple[asyncio.Task[None], int | None]:
@@ -314,45 +298,3 @@ def web_settings(settings: Settings) -> WebSettings:
         public_read=web.public_read,
         accept_unknown_meters=web.accept_unknown_meters,
     )
-
-
-def embedded_broker(mqtt: MqttSettings) -> EmbeddedBroker | None:
-    """The embedded broker, unless another one is named; raises ConfigError for one that everybody could reach."""
-    if not mqtt.enabled or mqtt.broker:
-        return None
-    users = _users(mqtt.embedded_users)
-    if not users and not is_loopback(mqtt.embedded_host):
-        raise ConfigError(
-            f"the embedded broker would take anybody on {mqtt.embedded_host}",
-            hint="name users in mqtt.embedded_users, or keep mqtt.embedded_host on loopback",
-        )
-    if mqtt.commands and not users:
-        raise ConfigError(
-            "mqtt.commands with an embedded broker without users would let anybody switch meters",
-            hint="name users in mqtt.embedded_users",
-        )
-    return EmbeddedBroker(mqtt.embedded_host, mqtt.embedded_port, users)
-
-
-def mqtt_target(mqtt: MqttSettings, embedded: EmbeddedBroker | None) -> Broker:
-    """The broker that the sink connects to."""
-    if embedded is not None:
-        users = _users(mqtt.embedded_users)
-        name, password = next(iter(users.items()), ("", None))
-        host = embedded.host if is_loopback(embedded.host) else "127.0.0.1"
-        return Broker(host=host, port=embedded.port, username=name, password=password, version="3.1.1")
-    host, port, tls = broker_from_url(mqtt.broker)
-    return Broker(
-        host=host,
-        port=port,
-        tls=tls,
-        ca_file=mqtt.ca_file,
-        username=mqtt.username,
-        password=resolve_secret(mqtt.password, "mqtt.password") if mqtt.password else None,
-        version=mqtt.version,
-        client_id=mqtt.client_id,
-    )
-
-
-def _users(places: Mapping[str, str]) -> dict[str, Secret]:
-    return {name: resolve_secret(place, f"mqtt.embedded_users.{name}") for name, place in places.items()}

@@ -1,0 +1,98 @@
+"""MQTT as the settings say: the embedded broker or another one, and the sink that speaks with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from headend.errors import ConfigError
+from headend.model.meter import Secret
+from headend.northbound.broker import EmbeddedBroker, WebSocketPlace
+from headend.northbound.gate import Limits
+from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
+from headend.northbound.rights import EVERYTHING, User, user
+from headend.northbound.topics import Topics
+from headend.runtime.requests import Requests
+from headend.runtime.secrets import resolve_secret
+from headend.runtime.settings import MqttSettings
+from headend.storage.store import wall_millis
+from headend.web.parts import WebParts
+from headend.web.settings import is_loopback
+
+
+def mqtt_sink(mqtt: MqttSettings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
+    """What publishes and answers; nothing runs yet."""
+    requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=mqtt.commands)
+    return MqttSink(
+        mqtt_target(mqtt, broker), Topics(mqtt.prefix), parts.bus, requests.answer, wall_millis, version=parts.version
+    )
+
+
+def embedded_broker(mqtt: MqttSettings) -> EmbeddedBroker | None:
+    """The embedded broker, unless another one is named; raises ConfigError for one that everybody could reach."""
+    if not mqtt.enabled or mqtt.broker:
+        return None
+    if not mqtt.embedded_users and not is_loopback(mqtt.embedded_host):
+        raise ConfigError(
+            f"the embedded broker would take anybody on {mqtt.embedded_host}",
+            hint="name users in mqtt.embedded_users, or keep mqtt.embedded_host on loopback",
+        )
+    if mqtt.commands and not mqtt.embedded_users:
+        raise ConfigError(
+            "mqtt.commands with an embedded broker without users would let anybody switch meters",
+            hint="name users in mqtt.embedded_users",
+        )
+    requests = (Topics(mqtt.prefix).requests,)
+    return EmbeddedBroker(
+        mqtt.embedded_host,
+        mqtt.embedded_port,
+        _users(mqtt, requests),
+        requests=requests,
+        websocket=None
+        if mqtt.embedded_ws_port is None
+        else WebSocketPlace(port=mqtt.embedded_ws_port, origins=mqtt.embedded_ws_origins),
+        limits=Limits(
+            clients=mqtt.embedded_clients,
+            message_octets=mqtt.embedded_message_octets,
+            messages_per_second=mqtt.embedded_messages_per_second,
+            subscriptions=mqtt.embedded_subscriptions,
+            retained=mqtt.embedded_retained,
+        ),
+    )
+
+
+def _users(mqtt: MqttSettings, requests: Sequence[str]) -> list[User]:
+    """Everybody reads everything; who has a role asks, under the own name."""
+    for setting, names in (("roles", mqtt.roles), ("embedded_rights", mqtt.embedded_rights)):
+        if unknown := set(names) - set(mqtt.embedded_users):
+            raise ConfigError(f"mqtt.{setting}: no such user of the embedded broker: {', '.join(sorted(unknown))}")
+    users = []
+    for name, password in _passwords(mqtt.embedded_users).items():
+        rights = mqtt.embedded_rights.get(name)
+        asks = tuple(f"{each}/{quote(name, safe='')}" for each in requests) if name in mqtt.roles else ()
+        subscribe, publish = (rights.subscribe, rights.publish) if rights else (EVERYTHING, ())
+        users.append(user(name, password, subscribe=subscribe, publish=publish + asks))
+    return users
+
+
+def _passwords(places: Mapping[str, str]) -> dict[str, Secret]:
+    return {name: resolve_secret(place, f"mqtt.embedded_users.{name}") for name, place in places.items()}
+
+
+def mqtt_target(mqtt: MqttSettings, embedded: EmbeddedBroker | None) -> Broker:
+    """The broker that the sink connects to."""
+    if embedded is not None:
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(embedded.host, embedded.host)  # noqa: S104 - replaced
+        name, password = embedded.own_name, embedded.own_password
+        return Broker(host=host, port=embedded.port, username=name, password=password, version="3.1.1")
+    host, port, tls = broker_from_url(mqtt.broker)
+    return Broker(
+        host=host,
+        port=port,
+        tls=tls,
+        ca_file=mqtt.ca_file,
+        username=mqtt.username,
+        password=resolve_secret(mqtt.password, "mqtt.password") if mqtt.password else None,
+        version=mqtt.version,
+        client_id=mqtt.client_id,
+    )
