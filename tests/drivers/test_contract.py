@@ -100,6 +100,7 @@ class Case:
 
 CASES = [
     Case("dlms", "wrapper", DLMS, "3/1-0:9.9.9.255/2", checked=False),
+    Case("dlms", "apdu", DLMS, "3/1-0:9.9.9.255/2", checked=False),
     Case("dlms", "hdlc", DLMS, "3/1-0:9.9.9.255/2", checked=True),
     Case("modbus", "tcp", MODBUS, "input/0x7000/u16", checked=False),
     Case("modbus", "rtu", MODBUS, "input/0x7000/u16", checked=True),

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
-from headend.protocols.base import ApduReceived, LinkOpened, LinkReleased, Role
-from headend.protocols.wrapper import WrapperFraming, wrap
+from headend.protocols.base import NEED_DATA, ApduReceived, LinkOpened, LinkReleased, Role
+from headend.protocols.dlms.delimiting import Delimiter
+from headend.protocols.wrapper import Header, WrapperFraming, wrap
 
 from .draining import drain
 
@@ -186,3 +187,97 @@ def test_what_cannot_be_sent() -> None:
         client().send_apdu(bytes(65536))
     with pytest.raises(LocalProtocolError, match="no client"):
         WrapperFraming(Role.SERVER, server_sap=1).send_apdu(b"\x61")
+
+
+# What a real meter of the MOMAS family answers: its clock, and an event that it tells port 0x66.
+CLOCK = bytes.fromhex("c401c100090c07e90b130311103bffffc400")
+EVENT = bytes.fromhex("c200 0007 0000636201ff 02 01010202090c07e90a1f05110f39ff8000000600000029")
+APDUS = [AARQ, CLOCK, EVENT, b"\x62\x00", b"\xd8\x01\x01", bytes.fromhex("c402c101000000010003010203")]
+
+
+def tolerant(role: Role = Role.CLIENT, header: Header = Header.ALWAYS, **options: int) -> WrapperFraming:
+    return WrapperFraming(role, client_sap=16, server_sap=1, delimiter=Delimiter(), header=header, **options)
+
+
+@given(st.lists(st.tuples(st.sampled_from(APDUS), st.booleans()), max_size=6), st.integers(1, 50))
+def test_any_mixture_with_and_without_header_in_any_pieces(said: list[tuple[bytes, bool]], size: int) -> None:
+    stream = b"".join(wrap(apdu, 1, 16) if wrapped else apdu for apdu, wrapped in said)
+    framing = tolerant()
+    events: list[object] = []
+    for start in range(0, len(stream), size):
+        framing.receive_data(stream[start : start + size])
+        events += drain(framing)
+    assert events == [ApduReceived(apdu, 1, 16) for apdu, _ in said]
+
+
+def test_a_push_with_other_ports_between_bare_answers() -> None:
+    framing = tolerant()
+    framing.receive_data(CLOCK + wrap(EVENT, 1, 0x66) + CLOCK)
+    answer = ApduReceived(CLOCK, 1, 16)
+    assert drain(framing) == [answer, ApduReceived(EVENT, 1, 0x66, unsolicited=True), answer]
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [
+        (Header.ALWAYS, wrap(AARQ, 16, 1) * 2),
+        (Header.NEVER, AARQ * 2),
+        (Header.FIRST, wrap(AARQ, 16, 1) + AARQ),
+        (Header.AS_RECEIVED, wrap(AARQ, 16, 1) * 2),
+    ],
+)
+def test_what_a_client_sends(header: Header, sent: bytes) -> None:
+    framing = tolerant(header=header)
+    framing.send_apdu(AARQ)
+    framing.send_apdu(AARQ)
+    assert framing.data_to_send() == sent
+    assert tolerant(header=header).prepare(AARQ) == (AARQ if header is Header.NEVER else AARQ_FRAME)
+
+
+def test_a_meter_answers_as_it_was_asked() -> None:
+    framing = tolerant(Role.SERVER, Header.AS_RECEIVED)
+    framing.receive_data(AARQ)
+    assert drain(framing) == [ApduReceived(AARQ, 16, 1)]
+    assert not framing.is_idle
+    framing.send_apdu(b"\x61\x00")
+    assert framing.data_to_send() == b"\x61\x00"
+    framing.receive_data(wrap(AARQ, 20, 1))
+    assert drain(framing) == [ApduReceived(AARQ, 20, 1)]
+    framing.send_apdu(b"\x61\x00")
+    assert framing.data_to_send() == wrap(b"\x61\x00", 1, 20)
+    framing.receive_data(AARQ)
+    assert drain(framing) == [ApduReceived(AARQ, 20, 1)]  # who spoke last
+
+
+def test_one_whole_bare_apdu_is_taken_at_once() -> None:
+    framing = tolerant()
+    assert framing.receive_apdu(CLOCK) == (CLOCK, 0, len(CLOCK))
+    assert framing.receive_apdu(b"") is None
+    assert framing.receive_apdu(CLOCK + CLOCK) is None
+    assert framing.receive_apdu(CLOCK[:9]) is None
+    framing.receive_data(CLOCK[:9])
+    assert framing.next_event() is NEED_DATA
+    assert framing.receive_apdu(CLOCK[9:]) is None
+    framing.receive_data(CLOCK[9:])
+    assert drain(framing) == [ApduReceived(CLOCK, 1, 16)]
+
+
+def test_after_rubbish_the_next_header_is_found() -> None:
+    framing = tolerant()
+    framing.receive_data(b"\xc4\x01\xc1\x02" + CLOCK + wrap(CLOCK, 1, 16))
+    refused, found = drain(framing)
+    assert isinstance(refused, RemoteProtocolError)
+    assert found == ApduReceived(CLOCK, 1, 16)
+
+
+def test_without_header_both_ports_are_needed() -> None:
+    with pytest.raises(LocalProtocolError):
+        WrapperFraming(Role.SERVER, server_sap=1, delimiter=Delimiter())
+
+
+@given(st.binary(max_size=200), st.sampled_from(list(Role)))
+def test_no_octets_break_a_tolerant_one(data: bytes, role: Role) -> None:
+    framing = tolerant(role, max_apdu=50)
+    framing.receive_data(data)
+    for event in drain(framing):
+        assert isinstance(event, ApduReceived | RemoteProtocolError)

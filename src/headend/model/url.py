@@ -2,6 +2,7 @@
 
 ```text
 dlms://HOST[:4059]                  TCP wrapper        dlms+udp://HOST[:4059]        UDP wrapper
+dlms+apdu://HOST:PORT               APDUs in TCP without wrapper
 dlms+hdlc://HOST:PORT               HDLC over TCP      dlms+serial:///dev/ttyUSB0?baud=9600[&mode_e=1]
 dlt645://HOST:PORT/000000001234                        dlt645+serial:///dev/ttyUSB0/000000001234
 modbus://HOST[:502]/UNIT            Modbus TCP         modbus+rtu://HOST:PORT/UNIT   RTU over TCP    modbus+serial:///dev/…/UNIT
@@ -32,6 +33,7 @@ SECRET_FORMS = ("env:", "file:", "hex:", "text:")
 SCHEMES: Mapping[str, tuple[str, str, EndpointKind, int, str]] = {
     "dlms": ("dlms", "wrapper", EndpointKind.TCP, 4059, ""),
     "dlms+udp": ("dlms", "wrapper", EndpointKind.UDP, 4059, ""),
+    "dlms+apdu": ("dlms", "apdu", EndpointKind.TCP, 0, ""),
     "dlms+hdlc": ("dlms", "hdlc", EndpointKind.TCP, 0, ""),
     "dlms+serial": ("dlms", "hdlc", EndpointKind.SERIAL, 0, ""),
     "dlt645": ("dlt645", "tcp", EndpointKind.TCP, 0, "address"),

@@ -96,6 +96,17 @@ class ApduReceived:
     unsolicited: bool = False
 
 
+class Delimiter(Protocol):
+    """Finds the ends of APDUs in a stream that has no frames."""
+
+    def find_end(self, octets: bytes | bytearray) -> int | None:
+        """The offset after the APDU that `octets` begin with; None while it is not complete.
+
+        After None the next call is for the same octets and more. Raises RemoteProtocolError for what no APDU begins with; then,
+        and after an end, the next call is for another APDU.
+        """
+
+
 FramingEvent: TypeAlias = LinkOpened | LinkReleased | ApduReceived
 
 

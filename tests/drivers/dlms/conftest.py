@@ -20,10 +20,11 @@ from headend.protocols.dlms.apdu.descriptor import ActionResult, AttributeDescri
 from headend.protocols.dlms.apdu.get import GetRequestNormal, GetRequestWithList, GetResponseNormal, GetResponseWithList
 from headend.protocols.dlms.apdu.set import SetRequestNormal, SetResponseNormal
 from headend.protocols.dlms.connection import DlmsConnection
+from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.dlms.events import AssociationRequest, AssociationResponse
 from headend.protocols.dlms.initiate import Conformance, InitiateResponse
 from headend.protocols.hdlc import Address, HdlcConnection
-from headend.protocols.wrapper import WrapperFraming
+from headend.protocols.wrapper import Header, WrapperFraming
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
 
@@ -36,11 +37,13 @@ class ScriptedMeter:
 
     def __init__(self, link: Link, framing: str) -> None:
         self.link = link
-        self.framing: Any = (
-            WrapperFraming(Role.SERVER, server_sap=1)
-            if framing == "wrapper"
-            else HdlcConnection(Role.SERVER, server=Address.server(1))
-        )
+        self.framing: Any = HdlcConnection(Role.SERVER, server=Address.server(1))
+        if framing == "wrapper":
+            self.framing = WrapperFraming(Role.SERVER, server_sap=1)
+        elif framing == "apdu":
+            self.framing = WrapperFraming(
+                Role.SERVER, client_sap=16, server_sap=1, delimiter=Delimiter(), header=Header.NEVER
+            )
         self.connection = DlmsConnection(Role.SERVER, self.framing)
         self.conformance = EVERYTHING
         self.max_pdu = 0xFFFF

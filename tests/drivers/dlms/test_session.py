@@ -63,7 +63,7 @@ def known(meter: Any) -> None:
     meter.data = dict(DATA)
 
 
-@pytest.fixture(params=["wrapper", "hdlc"])
+@pytest.fixture(params=["wrapper", "hdlc", "apdu"])
 def framing(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -15,13 +15,14 @@ from headend.model.meter import EndpointKind
 from headend.model.reading import Value
 from headend.protocols.base import Role
 from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.dlms.initiate import Conformance
 from headend.protocols.dlms.security.ciphering import KeyKind
 from headend.protocols.gateway import MAX_ADDRESS, GatewayFraming
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.hdlc.address import AddressSize
 from headend.protocols.mode_e import BAUDS, is_device_address
-from headend.protocols.wrapper import WrapperFraming
+from headend.protocols.wrapper import Header, WrapperFraming
 
 if TYPE_CHECKING:
     from headend.model.meter import Meter
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ClientFraming: TypeAlias = WrapperFraming | HdlcConnection | GatewayFraming
 
-FRAMINGS: Final = ("wrapper", "hdlc")
+FRAMINGS: Final = ("wrapper", "hdlc", "apdu")
 MECHANISMS: Final = {
     "none": Mechanism.NONE,
     "lls": Mechanism.LLS,
@@ -46,6 +47,7 @@ _CHOICES: Final = {
     "address_size": ("1", "2", "4"),
     "suite": ("0", "1", "2"),
     "lists": ("yes", "no"),
+    "bare": ("yes", "no"),
     "ciphering": ("global", "dedicated", "general", "general-dedicated", "general-ciphering"),
     "key_info": tuple(kind.value for kind in KeyKind),
     "mode_e": ("0", "1", *(str(baud) for baud in BAUDS.values())),
@@ -85,6 +87,8 @@ class Addressing:
     window: int = 1
     network: int = 0
     device: str = ""
+    bare: bool = False
+    """the meter leaves the wrapper out after the first exchange"""
 
     def make_framing(self) -> ClientFraming:
         """A new framing in the client role."""
@@ -95,9 +99,21 @@ class Addressing:
 
     def _make_direct(self) -> WrapperFraming | HdlcConnection:
         if self.framing == "wrapper":
-            return WrapperFraming(Role.CLIENT, client_sap=self.client, server_sap=self.server)
+            delimiter = Delimiter() if self.bare else None
+            return WrapperFraming(Role.CLIENT, client_sap=self.client, server_sap=self.server, delimiter=delimiter)
+        if self.framing == "apdu":
+            return self._make_bare(Role.CLIENT, Header.NEVER)
         client = Address.client(self.client)
         return HdlcConnection(Role.CLIENT, client=client, server=self._hdlc_address, limits=self._limits)
+
+    def make_bare_server(self) -> WrapperFraming:
+        """APDUs without wrapper in the meter role, or with it and without."""
+        return self._make_bare(Role.SERVER, Header.FIRST if self.bare else Header.AS_RECEIVED)
+
+    def _make_bare(self, role: Role, header: Header) -> WrapperFraming:
+        return WrapperFraming(
+            role, client_sap=self.client, server_sap=self.server, delimiter=Delimiter(), header=header
+        )
 
     def make_hdlc_server(self) -> HdlcConnection:
         """HDLC in the meter role, for any client."""
@@ -187,7 +203,8 @@ def check_params(params: Mapping[str, Value]) -> None:
     with the opening of IEC 62056-21; `mode_e_device` is whom that calls; `inactivity` is for how many
     seconds of silence a meter keeps a link in HDLC. `association_version` and `setup_version`
     are the versions of the association objects and security setups of a virtual meter. `lists` no is for a meter that
-    promises to take several attributes in one request, and falls silent at it.
+    promises to take several attributes in one request, and falls silent at it. `bare` yes is for a meter with the wrapper that
+    leaves it out after the first exchange; its answers are taken with and without.
     `preset` is the conformance block (hex) of a pre-established association.
     """
     for name, value in params.items():
@@ -222,6 +239,7 @@ def read_params(framing: str, params: Mapping[str, Value], baud: int = 0) -> Par
         window=_number(params, "window", 1),
         network=_number(params, "network", 0),
         device=_device(str(params.get("device", ""))),
+        bare=params.get("bare", "no") == "yes",
     )
     return Parameters(
         addressing,

@@ -19,6 +19,7 @@ from headend.drivers.dlms.meter_security import setup_of
 from headend.drivers.dlms.meter_silence import Silence
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
 from headend.protocols.base import NEED_DATA, ApduReceived, FramingEvent, LinkOpened, LinkReleased, Role
+from headend.protocols.dlms.delimiting import FIRST_OCTETS
 from headend.protocols.hdlc import HdlcConnection
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION, WrapperFraming, wrap
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.parameters import Parameters
     from headend.transport.link import Link
 
+_AARQ: Final = 0x60
 _NEVER: Final = bytes(32)
 """What no frame begins with."""
 _GET_NORMAL: Final = b"\xc0\x01"
@@ -218,14 +220,20 @@ class MeterLink:
     def _open(self, data: bytes) -> Sequence[WrapperFraming | HdlcConnection]:
         """The framing that the client speaks, by its first octet; a meter with HDLC passes over noise.
 
+        Without wrapper there is an AARQ at first, or any APDU of an association that stands already.
+
         In HDLC each logical device is a station of its own, which hears only what is said to it.
         """
-        if data[:1] == VERSION[:1]:
-            own = self._parameters.addressing.server if len(self._devices) == 1 else None
+        addressing = self._parameters.addressing
+        bare = FIRST_OCTETS if self._parameters.preset is not None else {_AARQ}
+        if data[0] in bare or (data[0] == VERSION[0] and addressing.bare):
+            self._framings = (addressing.make_bare_server(),)
+        elif data[0] == VERSION[0]:
+            own = addressing.server if len(self._devices) == 1 else None
             self._framings = (WrapperFraming(Role.SERVER, server_sap=own),)
         else:
             self._framings = tuple(
-                replace(self._parameters.addressing, server=sap).make_hdlc_server() for sap in sorted(self._devices)
+                replace(addressing, server=sap).make_hdlc_server() for sap in sorted(self._devices)
             )
         return self._framings
 

@@ -21,7 +21,7 @@ from headend.transport.memory import memory_pair
 Open = Callable[..., Awaitable[DlmsSession]]
 
 
-@pytest.fixture(params=["wrapper", "hdlc"])
+@pytest.fixture(params=["wrapper", "hdlc", "apdu"])
 def framing(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
