@@ -1,7 +1,8 @@
-"""The TCP wrapper and the gateway prefix, in both roles.
+"""The TCP wrapper, APDUs without it, and the gateway prefix, in both roles.
 
 First octet: what is fed (bits 0-2) and in what pieces (bits 3-7, 0 for whole). 0 the wrapper as client, 1 as meter; 2 and 3
-the same behind a gateway, where each length octet begins an APDU that is wrapped rightly; 4 the prefix alone.
+the same behind a gateway, where each length octet begins an APDU that is wrapped rightly; 4 the prefix alone; 5 and 6 wrapped
+and bare APDUs mixed, as client and as meter; 7 where an APDU ends, and whether it decodes.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import contextlib
 import harness
 
 with harness.instrumented():
-    from headend.errors import RemoteProtocolError
+    from headend.errors import DecodeError, RemoteProtocolError
     from headend.protocols.base import NEED_DATA, ApduReceived, Role
+    from headend.protocols.dlms.apdu.table import decode_apdu
+    from headend.protocols.dlms.delimiting import Delimiter
     from headend.protocols.gateway import GatewayFraming, decode_routed, prefix
     from headend.protocols.wrapper import WrapperFraming, wrap
 
@@ -22,23 +25,26 @@ PORTS = {Role.CLIENT: (SERVER_SAP, CLIENT_SAP), Role.SERVER: (CLIENT_SAP, SERVER
 DEVICE = b"\x05"
 
 
-def wrapper(role: Role) -> WrapperFraming:
-    """A side that knows both ports."""
-    return WrapperFraming(role, client_sap=CLIENT_SAP, server_sap=SERVER_SAP)
+def wrapper(role: Role, *, tolerant: bool = False) -> WrapperFraming:
+    """A side that knows both ports, and takes bare APDUs if it is tolerant."""
+    delimiter = Delimiter() if tolerant else None
+    return WrapperFraming(role, client_sap=CLIENT_SAP, server_sap=SERVER_SAP, delimiter=delimiter)
 
 
-def wrapped(role: Role, data: bytes, size: int) -> None:
+def wrapped(role: Role, data: bytes, size: int, *, tolerant: bool = False) -> None:
     """Any octets; where they are frames without a fault, pieces make no difference."""
-    framing, faults = wrapper(role), []
+    framing, faults = wrapper(role, tolerant=tolerant), []
     framing.receive_data(data)
     whole = harness.drain(framing, NEED_DATA, RemoteProtocolError, len(data) + 4, faults)
-    framing = wrapper(role)
+    framing = wrapper(role, tolerant=tolerant)
     parts = []
     for piece in harness.pieces(data, size):
         framing.receive_data(piece)
         parts += harness.drain(framing, NEED_DATA, RemoteProtocolError, len(data) + 4)
     assert faults or parts == whole
-    short = wrapper(role).receive_apdu(data) if role is Role.CLIENT else None
+    short = None
+    with contextlib.suppress(RemoteProtocolError):
+        short = wrapper(role, tolerant=tolerant).receive_apdu(data) if role is Role.CLIENT else None
     if short is not None:
         _, start, end = short
         assert whole == [ApduReceived(data[start:end], *PORTS[role])]
@@ -65,6 +71,22 @@ def behind_a_gateway(role: Role, steps: bytes, size: int) -> None:
             assert event.apdu in apdus or prefix(0xE6, 0, DEVICE) + event.apdu in apdus
 
 
+def delimited(data: bytes, size: int) -> None:
+    """Where an APDU ends, in pieces as whole, and at no earlier octet."""
+    end = Delimiter().find_end(data)
+    delimiter, seen, found = Delimiter(), 0, None
+    for piece in harness.pieces(data, size):
+        seen += len(piece)
+        found = delimiter.find_end(data[:seen])
+        if found is not None:
+            break
+    assert found == end
+    if end:
+        assert Delimiter().find_end(data[: end - 1]) is None
+        assert Delimiter().find_end(data[:end]) == end
+        decode_apdu(data[:end])
+
+
 def routed(data: bytes) -> None:
     """What a prefix says can be said again."""
     with contextlib.suppress(RemoteProtocolError):
@@ -83,8 +105,13 @@ def one_input(data: bytes) -> None:
         wrapped(role, rest, size)
     elif choice < 4:
         behind_a_gateway(role, rest, size)
-    else:
+    elif choice == 4:
         routed(rest)
+    elif choice < 7:
+        wrapped(Role.CLIENT if choice == 5 else Role.SERVER, rest, size, tolerant=True)
+    else:
+        with contextlib.suppress(DecodeError):
+            delimited(rest, size)
 
 
 if __name__ == "__main__":

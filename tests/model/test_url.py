@@ -16,6 +16,8 @@ from headend.model.url import format_url, parse_url
         "dlms://meter.example:4061?client=1&server=1&auth=lls&profile=generic-dlms-3p",
         "dlms+udp://192.0.2.7:4059",
         "dlms+hdlc://192.0.2.7:3333?server=1&physical=17",
+        "dlms+apdu://192.0.2.7:8899?client=1",
+        "inbound://210600402941?protocol=dlms&framing=apdu",
         "dlms+serial:///dev/ttyUSB0?mode_e=1&baud=300",
         "dlt645://192.0.2.7:8899/000000001234",
         "modbus://192.0.2.7:502/3?profile=eastron-sdm630",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,10 @@ OTHERS = {
     ),
     "lengths that need no octets of their own": "c4 01 c1 00 09 8400000001 41",
 }
-UNENDING = {"exception response without the counter it announces", "DataNotification of Kaifa, with a tag before the time"}
+UNENDING = {
+    "exception response without the counter it announces",
+    "DataNotification of Kaifa, with a tag before the time",
+}
 """Vectors that other tests cut off."""
 WHOLE = {name: bytes.fromhex(text) for name, text in OTHERS.items()} | {
     name: bytes.fromhex(text)
@@ -161,7 +165,7 @@ class Counted(bytearray):
 
     looks = 0
 
-    def __getitem__(self, key):  # type: ignore[no-untyped-def] # as that of bytearray
+    def __getitem__(self, key: Any) -> Any:
         self.looks += 1
         return super().__getitem__(key)
 

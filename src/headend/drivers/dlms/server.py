@@ -232,9 +232,7 @@ class MeterLink:
             own = addressing.server if len(self._devices) == 1 else None
             self._framings = (WrapperFraming(Role.SERVER, server_sap=own),)
         else:
-            self._framings = tuple(
-                replace(addressing, server=sap).make_hdlc_server() for sap in sorted(self._devices)
-            )
+            self._framings = tuple(replace(addressing, server=sap).make_hdlc_server() for sap in sorted(self._devices))
         return self._framings
 
     def _flush(self) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 
 from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.dlms.explaining.tags import APDU_NAMES
-from headend.errors import HeadendError
+from headend.errors import DecodeError, HeadendError
+from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.hdlc.frame import FLAG, MAX_HEADER, decode_header
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 
@@ -14,11 +15,25 @@ _HEAD: Final = HEADER_LENGTH + 6
 _DATE_TIMES: Final = frozenset({0x00, 0x09, 0x0C})
 _RESULTS: Final = frozenset({0x00, 0x01, 0x02, 0x03})
 
+_ASSOCIATING: Final = frozenset({0x60, 0x61})
+"""AARQ and AARE."""
+_CONTEXT: Final = (b"\xa1\x09\x06\x07", b"\x80\x02")
+"""What they begin with: the application context, or the version of the protocol before it."""
+_PUSHES: Final = frozenset({0x0F, 0xC2, 0xDB})
+"""data-notification, event-notification, and either ciphered by a meter that gives its title."""
+_BODIES: Final = {0x00: 6, 0x0C: 18, 0x09: 19}
+"""Where the body of a data-notification begins, by what follows its number."""
+_ENOUGH: Final = 64
+
 
 def sniff(data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
     """Does a frame of DLMS begin at an offset?"""
     if at >= len(data):
         return Sniff.NEED_DATA
+    if data[at] in _ASSOCIATING:
+        return _sniff_association(data, at)
+    if data[at] in _PUSHES:
+        return _sniff_push(data, at)
     return _sniff_hdlc(data, at) if data[at] == FLAG else _sniff_wrapper(data, at, silent=silent)
 
 
@@ -53,6 +68,36 @@ def _sniff_wrapper(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
     if not _is_apdu(head[HEADER_LENGTH:wanted]):
         return Sniff.NO
     return Sniffed(framing="wrapper", end=at + len(head[:wanted]), sure=max(source, destination) < 0x100)
+
+
+def _sniff_association(data: bytes, at: int) -> Sniffed | Sniff:
+    """An AARQ or AARE without wrapper, by the first element in it."""
+    head = data[at : at + 2]
+    length = head[1] if len(head) > 1 else 0
+    start = at + 2 + (length & 0x7F if length > 0x7F else 0)
+    for element in _CONTEXT:
+        said = data[start : start + len(element)]
+        if said == element:
+            return Sniffed(framing="apdu", end=start + len(element), sure=True)
+        if element.startswith(said):
+            return Sniff.NEED_DATA
+    return Sniff.NO
+
+
+def _sniff_push(data: bytes, at: int) -> Sniffed | Sniff:
+    """A push without wrapper: read through to its end, or as far as is enough."""
+    head = data[at : at + _ENOUGH]
+    try:
+        end = Delimiter().find_end(head)
+    except DecodeError:
+        return Sniff.NO
+    if head[0] == 0xDB and head[1:2] not in {b"", b"\x08"}:
+        return Sniff.NO  # a system title has eight octets
+    if head[0] == 0x0F and len(head) > 5 and head[_BODIES[head[5]] :][:1] not in {b"", b"\x01", b"\x02"}:
+        return Sniff.NO  # several values
+    if end is None and len(head) < _ENOUGH:
+        return Sniff.NEED_DATA
+    return Sniffed(framing="apdu", end=at + (end or _ENOUGH))
 
 
 def _is_apdu(head: bytes) -> bool:

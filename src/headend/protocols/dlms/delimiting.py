@@ -15,7 +15,7 @@ by octet is read through once. It says that more is needed only while the octets
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from headend.errors import DecodeError
 from headend.protocols.dlms.axdr_plain import DELTA_FORMATS, FIXED, MAX_DEPTH, Tag
@@ -51,13 +51,14 @@ class Delimiter:
         After None the next call is for the same octets and more. Raises DecodeError for what no APDU begins with; then, and
         after an end, the next call is for another APDU.
         """
-        at, todo, more = self._at, self._todo, []
+        at, todo = self._at, self._todo
+        more: list[Entry] = []
         try:
             while todo:
                 step, times, depth = todo[-1]
                 at = at + step * times if isinstance(step, int) else step(octets, at, depth, more)
                 if at > self._limit:
-                    raise DecodeError("APDU", offset=0, expected=f"at most {self._limit} octets", got="more")
+                    self._refuse()
                 todo.pop()
                 if times > 1 and not isinstance(step, int):
                     todo.append((step, times - 1, depth))
@@ -76,6 +77,9 @@ class Delimiter:
             return None
         self._restart()
         return at
+
+    def _refuse(self) -> NoReturn:
+        raise DecodeError("APDU", offset=0, expected=f"at most {self._limit} octets", got="more")
 
     def _restart(self) -> None:
         self._at = 0

@@ -92,6 +92,7 @@ async def test_commands(open_session: Open, meter: Any) -> None:
     assert (meter.clock, meter.values[9], meter.closed) == (1_700_000_000_000, 42, False)
 
 
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])  # without ports a meter knows one client only
 async def test_the_public_client_is_refused_what_it_may_not(open_session: Open, meter: Any) -> None:
     session = await open_session(client="16", auth="none")
     outcome = await session.execute(Command(kind=CommandKind.INVOKE, params={"ref": "70/0-0:96.3.10.255/1"}))

@@ -63,7 +63,7 @@ async def attach(
         raise
 
 
-@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc", "apdu"])
 @pytest.mark.parametrize(("ref", "preset"), [("ln", NEGOTIATED), ("ln", "001019"), ("sn", "181a20")])
 async def test_everything_goes_without_associating(make_meter: Any, framing: str, ref: str, preset: str) -> None:
     params = {"client": "1", "auth": "none", "ref": ref, "preset": preset}

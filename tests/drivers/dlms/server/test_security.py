@@ -106,7 +106,7 @@ async def use(session: DlmsSession, profile: Any) -> None:
 
 
 @pytest.mark.parametrize("max_pdu", ["90", "65535"])
-@pytest.mark.parametrize("framing", ["wrapper", "hdlc", "apdu"])
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
 @pytest.mark.parametrize("suite", [0, 1, 2])
 @pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
 async def test_every_suite_and_kind_of_ciphering(
@@ -130,7 +130,7 @@ async def test_every_mechanism(open_session: Open, profile: Any, auth: str, poli
     await use(session, profile)
 
 
-@pytest.mark.parametrize("framing", ["wrapper", "hdlc", "apdu"])
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
 @pytest.mark.parametrize("suite", [0, 1, 2])
 @pytest.mark.parametrize("ciphering", ["global", "dedicated", "general", "general-dedicated"])
 async def test_short_names_ciphered_and_in_blocks(
@@ -215,7 +215,7 @@ def general(suite: int) -> tuple[dict[str, bytes], dict[str, str]]:
 
 
 @pytest.mark.parametrize("max_pdu", ["700", "65535"])
-@pytest.mark.parametrize("framing", ["wrapper", "hdlc", "apdu"])
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
 @pytest.mark.parametrize("policy", ["3", "252"])
 @pytest.mark.parametrize("suite", [0, 1, 2])
 @pytest.mark.parametrize("key_info", ["identified", "wrapped", "one-pass", "static"])
