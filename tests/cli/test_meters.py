@@ -152,6 +152,19 @@ def test_no_output_shows_a_secret(headend: Headend, meters: dict[str, str]) -> N
     assert PASSWORD not in said.out + said.err
 
 
+def test_a_capture_is_decoded_and_shows_no_secret(headend: Headend, meters: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "meter.pcapng"
+    said = headend("read", f"{meters['lls']}&secret=text:{PASSWORD}", ENERGY, "--capture", str(path))
+    assert said.code == 0
+    assert PASSWORD.encode() not in path.read_bytes()
+    shown = headend("decode", f"@{path}")
+    assert shown.code == 0
+    assert "AARE" in shown.out
+    assert "Active energy, import" in shown.out
+    nowhere = headend("read", meters["lls"], ENERGY, "--capture", str(tmp_path / "none" / "meter.pcapng"))
+    assert nowhere.code == 7
+
+
 def test_a_password_that_is_missing(headend: Headend, meters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
     said = headend("read", with_password(meters["lls"]), ENERGY)

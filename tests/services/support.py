@@ -295,6 +295,14 @@ class TextDriver:
     def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniff:
         return Sniff.NO
 
+    def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
+        """The secrets stand in the lines as they are."""
+        return [(secret.reveal(), b"*" * len(secret.reveal())) for secret in secrets.values()]
+
+    def reseal(self, data: bytes) -> bytes:
+        """Lines have no check octets."""
+        return data
+
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="text", offset=0, length=len(data))
 

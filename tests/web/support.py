@@ -34,6 +34,7 @@ from headend.model.reading import ReadingBatch, Source
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
+from headend.services.captures import Captures
 from headend.services.commands import Commands
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
@@ -123,6 +124,14 @@ class BenchDriver:
     def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniff:
         return Sniff.NO
 
+    def spoken(self, secrets: Mapping[str, Any]) -> Sequence[tuple[bytes, bytes]]:
+        """The secrets stand in the lines as they are."""
+        return [(secret.reveal(), b"*" * len(secret.reveal())) for secret in secrets.values()]
+
+    def reseal(self, data: bytes) -> bytes:
+        """Lines have no check octets."""
+        return data
+
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
 
@@ -142,7 +151,7 @@ class Time:
 class World:
     """The head-end around the application."""
 
-    def __init__(self, store: Store, time: Time, settings: WebSettings) -> None:
+    def __init__(self, store: Store, time: Time, settings: WebSettings, folder: Path) -> None:
         self.store = store
         self.access = store.access
         self.clock = time
@@ -165,6 +174,14 @@ class World:
         self._written = asyncio.Event()
         self._rows = 0
         self._keys: dict[Role, str] = {}
+        self.captures = Captures(
+            folder / "captures",
+            self.roster,
+            self.lanes,
+            driver=lambda _name: self.driver,
+            secrets=self._secrets,
+            clock=time.millis,
+        )
         self.app = create_app(
             WebParts(
                 store=store,
@@ -173,6 +190,7 @@ class World:
                 lanes=self.lanes,
                 poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis),
                 commands=Commands(self.lanes, self.bus, time.millis),
+                captures=self.captures,
                 writer=self.writer,
                 library=self.library,
                 version="1.2.3",
@@ -258,7 +276,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     time = Time()
     with Store.open(folder / "headend.db", vault_key=KEY, millis=time.millis) as store:
         store.access._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        made = World(store, time, WebSettings(**settings))
+        made = World(store, time, WebSettings(**settings), folder)
         async with made.app.router.lifespan_context(made.app), asyncio.TaskGroup() as tasks:
             tasks.create_task(made.writer.run())
             tasks.create_task(made.recorder.run())
@@ -266,6 +284,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
             try:
                 yield made
             finally:
+                made.captures.close()
                 await made.lanes.aclose()
                 made.writer.close()
                 made.recorder.close()

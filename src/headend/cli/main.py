@@ -135,10 +135,22 @@ def read(
     watch: Annotated[
         float, typer.Option("--watch", help="Read again every so many seconds, until Ctrl-C.", min=0, max=86400)
     ] = 0,
+    capture: Annotated[
+        str, typer.Option("--capture", help="Keep the octets in a pcapng file, without secrets.", metavar="FILE")
+    ] = "",
 ) -> None:
     """Read objects of a meter; without REF all that its profile, or its object list, names."""
     _run(
-        "meter", "read", url, refs or [], timeout=timeout, folders=profiles, as_json=json, hexdump=hexdump, watch=watch
+        "meter",
+        "read",
+        url,
+        refs or [],
+        timeout=timeout,
+        folders=profiles,
+        as_json=json,
+        hexdump=hexdump,
+        watch=watch,
+        capture=capture,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,17 +15,24 @@ import typer
 
 from headend.cli.output import print_json, print_table, progress
 from headend.drivers.library import Library
-from headend.errors import ConfigError, RemoteProtocolError
+from headend.drivers.masking import Masking, Piece
+from headend.drivers.registry import driver
+from headend.errors import ConfigError, RemoteProtocolError, StorageError
+from headend.model.meter import Endpoint
 from headend.model.url import parse_url
 from headend.runtime.connect import connect
 from headend.runtime.connected import Connected, Measured
 from headend.runtime.folders import data_folder, refusal_file
 from headend.runtime.secrets import resolve_secrets
 from headend.services.lockout import Lockout
+from headend.transport.capture import Dialogue, file_header
+from headend.transport.link import Tap
 from headend.transport.loop import run as run_loop
 
 LONGEST: Final = 200
 """characters of a structure that is shown unasked"""
+_OUR_PORT: Final = 49152
+"""in captures, which need one"""
 
 
 def read(
@@ -35,6 +44,7 @@ def read(
     as_json: bool,
     hexdump: bool,
     watch: float,
+    capture: str,
 ) -> None:
     """Read objects and print them, again and again where that is wanted."""
 
@@ -54,7 +64,7 @@ def read(
                 return
             await asyncio.sleep(watch)
 
-    _with_meter(url, timeout, folders, work, hexdump=hexdump)
+    _with_meter(url, timeout, folders, work, hexdump=hexdump, capture=capture)
 
 
 def _document(one: Measured) -> dict[str, object]:
@@ -166,22 +176,57 @@ def _with_meter(
     work: Callable[[Connected], Awaitable[None]],
     *,
     hexdump: bool = False,
+    capture: str = "",
 ) -> None:
-    secrets = [secret.reveal() for secret in resolve_secrets(parse_url(url).secrets).values()] if hexdump else []
+    parsed = parse_url(url)
+    secrets = resolve_secrets(parsed.secrets) if hexdump or capture else {}
 
-    def tap(direction: str, octets: bytes) -> None:
-        typer.echo(f"{direction} {_without(secrets, octets)}", err=True)
+    def show(direction: str, octets: bytes) -> None:
+        typer.echo(f"{direction} {_without([secret.reveal() for secret in secrets.values()], octets)}", err=True)
 
     async def main() -> None:
         library = Library([Path(folder) for folder in folders or []])
+        masking = Masking(driver(parsed.protocol), secrets)
         try:
-            async with connect(url, timeout=timeout, library=library, tap=tap if hexdump else None) as meter:
-                await work(meter)
+            with _captured(capture, parsed.endpoint, masking) as keep:
+                tap = _both(show, keep) if hexdump and keep else show if hexdump else keep
+                async with connect(url, timeout=timeout, library=library, tap=tap) as meter:
+                    await work(meter)
         except RemoteProtocolError as error:
             error.hint = error.hint or "does it speak this protocol and framing? headend read --hex shows the octets"
             raise
 
     run_loop(main())
+
+
+def _both(one: Tap, other: Tap) -> Tap:
+    def tap(direction: str, octets: bytes) -> None:
+        one(direction, octets)
+        other(direction, octets)
+
+    return tap
+
+
+@contextmanager
+def _captured(path: str, endpoint: Endpoint, masking: Masking) -> Iterator[Tap | None]:
+    """What keeps the octets of a link in a file; none without a file."""
+    if not path:
+        yield None
+        return
+    there = f"{endpoint.host}:{endpoint.port}"
+    said = Dialogue(f"{endpoint.host}:{_OUR_PORT}", there)
+    try:
+        with Path(path).open("wb") as file:
+
+            def keep(pieces: Iterable[Piece]) -> None:
+                now = time.time_ns() // 1_000_000
+                file.writelines(said.carried(piece.octets, now, sent=piece.sent) for piece in pieces)
+
+            file.write(file_header() + said.opening(time.time_ns() // 1_000_000))
+            yield lambda direction, octets: keep(masking.take(octets, sent=direction == ">>"))
+            keep(masking.finish())
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
 
 
 def _without(secrets: Sequence[bytes], octets: bytes) -> str:

@@ -306,6 +306,12 @@ class Driver(Protocol):
     ) -> Notification:
         """What a push says. `lists` are those that the meter may push; raises KeyMissing for one that is ciphered."""
 
+    def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
+        """How those of the secrets that are ever sent stand in frames, and what takes their place, of the same length."""
+
+    def reseal(self, data: bytes) -> bytes:
+        """The same frames, of which octets were masked, with check octets that are right again."""
+
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode any frames of the protocol, layer by layer. Malformed input ends in a layer with `error` set.
 

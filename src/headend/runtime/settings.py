@@ -149,6 +149,14 @@ class ListenSettings(_Section):
     idle: Seconds = Field(default=300.0, description="seconds of silence after which a link is dropped")
 
 
+class CaptureSettings(_Section):
+    """Captures of what goes over the wires of meters, in the folder `captures` beside the database."""
+
+    at_once: int = Field(default=20, ge=1, le=1000, description="captures that run at a time")
+    seconds: Seconds = Field(default=3600.0, description="after which each ends by itself at the latest")
+    octets: int = Field(default=1 << 30, ge=1 << 20, description="all that is kept; the oldest captures make room")
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -172,6 +180,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     poll: PollSettings = PollSettings()
     listen: ListenSettings = ListenSettings()
+    capture: CaptureSettings = CaptureSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -24,6 +24,7 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
+from headend.runtime.captures import captures
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.listening import listening, parse_place, push_driver
@@ -183,6 +184,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         lanes=lanes,
         poller=Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight),
         commands=Commands(lanes, bus, wall_millis),
+        captures=captures(settings, roster, lanes, secrets),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
         version=version("headend"),
@@ -238,6 +240,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             parts.poller.stop()
             await _within(polling, FINISH_SECONDS)
             await _within(identifying, 1)
+            parts.captures.close()
             await parts.lanes.aclose(RELEASE_SECONDS)
             for task in outward:
                 task.cancel()

@@ -12,6 +12,7 @@ from headend.drivers.registry import driver
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
+from headend.services.captures import Captures
 from headend.services.commands import Commands
 from headend.services.roster import Roster
 from headend.services.writer import Writer
@@ -29,6 +30,7 @@ class WebParts:
     lanes: Lanes
     poller: Poller
     commands: Commands
+    captures: Captures
     writer: Writer
     library: Library
     version: str

@@ -21,7 +21,7 @@ from headend.drivers.base import (
     Sniff,
     Sniffed,
 )
-from headend.drivers.dlms import explaining, parameters, refs, sniffing
+from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,14 @@ class DlmsDriver:
 
         zone = parameters.parameters_of(meter, profile).zone if meter is not None else None
         return understanding.understand(push, zone, profile, lists)
+
+    def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
+        """The password, which the AARQ holds in plain, and keys, which nobody should send so."""
+        return redaction.spoken(secrets)
+
+    def reseal(self, data: bytes) -> bytes:
+        """HDLC frames have check sequences; the wrapper has none."""
+        return redaction.reseal(data)
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""

@@ -102,6 +102,14 @@ class ModbusDriver:
         """Modbus has no pushes."""
         raise _NO_PUSHES
 
+    def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:  # noqa: ARG002 - there are none
+        """Modbus knows no secrets."""
+        return ()
+
+    def reseal(self, data: bytes) -> bytes:
+        """Nothing is ever masked."""
+        return data
+
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames, or a bare PDU."""
         return explaining.explain(data)

@@ -86,6 +86,8 @@ class Access:
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     """run something in the background, under a name"""
     octets: Octets = field(default_factory=Octets)
+    opened: list[Callable[[str, Link], None]] = field(default_factory=list)
+    """told the wire and the link of each that is opened"""
 
 
 class Unit:
@@ -325,6 +327,8 @@ class Lane:
             line.drop()
             raise
         self.line = line
+        for tell in access.opened:
+            tell(self.wire, link)
         return line
 
     async def _discard(self, unit: Unit, error: HeadendError) -> None:

@@ -145,6 +145,15 @@ class Lanes:
             if lane.line is not None:
                 lane.line.drop()
 
+    def tell_opened(self, tell: Callable[[str, Link], None]) -> None:
+        """From now on, call with the name of the wire and each link that is opened to it."""
+        self._access.opened.append(tell)
+
+    def link(self, wire: str) -> Link | None:
+        """The link that a wire has now."""
+        lane = self._lanes.get(wire)
+        return lane.line.link if lane is not None and lane.line is not None and lane.line.is_open else None
+
     def report(self) -> None:
         """Count the octets since the last report; the poller calls it every second."""
         octets = self._access.octets

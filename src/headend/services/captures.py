@@ -1,0 +1,389 @@
+"""Captures of what goes over the wires of meters: into files, and live to those who watch. Secrets are masked before.
+
+A wire that nobody captures costs nothing. One that several capture is tapped once; each of them says how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from headend.drivers.base import Driver, Secrets
+from headend.drivers.masking import Masking, Piece
+from headend.errors import Conflict, NotFound, StorageError
+from headend.model.meter import Meter, Secret
+from headend.services.acquisition.lanes import Lanes
+from headend.services.roster import Clock, Roster
+from headend.transport.capture import CaptureFile, Dialogue, FileLimits
+from headend.transport.deadline import sweeper
+from headend.transport.link import Link
+
+WATCHED: Final = 500
+"""pieces that wait for somebody who watches; the oldest make room"""
+_MASKED: Final = "secrets are masked"
+_PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_FILE: Final = re.compile(r"(.+)-(\d{4,})\.pcapng")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureLimits:
+    """What captures may take: how many at a time, for how many seconds, octets of the folder, octets of one file."""
+
+    at_once: int = 20
+    seconds: float = 3600.0
+    octets: int = 1 << 30
+    file_octets: int = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureInfo:
+    """A capture in the folder. `meter_id` is empty for one of an earlier run; times in milliseconds."""
+
+    id: str
+    meter_id: str = ""
+    started_at: int = 0
+    running: bool = False
+    octets: int = 0
+    packets: int = 0
+    error: str = ""
+
+
+class _Sink:
+    """Takes the pieces of a wire until its time is over."""
+
+    __slots__ = ()
+    deadline: float
+
+    def opened(self, link: Link, at: int) -> None:
+        """The wire has a link from now on."""
+
+    def take(self, piece: Piece, at: int) -> None:
+        """Something went over it."""
+
+    def expire(self) -> None:
+        """The time is over."""
+
+
+class _Recording(_Sink):
+    """A capture into files."""
+
+    __slots__ = ("_dialogue", "_end", "deadline", "error", "file", "id", "meter_id", "packets", "started_at")
+
+    def __init__(self, meter_id: str, started_at: int, file: CaptureFile, end: Callable[[_Recording], None]) -> None:
+        self.id = file.name
+        self.meter_id = meter_id
+        self.started_at = started_at
+        self.file = file
+        self.packets = 0
+        self.error = ""
+        self.deadline = 0.0
+        self._end = end
+        self._dialogue: Dialogue | None = None
+
+    def opened(self, link: Link, at: int) -> None:
+        self._dialogue = Dialogue(link.local, link.peer)
+        self._write(self._dialogue.opening(at, f"meter {self.meter_id}, {link.peer}"))
+
+    def take(self, piece: Piece, at: int) -> None:
+        if self._dialogue is not None:
+            self.packets += 1
+            self._write(
+                self._dialogue.carried(piece.octets, at, sent=piece.sent, comment=_MASKED if piece.masked else "")
+            )
+
+    def expire(self) -> None:
+        self._end(self)
+
+    def _write(self, blocks: bytes) -> None:
+        try:
+            self.file.write(blocks)
+        except StorageError as error:
+            self.fail(error)
+
+    def fail(self, error: StorageError) -> None:
+        """The disk takes no more: the meter is not to suffer from it."""
+        log.warning("capture ended", capture=self.id, reason=str(error))
+        self.error = str(error)
+        self._end(self)
+
+    def info(self) -> CaptureInfo:
+        """What is known of it."""
+        return CaptureInfo(
+            id=self.id,
+            meter_id=self.meter_id,
+            started_at=self.started_at,
+            running=True,
+            octets=self.file.octets,
+            packets=self.packets,
+            error=self.error,
+        )
+
+
+class Watch(_Sink):
+    """Pieces for somebody who watches a wire; `lost` of them since the last `take` made room for newer ones."""
+
+    __slots__ = ("_pieces", "_ready", "deadline", "lost")
+
+    def __init__(self) -> None:
+        self.deadline = 0.0
+        self.lost = 0
+        self._pieces: deque[tuple[Piece, int]] = deque(maxlen=WATCHED)
+        self._ready = asyncio.Event()
+
+    def take(self, piece: Piece, at: int) -> None:
+        """Keep a piece, with its time in milliseconds."""
+        if len(self._pieces) == WATCHED:
+            self.lost += 1
+        self._pieces.append((piece, at))
+        self._ready.set()
+
+    async def next(self, seconds: float) -> Sequence[tuple[Piece, int]]:
+        """What has come; empty when nothing came for so many seconds."""
+        if not self._pieces:
+            self._ready.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._ready.wait()
+            except TimeoutError:
+                return ()
+        taken = tuple(self._pieces)
+        self._pieces.clear()
+        return taken
+
+
+class _Wire:
+    """A wire that somebody captures: its tap, its mask, and who takes what goes over it."""
+
+    __slots__ = ("_clock", "_driver", "_link", "_masking", "_secrets", "sinks")
+
+    def __init__(self, driver: Driver, secrets: Secrets, clock: Clock) -> None:
+        self._driver = driver
+        self._secrets = secrets
+        self._clock = clock
+        self._masking = Masking(driver, secrets)
+        self._link: Link | None = None
+        self.sinks: set[_Sink] = set()
+
+    def opened(self, link: Link) -> None:
+        """The wire has this link from now on."""
+        self.released()
+        self._link = link
+        link.tap = self._tap
+        for sink in self.sinks:
+            sink.opened(link, self._clock())
+
+    def join(self, sink: _Sink) -> None:
+        """One more takes what goes over the wire."""
+        self.sinks.add(sink)
+        if self._link is not None and self._link.is_open:
+            sink.opened(self._link, self._clock())
+
+    def released(self) -> None:
+        """Let go of the link, and of what the mask holds back."""
+        self._pass(self._masking.finish())
+        if self._link is not None:
+            self._link.tap = None
+            self._link = None
+
+    def _tap(self, direction: str, data: bytes) -> None:
+        self._pass(self._masking.take(data, sent=direction == ">>"))
+
+    def _pass(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            now = self._clock()
+            for sink in tuple(self.sinks):
+                sink.take(piece, now)
+
+
+class Captures:
+    """All captures of a head-end. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        roster: Roster,
+        lanes: Lanes,
+        *,
+        driver: Callable[[str], Driver],
+        secrets: Callable[[Meter], Awaitable[Secrets]],
+        clock: Clock,
+        limits: CaptureLimits | None = None,
+    ) -> None:
+        self._folder = folder
+        self._roster = roster
+        self._lanes = lanes
+        self._driver = driver
+        self.secrets = secrets
+        """of a meter, for those who explain what they see"""
+        self._clock = clock
+        self.limits = limits or CaptureLimits()
+        self._wires: dict[str, _Wire] = {}
+        self._running: dict[str, _Recording] = {}
+        lanes.tell_opened(self._opened)
+
+    async def start(self, meter_id: str, *, seconds: float = 60.0, octets: int = 16 << 20) -> CaptureInfo:
+        """Capture what goes over the wire of a meter; on a shared wire that is what others say, too.
+
+        `octets` are kept at most, the newest ones. Raises NotFound, Conflict when too many run, StorageError.
+        """
+        if len(self._running) >= self.limits.at_once:
+            raise Conflict(f"{self.limits.at_once} captures run already", hint="stop one first")
+        meter = self._roster.state(meter_id).meter
+        wire = await self._tapped(meter)
+        now = self._clock()
+        files = max(1, min(octets, self.limits.octets) // self.limits.file_octets)
+        size = FileLimits(octets=min(octets, self.limits.file_octets), files=files)
+        self._make_room(size.octets * size.files)
+        name, number = _PLAIN.sub("-", meter_id)[:64], now
+        while f"{name}-{number}" in self._kept():
+            number += 1
+        file = CaptureFile(self._folder, f"{name}-{number}", size)
+        recording = _Recording(meter_id, now, file, self._end)
+        recording.deadline = asyncio.get_running_loop().time() + min(seconds, self.limits.seconds)
+        self._running[recording.id] = recording
+        wire.join(recording)
+        sweeper().add(recording)
+        return recording.info()
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return sum(isinstance(sink, Watch) for wire in self._wires.values() for sink in wire.sinks)
+
+    async def watch(self, meter_id: str) -> Watch:
+        """Follow what goes over the wire of a meter, until `unwatch`; raises NotFound."""
+        wire = await self._tapped(self._roster.state(meter_id).meter)
+        watch = Watch()
+        wire.join(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Nobody looks any more."""
+        self._leave(watch)
+
+    def stop(self, capture_id: str) -> CaptureInfo:
+        """End a capture; its files stay. Raises NotFound for one that does not run."""
+        recording = self._running.get(capture_id)
+        if recording is None:
+            raise NotFound(f"no capture {capture_id!r} is running")
+        self._end(recording)
+        return self.get(capture_id)
+
+    def remove(self, capture_id: str) -> None:
+        """End a capture and delete its files; raises NotFound."""
+        paths = self.files(capture_id)
+        if capture_id in self._running:
+            self.stop(capture_id)
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def get(self, capture_id: str) -> CaptureInfo:
+        """One capture; raises NotFound."""
+        found = next((info for info in self.known() if info.id == capture_id), None)
+        if found is None:
+            raise NotFound(f"no capture {capture_id!r}")
+        return found
+
+    def known(self) -> Sequence[CaptureInfo]:
+        """All that are running or have files, the newest first."""
+        found = [recording.info() for recording in self._running.values()]
+        for name, paths in self._kept().items():
+            if name not in self._running:
+                started = int(name.rpartition("-")[2])
+                size = sum(path.stat().st_size for path in paths)
+                found.append(CaptureInfo(id=name, meter_id=name.rpartition("-")[0], started_at=started, octets=size))
+        return sorted(found, key=lambda info: info.started_at, reverse=True)
+
+    def files(self, capture_id: str) -> Sequence[Path]:
+        """The files of a capture, oldest first, with all that it has taken so far; raises NotFound."""
+        recording = self._running.get(capture_id)
+        if recording is not None:
+            try:
+                recording.file.flush()
+            except StorageError as error:
+                recording.fail(error)
+        found = self._kept().get(capture_id)
+        if found is None:
+            raise NotFound(f"no capture {capture_id!r}")
+        return found
+
+    def close(self) -> None:
+        """End everything."""
+        for recording in tuple(self._running.values()):
+            self._end(recording)
+        for wire in self._wires.values():
+            wire.released()
+        self._wires.clear()
+
+    # wires
+
+    async def _tapped(self, meter: Meter) -> _Wire:
+        """The wire of a meter, tapped if it has a link; who shares it has secrets, too."""
+        name = meter.endpoint.wire
+        if name not in self._wires:
+            secrets: dict[str, Secret] = {}
+            for state in self._roster:
+                if state.meter.endpoint.wire == name:
+                    found = await self.secrets(state.meter)
+                    secrets |= {f"{state.meter.id} {key}": secret for key, secret in found.items()}
+            wire = self._wires.setdefault(name, _Wire(self._driver(meter.protocol), secrets, self._clock))
+            link = self._lanes.link(name)
+            if link is not None:
+                wire.opened(link)
+        return self._wires[name]
+
+    def _opened(self, name: str, link: Link) -> None:
+        wire = self._wires.get(name)
+        if wire is not None:
+            wire.opened(link)
+
+    def _leave(self, sink: _Sink) -> None:
+        for name, wire in tuple(self._wires.items()):
+            if wire.sinks == {sink}:
+                wire.released()
+                del self._wires[name]
+            wire.sinks.discard(sink)
+
+    def _end(self, recording: _Recording) -> None:
+        if self._running.pop(recording.id, None) is None:
+            return
+        sweeper().discard(recording)
+        self._leave(recording)
+        try:
+            recording.file.close()
+        except StorageError as error:
+            log.warning("capture ended", capture=recording.id, reason=str(error))
+
+    # files
+
+    def _kept(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self._folder.glob("*.pcapng")):
+            match = _FILE.fullmatch(path.name)
+            if match and match[1].rpartition("-")[2].isdigit():
+                found.setdefault(match[1], []).append(path)
+        return found
+
+    def _make_room(self, octets: int) -> None:
+        """Delete the oldest captures that have ended until there is room for a new one; raises Conflict."""
+        running = sum(self.limits.file_octets for _ in self._running)
+        kept = sorted(
+            (info for info in self.known() if not info.running), key=lambda info: info.started_at, reverse=True
+        )
+        used = running + octets
+        if used > self.limits.octets:
+            raise Conflict("the captures that run may take all the room that there is", hint="stop one first")
+        for info in kept:
+            used += info.octets
+            if used > self.limits.octets:
+                for path in self._kept().get(info.id, ()):
+                    path.unlink(missing_ok=True)
