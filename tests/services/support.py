@@ -299,6 +299,10 @@ class TextDriver:
         """The secrets stand in the lines as they are."""
         return [(secret.reveal(), b"*" * len(secret.reveal())) for secret in secrets.values()]
 
+    def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
+        """Lines have no numbers."""
+        return None
+
     def reseal(self, data: bytes) -> bytes:
         """Lines have no check octets."""
         return data

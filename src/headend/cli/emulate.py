@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +10,12 @@ import typer
 
 from headend.cli.output import print_json
 from headend.cli.until import stop_event, until_stopped
+from headend.drivers.base import Sniffed
 from headend.drivers.library import Library
+from headend.drivers.registry import driver, driver_names
 from headend.emulator.fleet import Fleet, Group
 from headend.emulator.fleet_file import load_fleet
+from headend.emulator.replay import HOST, Replay, exchanges
 from headend.errors import ConfigError
 from headend.runtime.secrets import resolve_secret
 from headend.telemetry import configure_logging
@@ -30,8 +34,11 @@ def emulate(
     as_json: bool,
     until_eof: bool,
 ) -> None:
-    """Run virtual meters until stopped."""
+    """Run virtual meters until stopped, or play the meters of a capture."""
     configure_logging(level="warning")
+    if what.endswith((".pcap", ".pcapng")):
+        run_loop(_replay(Path(what), port, until_eof=until_eof))
+        return
     library = Library([Path(folder) for folder in folders or []])
 
     async def main() -> None:
@@ -54,6 +61,25 @@ def emulate(
             await virtual.aclose()
 
     run_loop(main())
+
+
+async def _replay(path: Path, port: int, *, until_eof: bool) -> None:
+    stop = stop_event(until_eof=until_eof)
+    try:
+        data = await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise ConfigError(f"cannot read the capture {path}: {error.strerror}") from error
+    exchanged = exchanges(data)
+    first = next((each.request for each in exchanged if each.request), b"")
+    names = (name for name in driver_names() if isinstance(driver(name).sniff(first, 0), Sniffed))
+    replay = Replay(exchanged, driver(next(names, driver_names()[0])))
+    try:
+        port = await replay.start(port)
+        typer.echo(f"{HOST}:{port}")
+        typer.echo(f"{len(exchanged)} exchanges of {path.name} are played; Ctrl-C ends it", err=True)
+        await until_stopped(stop)
+    finally:
+        await replay.aclose()
 
 
 def _fleet(what: str, library: Library, *, count: int, port: int, framing: str) -> Fleet:

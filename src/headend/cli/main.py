@@ -95,7 +95,11 @@ def serve(config: Config = None, data: DataFolder = None) -> None:
 @app.command()
 def emulate(
     what: Annotated[
-        str, typer.Argument(metavar="PROFILE|FLEET.toml", help="A meter profile, or a file that describes a fleet.")
+        str,
+        typer.Argument(
+            metavar="PROFILE|FLEET.toml|CAPTURE",
+            help="A meter profile, a file that describes a fleet, or a capture (.pcap, .pcapng) to play again.",
+        ),
     ],
     count: Annotated[int, typer.Option(help="Meters of that profile.", min=1, max=100000)] = 1,
     port: Annotated[int, typer.Option(help="Port; 0: the protocol's own, or any free one.", min=0, max=65535)] = 0,

@@ -312,6 +312,9 @@ class Driver(Protocol):
     def reseal(self, data: bytes) -> bytes:
         """The same frames, of which octets were masked, with check octets that are right again."""
 
+    def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
+        """The recorded answer with the number of a request that differs from the recorded one by its number alone."""
+
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode any frames of the protocol, layer by layer. Malformed input ends in a layer with `error` set.
 

@@ -138,6 +138,10 @@ class DlmsDriver:
         """HDLC frames have check sequences; the wrapper has none."""
         return redaction.reseal(data)
 
+    def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
+        """The invoke-id of a service in a wrapper frame."""
+        return redaction.renumber(request, recorded, answer)
+
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""
         return explaining.explain(data, secrets)

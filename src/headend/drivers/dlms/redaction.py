@@ -1,4 +1,4 @@
-"""What of a meter's secrets stands in frames, and frames whose octets were masked. Pure."""
+"""Recorded frames: what of a meter's secrets stands in them, and making them right again after a change. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from headend.drivers.base import Secrets
 from headend.errors import HeadendError
 from headend.protocols.hdlc.crc import RESIDUE, fcs16
 from headend.protocols.hdlc.frame import FLAG, decode_header
+from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 
 _AUTHENTICATION_VALUE: Final = 0x80
 """the choice charstring of calling-authentication-value (IEC 62056-5-3)"""
 _OCTET_STRING: Final = 0x09
 _TELLING: Final = 4
 """octets that stand by chance nowhere; shorter secrets are looked for together with their tag and length"""
+_SERVICES: Final = frozenset({0xC0, 0xC1, 0xC3})
+"""requests whose third octet is invoke-id-and-priority (IEC 62056-5-3): GET, SET, ACTION"""
 
 
 def spoken(secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
@@ -47,3 +50,14 @@ def reseal(data: bytes) -> bytes:
             at += header.length
         at = octets.find(FLAG, at)
     return bytes(octets)
+
+
+def renumber(request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
+    """The recorded answer in a wrapper frame, with the invoke-id of a request that differs in nothing else."""
+    place = HEADER_LENGTH + 2
+    plain = len(request) == len(recorded) > place and request[:2] == VERSION and request[HEADER_LENGTH] in _SERVICES
+    if not plain or request[:place] != recorded[:place] or request[place + 1 :] != recorded[place + 1 :]:
+        return None
+    if len(answer) <= place or answer[place] & 0x0F != recorded[place] & 0x0F:
+        return None
+    return answer[:place] + bytes((request[place],)) + answer[place + 1 :]

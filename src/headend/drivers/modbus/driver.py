@@ -110,6 +110,11 @@ class ModbusDriver:
         """Nothing is ever masked."""
         return data
 
+    def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
+        """The transaction identifier of MBAP."""
+        same = request[2:] == recorded[2:] and recognising.is_mbap(request) and answer[:2] == recorded[:2]
+        return request[:2] + answer[2:] if same else None
+
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames, or a bare PDU."""
         return explaining.explain(data)
