@@ -64,7 +64,8 @@ async def read_all(line: FleetMeter, timeout: float = 5.0) -> ReadResult:
 @pytest.mark.parametrize("profile_id", LIBRARY.ids())
 async def test_every_profile_of_the_library_is_emulated_and_read_back(profile_id: str) -> None:
     profile = LIBRARY.get(profile_id)
-    async with running([Group(profile=profile, count=2)]) as fleet:
+    secrets = {"secret": Secret(b"12345678")} if "auth" in profile.association else {}
+    async with running([Group(profile=profile, count=2, secrets=secrets)]) as fleet:
         first, second = [await read_all(line) for line in fleet.roster()]
         assert not first.errors
         assert not second.errors

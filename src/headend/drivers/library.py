@@ -35,7 +35,7 @@ _TOP_KEYS = {
     *("meter", "link", "association", "object", "load_profile", "push", "function"),
     *("client", "logical_device", "detect", "quirk", "test"),
 }
-_METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note"}
+_METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note", "registration"}
 _CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
 _RULE_KEYS = {"ref", "method", "allow"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
@@ -120,6 +120,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         source=meter.take("source", str),
         revision=meter.take("revision", int, 1),
         note=meter.take("note", str, ""),
+        registration=meter.take("registration", str, ""),
         objects=objects,
         load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),
         push_lists=tuple(_push_list(table, protocol) for table in tables("push")),

@@ -121,3 +121,5 @@ class MeterProfile:
     quirks: frozenset[str] = frozenset()
     tests: tuple[ProfileTest, ...] = ()
     note: str = ""
+    registration: str = ""
+    """with whose login and heartbeats it dials in; empty when it has none, or does not dial in"""
