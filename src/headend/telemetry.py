@@ -82,6 +82,7 @@ LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters"
 SINK_MESSAGES = Counter(
     "headend_sink_messages_total", "Messages to northbound peers, by sink and result", ["sink", "result"]
 )
+ALARMS_ACTIVE = Gauge("headend_alarms_active", "Alarms that are raised and not over, by severity", ["severity"])
 EVENTS = Counter("headend_events_total", "Events, by type", ["type"])
 PUSHES = Counter(
     "headend_pushes_total",

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from headend.drivers.library import load_profile
 from headend.errors import ConfigError
 from headend.model.alarm import AlarmRule, Comparison
 from headend.model.alarm_rules import BUILT_IN, check_change, resolve, watched_of
 from headend.model.event import EventType, Severity
 from headend.model.quantity import find_quantity
+from headend.runtime.alarms import layer_of
+from headend.runtime.settings import AlarmSettings
 
 FLEET: Any = {"ratings": {"nominal_voltage": 230, "rated_current": 60}}
 
@@ -95,3 +98,39 @@ def test_a_quantity_without_its_phase_is_that_of_any_phase() -> None:
 def test_what_makes_no_sense_is_refused_with_what_was_expected(name: str, fields: Any) -> None:
     with pytest.raises(ConfigError, match=rf"{name}\.{next(iter(fields))}: expected "):
         check_change(name, fields)
+
+
+FILE = """
+[meter]
+vendor = "V"
+model = "M"
+protocol = "modbus"
+source = "tests"
+
+[alarm]
+rated_current = 60
+
+[alarm.overvoltage]
+threshold = 260
+"""
+
+
+def test_a_meter_file_tells_what_the_meter_is_made_for() -> None:
+    profile = load_profile(FILE, "m")
+    assert profile.alarm == {"ratings": {"rated_current": 60}, "overvoltage": {"threshold": 260}}
+    assert rule("overcurrent", profile.alarm).threshold == 60
+    with pytest.raises(ConfigError, match=r"m:9: \[alarm\] rated_current: ratings.rated_current: expected a number"):
+        load_profile(FILE.replace("60\n", "-60\n", 1), "m")
+    with pytest.raises(ConfigError, match=r"overvoltage.colour: expected one of"):
+        load_profile(FILE.replace("threshold =", "colour ="), "m")
+    with pytest.raises(ConfigError, match="alarm"):
+        load_profile("alarm = 5\n" + FILE.partition("[alarm]")[0], "m")
+
+
+def test_settings_are_the_most_general_layer() -> None:
+    assert layer_of(AlarmSettings()) == {"ratings": {"nominal_voltage": 230.0}}
+    given = AlarmSettings(rated_current=80, rules={"overvoltage": {"percent": 115}})
+    assert rule("overcurrent", layer_of(given)).threshold == 80
+    assert rule("overvoltage", layer_of(given)).threshold == 264.5
+    with pytest.raises(ConfigError, match=r"alarms\.rules\.overvoltage\.percent: expected a number"):
+        layer_of(AlarmSettings(rules={"overvoltage": {"percent": "high"}}))

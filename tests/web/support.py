@@ -33,6 +33,7 @@ from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch, Source
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
+from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
@@ -48,6 +49,7 @@ from headend.web.settings import WebSettings
 
 KEY = bytes(range(32))
 NOW = 1_767_225_600_000
+RATINGS = {"nominal_voltage": 230.0}
 PASSWORD = "correct horse battery"
 LOOPBACK = ("127.0.0.1", 50000)
 ELSEWHERE = ("192.0.2.7", 50000)
@@ -174,6 +176,9 @@ class World:
         )
         self.writer = Writer(self.bus, self._write, clock=time.millis)
         self.recorder = Recorder(self.bus, store.events.append)
+        self.alarms = Alarms(
+            self.roster, self.bus, store, profile=self._profile, clock=time.millis, settings={"ratings": RATINGS}
+        )
         self._loop = asyncio.get_running_loop()
         self._written = asyncio.Event()
         self._rows = 0
@@ -195,6 +200,7 @@ class World:
                 poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis),
                 commands=Commands(self.lanes, self.bus, time.millis),
                 captures=self.captures,
+                alarms=self.alarms,
                 writer=self.writer,
                 library=self.library,
                 version="1.2.3",
@@ -284,11 +290,14 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         async with made.app.router.lifespan_context(made.app), asyncio.TaskGroup() as tasks:
             tasks.create_task(made.writer.run())
             tasks.create_task(made.recorder.run())
+            alarming = tasks.create_task(made.alarms.run())
             await asyncio.sleep(0)
             try:
                 yield made
             finally:
                 made.captures.close()
                 await made.lanes.aclose()
+                made.alarms.close()
+                await alarming
                 made.writer.close()
                 made.recorder.close()

@@ -15,6 +15,8 @@ from typing import Any
 
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
+from headend.model.alarm import RATINGS
+from headend.model.alarm_rules import check_change
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.place import Table, line_of
 from headend.model.profile import (
@@ -33,7 +35,7 @@ from headend.model.reading import Value
 
 _TOP_KEYS = {
     *("meter", "link", "association", "object", "load_profile", "push", "function"),
-    *("client", "logical_device", "detect", "quirk", "test"),
+    *("client", "logical_device", "detect", "quirk", "test", "alarm"),
 }
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note", "registration"}
 _CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
@@ -92,7 +94,8 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    Table(origin, text, "", 0, document).allow(_TOP_KEYS)
+    top = Table(origin, text, "", 0, document)
+    top.allow(_TOP_KEYS)
 
     def tables(name: str) -> list[Table]:
         found = document.get(name, [])
@@ -134,6 +137,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         clients=tuple(_client(table, protocol) for table in tables("client")),
         devices=tuple(_device(table) for table in tables("logical_device")),
         quirks=frozenset(table.take("name", str) for table in tables("quirk")),
+        alarm=_alarm(Table(origin, text, "alarm", 0, top.take("alarm", dict, {}))),
         tests=tuple(_test(table) for table in tables("test")),
     )
 
@@ -228,6 +232,19 @@ def _rule(table: Table, values: object) -> AccessRule:
     if not isinstance(ref, str) or not isinstance(allow, list):
         raise table.wrong("access", 'a text for "ref" or "method", and a list of words for "allow"')
     return AccessRule(ref=ref, allow=tuple(map(str, allow)), method="method" in values)
+
+
+def _alarm(table: Table) -> Mapping[str, Mapping[str, Value]]:
+    """`[alarm]`: ratings by name, and a table for each rule that is changed."""
+    layer: dict[str, dict[str, Value]] = {}
+    for key, value in table.values.items():
+        rule, fields = (key, value) if isinstance(value, dict) else (RATINGS, {key: value})
+        try:
+            check_change(rule, fields)
+        except ConfigError as error:
+            raise table.error(key, str(error)) from None
+        layer.setdefault(rule, {}).update(fields)
+    return layer
 
 
 def _device(table: Table) -> LogicalDevice:

@@ -119,6 +119,8 @@ class MeterProfile:
     clients: tuple[MeterClient, ...] = ()
     devices: tuple[LogicalDevice, ...] = ()
     quirks: frozenset[str] = frozenset()
+    alarm: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """what the model changes of the rules of alarms, and `ratings`: what it is made for"""
     tests: tuple[ProfileTest, ...] = ()
     note: str = ""
     registration: str = ""

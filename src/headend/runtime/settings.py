@@ -157,6 +157,23 @@ class CaptureSettings(_Section):
     octets: int = Field(default=1 << 30, ge=1 << 20, description="all that is kept; the oldest captures make room")
 
 
+class AlarmSettings(_Section):
+    """What the rules of alarms start from; meter files and REST change them for some meters."""
+
+    nominal_voltage: float = Field(default=230.0, gt=0, description="V from phase to neutral")
+    rated_current: float = Field(default=0.0, ge=0, description="A a phase; 0: not known, over-current is not watched")
+    rated_power: float = Field(default=0.0, ge=0, description="W in all; 0: not known, overload is not watched")
+    late_seconds: Seconds = Field(
+        default=900.0, description="readings that come later than this after their measurement raise and clear nothing"
+    )
+    retention_days: int = Field(
+        default=0, ge=0, description="alarms that have been over for this many days are removed; 0: kept for ever"
+    )
+    rules: dict[str, dict[str, bool | int | float | str]] = Field(
+        default={}, description="what is changed of the rules for all meters: `[alarms.rules.overvoltage]`"
+    )
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -181,6 +198,7 @@ class Settings(BaseSettings):
     poll: PollSettings = PollSettings()
     listen: ListenSettings = ListenSettings()
     capture: CaptureSettings = CaptureSettings()
+    alarms: AlarmSettings = AlarmSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -24,6 +24,7 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
+from headend.runtime.alarms import alarms_of, watching
 from headend.runtime.captures import captures
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file, refusal_file
@@ -185,6 +186,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         poller=Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight),
         commands=Commands(lanes, bus, wall_millis),
         captures=captures(settings, roster, lanes, secrets),
+        alarms=alarms_of(settings.alarms, roster, bus, store, profile),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
         version=version("headend"),
@@ -207,6 +209,8 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         recording = group.create_task(recorder.run(), name="recorder")
         identifying = group.create_task(identifier.run(), name="identifier")
         polling = group.create_task(parts.poller.run(), name="poller")
+        alarming = await stack.enter_async_context(contextlib.AsyncExitStack())
+        await alarming.enter_async_context(watching(group, parts.alarms, settings.alarms, store))
         outward: list[asyncio.Task[None]] = []
         if settings.storage.retention_days:
             keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
@@ -242,6 +246,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             await _within(identifying, 1)
             parts.captures.close()
             await parts.lanes.aclose(RELEASE_SECONDS)
+            await alarming.aclose()
             for task in outward:
                 task.cancel()
             await asyncio.gather(*outward, return_exceptions=True)

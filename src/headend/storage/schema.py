@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. A store at this revision opens without loading the migrations."""
 
 metadata = sa.MetaData(
@@ -173,4 +173,51 @@ jobs = sa.Table(
     sa.UniqueConstraint("id"),
     sa.UniqueConstraint("actor", "idempotency_key"),
     sqlite_autoincrement=True,
+)
+
+alarms = sa.Table(
+    "alarms",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("meter_id", sa.Text, nullable=False, index=True),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("quantity", sa.Text, nullable=False),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("value", sa.JSON(none_as_null=True)),
+    sa.Column("threshold", sa.JSON(none_as_null=True)),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("raised_at", sa.BigInteger, nullable=False),
+    sa.Column("cleared_at", sa.BigInteger, index=True, comment="null while it is active"),
+    sa.Column("cleared", sa.Text),
+    sa.Column("flapping", sa.Boolean, nullable=False),
+    sa.Column("acknowledged_by", sa.Text, nullable=False),
+    sa.Column("acknowledged_at", sa.BigInteger),
+    sa.Column("note", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+alarm_standings = sa.Table(
+    "alarm_standings",
+    metadata,
+    sa.Column("meter_id", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("quantity", sa.Text, primary_key=True),
+    sa.Column("standing", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+alarm_rules = sa.Table(
+    "alarm_rules",
+    metadata,
+    sa.Column("level", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("fields", sa.JSON, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -13,6 +13,7 @@ from headend.errors import ConfigError
 
 if TYPE_CHECKING:
     from headend.storage.access import Access
+    from headend.storage.alarms import Alarms
     from headend.storage.engine import Database
     from headend.storage.events import Events
     from headend.storage.jobs import Jobs
@@ -37,10 +38,12 @@ class Store:
     logins: Logins
     events: Events
     jobs: Jobs
+    alarms: Alarms
 
     def __init__(self, database: Database, vault_key: bytes | None, millis: Callable[[], int]) -> None:
         # SQLAlchemy, cryptography and argon2 are loaded when a store is opened, not when this module is imported.
         from headend.storage.access import Access  # noqa: PLC0415 # see above
+        from headend.storage.alarms import Alarms  # noqa: PLC0415 # see above
         from headend.storage.events import Events  # noqa: PLC0415 # see above
         from headend.storage.jobs import Jobs  # noqa: PLC0415 # see above
         from headend.storage.logins import Logins  # noqa: PLC0415 # see above
@@ -56,6 +59,7 @@ class Store:
         self.logins = Logins(database, millis)
         self.events = Events(database, millis)
         self.jobs = Jobs(database, millis)
+        self.alarms = Alarms(database, millis)
 
     @classmethod
     def open(

@@ -11,6 +11,7 @@ from headend.drivers.library import Library
 from headend.drivers.registry import driver
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
+from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
@@ -31,6 +32,7 @@ class WebParts:
     poller: Poller
     commands: Commands
     captures: Captures
+    alarms: Alarms
     writer: Writer
     library: Library
     version: str

@@ -13,7 +13,7 @@ from headend.model.event import Event, EventType, Severity
 from headend.model.reading import ReadingBatch
 from headend.services.alarms.engine import Engine
 
-from .support import START, batch, only, table
+from .alarm_cases import START, batch, only, table
 
 RULES: Any = {
     "overvoltage": {"threshold": 250, "clear": 245, "hold_seconds": 20, "flap_changes": 3, "flap_seconds": 100},

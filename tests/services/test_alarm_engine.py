@@ -10,7 +10,7 @@ from headend.model.alarm_rules import Layer
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import Quality, Source
 
-from .support import START, batch, engine, only, run, table, told
+from .alarm_cases import START, batch, engine, only, run, table, told
 
 OVER = "voltage_l1"
 
