@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
 
+# Head-ends of tests that run at the same time must not want the same port.
+os.environ.setdefault("HEADEND_GATEWAY__PLACES", '["tcp://127.0.0.1:0"]')
+
 # How long an example takes says nothing on a machine that does other things, too; `timeout` of pytest bounds the whole test.
 settings.register_profile("loaded", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")

@@ -10,7 +10,8 @@ HeadendError
 ├── LinkError              the bytes did not travel                                                        retryable
 │   ├── ConnectRefused     nobody listens there, or the way there is closed
 │   ├── LinkTimeout        no (complete) answer before the deadline
-│   └── LinkClosed         the peer or the network closed the link
+│   ├── LinkClosed         the peer or the network closed the link
+│   └── NotConnected       a meter that dials in has not done so, or is gone
 ├── ProtocolError
 │   ├── LocalProtocolError     our side asked for something the state or the standard forbids: our bug
 │   └── RemoteProtocolError    the peer sent bytes that the standard forbids: offset, expected, got       retryable
@@ -105,6 +106,12 @@ class LinkClosed(LinkError):
     """The peer or the network closed the link."""
 
     code = "link-closed"
+
+
+class NotConnected(LinkError):
+    """A meter that dials in has no connection open just now; it is not asked before it comes."""
+
+    code = "not-connected"
 
 
 class ProtocolError(HeadendError):

@@ -89,6 +89,17 @@ PUSHES = Counter(
     "Pushes that the listener heard, by result (ok, unknown, dropped or an error code)",
     ["result"],
 )
+CONNECTIONS = Gauge("headend_connections", "Open connections of callers, by what is known of them", ["stage"])
+CONNECTIONS_TAKEN = Counter(
+    "headend_connections_taken_total", "Connections to the gateway: accepted, or the limit that forbade it", ["result"]
+)
+CONNECTIONS_CLOSED = Counter(
+    "headend_connections_closed_total", "Connections that the gateway has closed, by reason", ["reason"]
+)
+RECOGNISED = Counter("headend_callers_recognised_total", "What callers were recognised as", ["label"])
+REGISTRATIONS = Counter(
+    "headend_registrations_total", "Logins and heartbeats of callers, by kind, or wrong-check", ["kind"]
+)
 BUS_DROPPED = Counter("headend_bus_dropped_total", "Items dropped because a subscriber fell behind", ["subscriber"])
 LIVE_CLIENTS = Gauge("headend_live_clients", "Browsers and programs that follow live values")
 

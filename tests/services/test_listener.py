@@ -18,9 +18,10 @@ from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity, Se
 from headend.model.objects import ObjectRef
 from headend.model.profile import MeterProfile
 from headend.model.reading import ReadingBatch, Source
-from headend.services import listener as module
+from headend.services import intake as module
 from headend.services.bus import Bus
-from headend.services.listener import Complaints, Heard, Known, Limits, Listener, ask_lists, host_of
+from headend.services.intake import Complaints, Heard, Intake, Known, ask_lists
+from headend.services.listener import Limits, Listener, host_of
 from headend.services.pushes import Pushes
 from headend.services.roster import Roster
 from headend.transport.memory import MemoryLink, memory_pair
@@ -102,15 +103,14 @@ class World:
         def profile(_meter: Meter) -> MeterProfile | None:
             return PROFILE
 
-        self.listener = Listener(
-            self.driver,
+        self.intake = Intake(
             Known(roster=self.roster, profile=profile, secrets=self._secrets, ask_lists=ask),
             self.bus,
             Pushes(self.bus, profile, clock).heard,
             clock,
-            limits=limits,
             watch=self.heard.append,
         )
+        self.listener = Listener(self.driver, self.intake, limits)
 
     async def _secrets(self, meter: Meter) -> Mapping[str, Secret]:
         self.asked_secrets.append(meter.id)
@@ -129,8 +129,8 @@ class World:
 
     async def work(self) -> list[Any]:
         """Work on everything that was said; what came on the bus."""
-        await self.listener.close()
-        await self.listener.run()
+        self.intake.close()
+        await self.intake.run()
         self.tape.put(Event(type=EventType.METER_ADDED, severity=module.Severity.INFO, occurred_at=0))
         return (await self.tape.take(1000, 0))[:-1]
 
@@ -176,12 +176,12 @@ async def test_a_meter_is_found_by_the_address_that_it_is_entered_with() -> None
 @virtual
 async def test_who_is_unknown_is_an_event_a_minute_and_gives_no_reading() -> None:
     world = World()
-    working = asyncio.create_task(world.listener.run())
+    working = asyncio.create_task(world.intake.run())
     for _ in range(5):
         await world.say(b"ab09 230\ncipher 1\n")
     await asyncio.sleep(61)
     await world.say(b"ab09 230\n")
-    await world.listener.close()
+    world.intake.close()
     await working
     items = await world.tape.take(100, 0)
     assert kinds(items) == [EventType.PUSH_UNKNOWN] * 3
@@ -214,11 +214,11 @@ async def test_what_is_not_believed_is_an_event_of_the_meter() -> None:
 @virtual
 async def test_secrets_are_asked_for_anew_when_a_meter_is_changed() -> None:
     world = World(known_meter("m1", "ab01"))
-    working = asyncio.create_task(world.listener.run())
+    working = asyncio.create_task(world.intake.run())
     await world.say(b"ab01 230\n")
     world.roster.update(known_meter("m1", "ab01"))
     await world.say(b"ab01 230\n")
-    await world.listener.close()
+    world.intake.close()
     await working
     assert world.asked_secrets == ["m1", "m1"]
 
@@ -236,11 +236,11 @@ async def test_a_meter_is_asked_once_what_it_pushes() -> None:
         return ((VOLTAGE, None),)
 
     world = World(known_meter("m1", "ab01", kind=EndpointKind.TCP), known_meter("m2", "ab02"), ask=ask)
-    working = asyncio.create_task(world.listener.run())
+    working = asyncio.create_task(world.intake.run())
     await world.say(b"ab01\nab02\nab01\n")
     await asyncio.sleep(2)
     await world.say(b"ab01\n")
-    await world.listener.close()
+    world.intake.close()
     await working
     items = await world.tape.take(100, 0)
     batches = [item for item in items if isinstance(item, ReadingBatch)]
@@ -259,12 +259,12 @@ async def test_a_meter_that_does_not_say_is_not_asked_at_once_again() -> None:
         raise LinkTimeout("silence")
 
     world = World(known_meter("m1", "ab01", kind=EndpointKind.TCP), ask=ask)
-    working = asyncio.create_task(world.listener.run())
+    working = asyncio.create_task(world.intake.run())
     await world.say(b"ab01\n")
     await world.say(b"ab01\n")
     await asyncio.sleep(3601)
     await world.say(b"ab01\n")
-    await world.listener.close()
+    world.intake.close()
     await working
     items = await world.tape.take(100, 0)
     assert kinds(items) == [EventType.METER_ONLINE, *[EventType.NOTIFIED] * 3]
@@ -336,8 +336,8 @@ async def test_more_than_can_be_worked_on_is_dropped() -> None:
     world = World()
     for _ in range(module.QUEUE + 5):
         world.listener.say("192.0.2.7", HeadendError("x"))
-    working = asyncio.create_task(world.listener.run())
-    await world.listener.close()
+    working = asyncio.create_task(world.intake.run())
+    world.intake.close()
     await working
     assert len(world.heard) == module.QUEUE
 

@@ -113,6 +113,7 @@ class HeadEnd(Process):
         self.url: str = ready["console"]
         self.mqtt: int = ready["mqtt"]
         self.listening: list[str] = ready["listening"]
+        self.dialling_in: list[str] = ready["dialling_in"]
 
     def get(self, path: str) -> Any:
         answer = httpx.get(self.url + path, timeout=20)

@@ -15,6 +15,8 @@ from argon2 import PasswordHasher
 
 from headend.drivers.base import Capability, Layer, Notification, Sniff
 from headend.drivers.library import Library
+from headend.drivers.recognition import Known as KnownRegistrations
+from headend.drivers.registrations import built_in
 from headend.errors import CapabilityError, ConfigError, ConnectRefused, ObjectUndefined
 from headend.model.access import Role
 from headend.model.job import Command, Outcome, Verdict
@@ -37,6 +39,8 @@ from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
+from headend.services.gateway.gateway import Gateway, House, Recognition
+from headend.services.intake import Intake, Known
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
@@ -191,13 +195,28 @@ class World:
             secrets=self._secrets,
             clock=time.millis,
         )
+        poller = Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis)
+        known = Known(roster=self.roster, profile=self._profile, secrets=self._secrets)
+        self.gateway = Gateway(
+            House(
+                roster=self.roster,
+                lanes=self.lanes,
+                intake=Intake(known, self.bus, lambda _state, _said: None, time.millis),
+                bus=self.bus,
+                driver=lambda _name: self.driver,
+                millis=time.millis,
+                dialled_in=poller.connected,
+            ),
+            Recognition(known=KnownRegistrations(built_in()), drivers=()),
+        )
         self.app = create_app(
             WebParts(
                 store=store,
                 bus=self.bus,
                 roster=self.roster,
                 lanes=self.lanes,
-                poller=Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis),
+                poller=poller,
+                gateway=self.gateway,
                 commands=Commands(self.lanes, self.bus, time.millis),
                 captures=self.captures,
                 alarms=self.alarms,

@@ -24,7 +24,8 @@ from headend.model.url import parse_url
 from headend.runtime.listening import listening, parse_place, push_driver
 from headend.runtime.secrets import resolve_secrets
 from headend.services.bus import Bus
-from headend.services.listener import Heard, Known, Limits, Listener
+from headend.services.intake import Heard, Intake, Known
+from headend.services.listener import Listener
 from headend.services.roster import Roster
 from headend.telemetry import configure_logging
 from headend.transport.loop import run as run_loop
@@ -176,22 +177,20 @@ def listen(
         bus = Bus()
         roster = Roster(bus, _millis)
         roster.load(known)
-        listener = Listener(
-            push_driver(),
+        intake = Intake(
             Known(roster=roster, profile=profile, secrets=secrets_of),
             bus,
             lambda _state, _said: None,
             _millis,
-            limits=Limits(),
             watch=_Printer(library, stop, count, as_json=as_json),
         )
-        working = asyncio.create_task(listener.run(), name="listener")
+        working = asyncio.create_task(intake.run(), name="intake")
         try:
-            async with listening(listener, where, links=LINKS) as addresses:
+            async with listening(Listener(push_driver(), intake), where, links=LINKS) as addresses:
                 typer.echo(f"listening at {', '.join(addresses)}", err=True)
                 await until_stopped(stop, seconds, unless=working)
         finally:
-            await listener.close()
+            intake.close()
             await working
 
     run_loop(main())

@@ -27,6 +27,7 @@ def serve(*, config: str | None, data: str | None) -> None:
                 console=head_end.console_url,
                 mqtt=head_end.mqtt_port,
                 listening=list(head_end.listening),
+                dialling_in=list(head_end.dialled_at),
                 data=str(settings.data_folder),
             )
             await until_stopped(stop)

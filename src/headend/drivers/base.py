@@ -93,6 +93,8 @@ class Push:
     identity: MeterIdentity
     address: str
     """of the sender in its framing, for people"""
+    sealed: bool = True
+    """False for one that is in plain, whose unsealing waits for nothing"""
 
 
 class Ear(Protocol):

@@ -18,6 +18,7 @@ from headend.errors import LinkClosed
 from headend.model.meter import Secret
 from headend.model.url import parse_url
 from headend.runtime.database import known, open_store, sole_owner
+from headend.runtime.gateway import DEFAULT_PORT
 from headend.runtime.settings import Settings
 
 SECRET_VARIABLE: Final = "HEADEND_DEMO_SECRET"  # noqa: S105 - the name of a variable
@@ -163,4 +164,6 @@ def demo_settings(settings: Settings, *, data: str | None, port: int) -> Setting
     mqtt = settings.mqtt.model_copy(
         update={"embedded_host": "127.0.0.1", "embedded_port": free_port(settings.mqtt.embedded_port)}
     )
-    return settings.model_copy(update={"data": str(folder), "web": web, "mqtt": mqtt})
+    places = (f"tcp://127.0.0.1:{free_port(DEFAULT_PORT)}",)
+    gateway = settings.gateway.model_copy(update={"places": places})
+    return settings.model_copy(update={"data": str(folder), "web": web, "mqtt": mqtt, "gateway": gateway})

@@ -15,7 +15,9 @@ import structlog
 from headend.drivers.base import Capability, Driver
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, LinkError
-from headend.services.listener import Listener
+from headend.runtime.settings import ListenSettings
+from headend.services.intake import Intake
+from headend.services.listener import Limits, Listener
 from headend.transport.serial import open_serial, parse_line
 from headend.transport.tcp import ListenLimits, format_address, listen_tcp
 from headend.transport.udp import listen_udp
@@ -41,15 +43,15 @@ class Place:
     line: str = "8N1"
 
 
-def parse_place(text: str) -> Place:
-    """A place to listen at; raises ConfigError. Without a host it is this machine only, without a port 4059."""
+def parse_place(text: str, default_port: int = DEFAULT_PORT) -> Place:
+    """A place to listen at; raises ConfigError. Without a host it is this machine only."""
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname or "127.0.0.1", parts.port
     except ValueError as error:
         raise ConfigError(f"{text!r} is no place to listen at: {error}") from None
     if parts.scheme in ("tcp", "udp") and not parts.path.strip("/") and not parts.query:
-        return Place(parts.scheme, host, DEFAULT_PORT if port is None else port)
+        return Place(parts.scheme, host, default_port if port is None else port)
     if parts.scheme == "serial" and parts.path.startswith("/") and not parts.hostname:
         options = dict(parse_qsl(parts.query))
         baud, line = options.pop("baud", str(DEFAULT_BAUD)), options.pop("line", "8N1").upper()
@@ -69,6 +71,18 @@ def push_driver() -> Driver:
         if Capability.PUSH in found.capabilities:
             return found
     raise ConfigError("no installed driver hears pushes")
+
+
+@asynccontextmanager
+async def hearing(settings: ListenSettings, intake: Intake) -> AsyncIterator[Sequence[str]]:
+    """The listener, where it is wanted: the addresses that it has."""
+    places = [parse_place(place) for place in settings.places]
+    if not places:
+        yield ()
+        return
+    limits = Limits(per_address=settings.per_address, octets=settings.max_octets, idle=settings.idle)
+    async with listening(Listener(push_driver(), intake, limits), places, links=settings.links) as addresses:
+        yield addresses
 
 
 @asynccontextmanager

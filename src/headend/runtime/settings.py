@@ -174,6 +174,63 @@ class AlarmSettings(_Section):
     )
 
 
+class GatewaySettings(_Section):
+    """Meters that dial in."""
+
+    enabled: bool = Field(default=True, description="take connections of meters that dial in")
+    places: tuple[str, ...] = Field(
+        default=("tcp://127.0.0.1:8899",), description="where meters dial in: `tcp://HOST:PORT`, several if need be"
+    )
+    links: int = Field(default=12_000, ge=1, le=65_000, description="open connections at a time, for each place")
+    per_address: int = Field(default=10_000, ge=1, description="open connections from one address")
+    per_second: int = Field(
+        default=2000, ge=1, description="new connections a second from one address, five seconds' worth at once"
+    )
+    per_meter: int = Field(
+        default=6, ge=1, description="how often a minute a connection of a meter may replace the one before"
+    )
+    first_octet: Seconds = Field(default=30.0, description="seconds within which a caller must say something")
+    recognise: Seconds = Field(
+        default=60.0, description="seconds within which it must have said what can be recognised"
+    )
+    idle: Seconds = Field(
+        default=900.0,
+        description="seconds of silence after which a connection is closed, where no heartbeats are expected",
+    )
+    missed_heartbeats: int = Field(
+        default=3, ge=1, description="a caller whose heartbeats have a known period is closed when so many did not come"
+    )
+    grace: Seconds = Field(
+        default=120.0, description="seconds after its connection is lost until a meter counts as offline"
+    )
+    settle: float = Field(
+        default=2.0,
+        ge=0,
+        le=3600,
+        description="about so many seconds after it dialled in, a meter is asked what is overdue",
+    )
+    octets_per_second: int = Field(
+        default=16_384,
+        ge=64,
+        description="octets that one caller may send unasked; of more, the rest waits on its side",
+    )
+    quarantine: int = Field(default=500, ge=0, description="unknown callers that stay connected; the rest are closed")
+    registrations: tuple[str, ...] = Field(
+        default=(), description="folders with descriptions of logins and heartbeats of your own"
+    )
+    acknowledge: Literal["", "when-right", "always", "never"] = Field(
+        default="", description="when logins and heartbeats are acknowledged; empty: as their description says"
+    )
+    strict: bool = Field(
+        default=False, description="a login with wrong check octets leads to quarantine, whatever number it says"
+    )
+    zero_number: Literal["", "peer", "number"] = Field(
+        default="",
+        description="who says a number of all zeros is known by its address (`peer`), or by that number; empty: as the"
+        " description says",
+    )
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -199,6 +256,7 @@ class Settings(BaseSettings):
     listen: ListenSettings = ListenSettings()
     capture: CaptureSettings = CaptureSettings()
     alarms: AlarmSettings = AlarmSettings()
+    gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -277,5 +335,5 @@ def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):
-        return "[]"
+        return "[{}]".format(", ".join(f'"{each}"' for each in default))
     return "{}" if isinstance(default, dict) else f'"{default}"' if isinstance(default, str) else str(default)

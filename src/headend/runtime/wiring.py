@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from headend.drivers.base import PushList, Secrets
+from headend.drivers.base import Secrets
 from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
@@ -28,15 +28,15 @@ from headend.runtime.alarms import alarms_of, watching
 from headend.runtime.captures import captures
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file, refusal_file
-from headend.runtime.listening import listening, parse_place, push_driver
+from headend.runtime.gateway import dialling_in, make_gateway, make_intake
+from headend.runtime.listening import hearing
 from headend.runtime.mqtt import embedded_broker, mqtt_sink
-from headend.runtime.settings import ListenSettings, Settings
+from headend.runtime.settings import Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
 from headend.services.commands import Commands
 from headend.services.identifier import Identifier
-from headend.services.listener import Known, Limits, Listener, ask_lists
 from headend.services.lockout import Lockout
 from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
@@ -73,6 +73,8 @@ class HeadEnd:
     mqtt_port: int | None
     listening: Sequence[str]
     """where meters may push to"""
+    dialled_at: Sequence[str]
+    """where they may dial in"""
     console_url: str
     """empty without a web server"""
 
@@ -124,40 +126,6 @@ async def _secrets_of(store: Store, meter: Meter) -> Secrets:
     return await asyncio.to_thread(read)
 
 
-@asynccontextmanager
-async def _hearing(settings: ListenSettings, parts: WebParts) -> AsyncIterator[Sequence[str]]:
-    """The listener, where it is wanted: the addresses that it has. What came before the end is worked on."""
-    places = [parse_place(place) for place in settings.places]
-    if not places:
-        yield ()
-        return
-    listener = _listener(settings, parts)
-    working = asyncio.create_task(listener.run(), name="listener")
-    try:
-        async with listening(listener, places, links=settings.links) as addresses:
-            yield addresses
-    finally:
-        await listener.close()
-        await _within(working, FINISH_SECONDS)
-
-
-def _listener(settings: ListenSettings, parts: WebParts) -> Listener:
-    """What hears pushes of the meters that are entered."""
-    profile = partial(_profile_of, parts.library)
-
-    async def ask(meter_id: str, timeout: float) -> Sequence[PushList]:
-        return await parts.lanes.run_job(meter_id, ask_lists, timeout=timeout, repeat=False)
-
-    return Listener(
-        push_driver(),
-        Known(roster=parts.roster, profile=profile, secrets=partial(_secrets_of, parts.store), ask_lists=ask),
-        parts.bus,
-        Pushes(parts.bus, profile, wall_millis).heard,
-        wall_millis,
-        limits=Limits(per_address=settings.per_address, octets=settings.max_octets, idle=settings.idle),
-    )
-
-
 def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:
     """The parts that work on meters, put together; nothing runs yet."""
     library = Library([Path(folder).expanduser() for folder in settings.profiles])
@@ -178,12 +146,15 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         heard=Pushes(bus, profile, wall_millis).heard,
         lockout=Lockout(refusal_file(settings.data_folder)),
     )
+    poller = Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight)
+    intake = make_intake(bus, roster, lanes, profile, secrets)
     return WebParts(
         store=store,
         bus=bus,
         roster=roster,
         lanes=lanes,
-        poller=Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight),
+        poller=poller,
+        gateway=make_gateway(settings.gateway, bus, roster, lanes, poller, intake),
         commands=Commands(lanes, bus, wall_millis),
         captures=captures(settings, roster, lanes, secrets),
         alarms=alarms_of(settings.alarms, roster, bus, store, profile),
@@ -220,7 +191,10 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             stack.callback(sink.close)
             outward.append(group.create_task(sink.run(), name="mqtt"))
         ears = await stack.enter_async_context(contextlib.AsyncExitStack())
-        heard_at = await ears.enter_async_context(_hearing(settings.listen, parts))
+        intake = parts.gateway.intake
+        taking_in = group.create_task(intake.run(), name="intake")
+        heard_at = await ears.enter_async_context(hearing(settings.listen, intake))
+        dialled_at = await stack.enter_async_context(dialling_in(parts.gateway, settings.gateway))
         web_port: int | None = None
         if settings.web.enabled:
             serving, web_port = await _start_web(group, parts)
@@ -236,10 +210,14 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 web_port=web_port,
                 mqtt_port=broker.port if broker else None,
                 listening=heard_at,
+                dialled_at=dialled_at,
                 console_url=_console_url(settings, web_port),
             )
         finally:
             await ears.aclose()
+            parts.gateway.stop()
+            intake.close()
+            await _within(taking_in, FINISH_SECONDS)
             identifier.close()
             parts.poller.stop()
             await _within(polling, FINISH_SECONDS)

@@ -6,7 +6,7 @@ roster says it on the bus, and tells the parts that keep something per meter (la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -73,6 +73,10 @@ class Roster:
             raise NotFound(f"no meter {meter_id!r}")
         return found
 
+    def find(self, meter_id: str) -> MeterState | None:
+        """What is known of a meter; None where there is none."""
+        return self._states.get(meter_id)
+
     def follow(self, follower: Follower) -> None:
         """Be told of every meter that there is, and of every one added, changed or removed from now on."""
         self._followers.append(follower)
@@ -134,6 +138,31 @@ class Roster:
         """The meter said something unasked. That it answers, too, is not known by that."""
         state.last_seen = self._clock()
         if state.online is None:
+            self._comes(state)
+
+    def dialled_in(self, identity: MeterIdentity, address: str) -> Sequence[MeterState]:
+        """The meter that says this about itself, or else is entered with this address and nothing contradicts it.
+
+        With it come all that share its connection; or those that share the connection of a gateway with such a name.
+        """
+        meter = self.resolve(identity)
+        if meter is None and not any(_keys(identity)):
+            meter = self.resolve_source(address, identity)
+            names: Sequence[str] = (address,)
+        else:
+            names = [key.removeprefix("inbound ") for key in _dialled(identity)]
+        if meter is not None and meter.endpoint.kind is not EndpointKind.INBOUND:
+            return (self.state(meter.id),)
+        for name in names if meter is None else (meter.endpoint.host,):
+            found = [self._states[each] for each in self._by_key.get(f"inbound {name}".casefold(), ())]
+            if found:
+                return found
+        return ()
+
+    def connected(self, state: MeterState) -> None:
+        """The meter has dialled in."""
+        state.last_seen = self._clock()
+        if not state.online:
             self._comes(state)
 
     def _only(self, key: str) -> Meter | None:

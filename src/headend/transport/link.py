@@ -67,3 +67,13 @@ class Link(Protocol):
 
     async def aclose(self) -> None:
         """Flush, close, and wait until it is closed (at most a second)."""
+
+
+class PausableLink(Link, Protocol):
+    """A link that need not be read from: meanwhile the peer can send no more than the network holds."""
+
+    def hold(self) -> None:
+        """Read nothing for now."""
+
+    def resume(self) -> None:
+        """Read again."""

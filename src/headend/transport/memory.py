@@ -31,7 +31,7 @@ class MemoryLink:
     """One half of a memory link; made by `memory_pair`."""
 
     __slots__ = (
-        "_early", "_line", "_loop", "_other", "_random", "_reason", "_receiver", "_under_way",
+        "_early", "_held", "_line", "_loop", "_other", "_random", "_reason", "_receiver", "_under_way",
         "is_open", "local", "octets_in", "octets_out", "peer", "tap",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class MemoryLink:
         self._early = b""
         self._receiver: Receiver | None = None
         self._reason: LinkClosed | None = None
+        self._held: deque[bytes | None] | None = None
 
     def join(self, other: MemoryLink) -> None:
         """Make `other` the far half."""
@@ -99,7 +100,9 @@ class MemoryLink:
 
     def arrive(self, data: bytes | None) -> None:
         """Octets, or the end of the line, reach this half."""
-        if data is None:
+        if self._held is not None:
+            self._held.append(data)
+        elif data is None:
             self.is_open = False
             self._lose(LinkClosed(f"{self.peer} closed the link"))
         elif self.is_open:
@@ -110,6 +113,17 @@ class MemoryLink:
                 self._early += data
             else:
                 self._receiver.data_received(data)
+
+    def hold(self) -> None:
+        """Read nothing for now."""
+        if self._held is None:
+            self._held = deque()
+
+    def resume(self) -> None:
+        """Read again, what came meanwhile first."""
+        held, self._held = self._held, None
+        for data in held or ():
+            self.arrive(data)
 
     def _lose(self, reason: LinkClosed) -> None:
         if self._reason is None:

@@ -101,6 +101,16 @@ class StreamLink(asyncio.Protocol):
             if self._transport is not None:
                 self._abort(self._transport)
 
+    def hold(self) -> None:
+        """Read nothing for now."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def transport_info(self, name: str) -> Any:  # noqa: ANN401 - what asyncio gives
         """Information about an open link: `socket`, `sockname`, `serial`."""
         return None if self._transport is None else self._transport.get_extra_info(name)

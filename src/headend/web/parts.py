@@ -15,6 +15,7 @@ from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
+from headend.services.gateway.gateway import Gateway
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store, wall_millis
@@ -33,6 +34,7 @@ class WebParts:
     commands: Commands
     captures: Captures
     alarms: Alarms
+    gateway: Gateway
     writer: Writer
     library: Library
     version: str

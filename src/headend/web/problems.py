@@ -58,6 +58,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _own(errors.ConnectRefused, 502),
             _own(errors.LinkTimeout, 504),
             _own(errors.LinkClosed, 502),
+            _own(errors.NotConnected, 503),
             _own(errors.ProtocolError, 502),
             _own(errors.LocalProtocolError, 500),
             _own(errors.RemoteProtocolError, 502),

@@ -18,6 +18,7 @@ from headend.drivers.base import Push
 from headend.drivers.dlms.explaining.tags import APDU_NAMES
 from headend.drivers.dlms.nodes import read_data
 from headend.drivers.dlms.pushes import read_push
+from headend.drivers.dlms.unsealing import is_sealed
 from headend.drivers.mapping import octets_to_text
 from headend.errors import DecodeError, RemoteProtocolError
 from headend.model.meter import MeterIdentity
@@ -140,7 +141,8 @@ class DlmsEar:
         if apdu[0] not in APDU_NAMES:
             raise DecodeError("APDU", offset=0, expected="a known tag", got=f"{apdu[0]:02x}")
         device = octets_to_text(routed.device) if routed is not None else ""
-        return Push(octets=apdu, identity=sender_of(apdu, device), address=_address(framing, event.source))
+        address = _address(framing, event.source)
+        return Push(octets=apdu, identity=sender_of(apdu, device), address=address, sealed=is_sealed(apdu))
 
 
 def begins(data: bytearray, at: int, max_octets: int) -> Heard | NeedData | None:

@@ -24,13 +24,14 @@ from headend.errors import (
     LinkClosed,
     LinkTimeout,
     LocalProtocolError,
+    NotConnected,
     RemoteProtocolError,
     SecurityError,
 )
-from headend.model.meter import Endpoint, Meter
+from headend.model.meter import Endpoint, EndpointKind, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.circuit import Circuit
-from headend.services.acquisition.party import PartyLine, Port
+from headend.services.acquisition.party import Keeper, PartyLine, Port
 from headend.services.acquisition.turns import Priority, Turns
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import NEVER, Sweeper
@@ -202,6 +203,35 @@ class Lane:
             self._unit = None
             turns.pass_on()
 
+    @property
+    def reachable(self) -> bool:
+        """False while a meter that dials in has no link open."""
+        return self.endpoint.kind is not EndpointKind.INBOUND or (self.line is not None and self.line.is_open)
+
+    @property
+    def busy(self) -> bool:
+        """True while a job has the turn."""
+        return self._turns.busy
+
+    def take(self, link: Link, keeper: Keeper) -> None:
+        """The meter has opened this link: it is the lane's until it is lost, in the place of the one that there was before."""
+        if self.line is not None:
+            self.line.drop()
+        self.line = PartyLine(link, keeper)
+
+    def overhear(self) -> None:
+        """Something came that no job may have been waiting for: publish what the meters say."""
+        if self._turns.busy:
+            return
+        for unit in self.units:
+            if unit.session is None:
+                continue
+            if said := unit.session.notifications():
+                self._access.roster.heard(unit.state)
+                self._access.heard(unit.state, said)
+            if not unit.session.sound and self.line is not None:
+                self.line.drop()
+
     def expire(self) -> None:
         """The job at work has passed its deadline: take the link away from under it."""
         self._expired = True
@@ -277,7 +307,8 @@ class Lane:
         sound = unit.session is not None and unit.session.sound
         if not sound:
             await self._discard(unit, error)
-        if repeat and error.retryable and (proven or sound) and not self._expired and not unit.removed:
+        again = repeat and error.retryable and (proven or sound) and self.reachable
+        if again and not self._expired and not unit.removed:
             if sound:
                 await asyncio.sleep(BUSY_PAUSE_SECONDS)
             return True
@@ -310,6 +341,8 @@ class Lane:
 
     async def _connect(self, unit: Unit) -> PartyLine:
         access = self._access
+        if self.endpoint.kind is EndpointKind.INBOUND:
+            raise NotConnected(f"{self.endpoint.host} has not dialled in", hint="it is asked when it connects")
         wait = access.reserve(access.time())
         if wait:
             self.deadline += wait
@@ -346,6 +379,8 @@ class Lane:
         if unit.port is not None:
             unit.timed_out_on = self.line
             unit.port.abort()
+            if self.line is not None and self.line.keeper is not None and len(self.units) == 1:
+                self.line.drop()  # the meter dials in again, the sooner the better
 
     async def _close(self, unit: Unit) -> None:
         """Close the session of a meter, if it has one."""
@@ -368,7 +403,12 @@ class Lane:
             self._access.spawn(self.release(unit), f"close {unit.state.meter.id}")
 
     def _record(self, unit: Unit, error: HeadendError, *, sound: bool) -> None:
-        """Count a failure where it belongs: a link that cannot be opened is the wire's, all else the meter's."""
+        """Count a failure where it belongs: a link that cannot be opened is the wire's, all else the meter's.
+
+        That a meter has not dialled in is nobody's failure.
+        """
+        if isinstance(error, NotConnected):
+            return
         if isinstance(error, SecurityError) or not (sound or self.circuit.error is error):
             unit.state.circuit.failed(error, self._access.time())
         if not (self.closed or unit.removed):

@@ -13,6 +13,7 @@ from headend.errors import HeadendError
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
 from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
+from headend.services.acquisition.party import Keeper
 from headend.services.acquisition.turns import Priority
 from headend.services.lockout import Lockout
 from headend.services.roster import MeterState, Roster
@@ -124,6 +125,12 @@ class Lanes:
         unit = self.unit(meter_id)
         deadline = self._access.time() + timeout
         return await unit.lane.run(unit, work, priority, deadline, repeat=repeat)
+
+    def adopt(self, meter_id: str, link: Link, keeper: Keeper) -> Lane:
+        """This meter has opened a link: its lane, which is returned, owns it from now on; raises NotFound."""
+        lane = self.unit(meter_id).lane
+        lane.take(link, keeper)
+        return lane
 
     async def release(self, meter: Meter) -> None:
         """Somebody has set a secret of a meter: even what it has refused before may be tried again."""

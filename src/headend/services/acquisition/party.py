@@ -2,22 +2,40 @@
 
 Several meters may share a wire (unit ids behind a gateway, HDLC addresses on a bus). Drivers know nothing of it: each
 session gets a Port, which is a Link. The lane gives the turn to one port at a time; only that one hears the wire.
+
+A link that a meter has opened is kept when its last port closes: nobody but the meter can open it again.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from headend import telemetry
 from headend.errors import LinkClosed, LinkError
 from headend.transport.link import Link, Receiver, Tap
 
 
+class Keeper(Protocol):
+    """Who keeps a link that a meter has opened."""
+
+    def unheard(self, data: bytes) -> None:
+        """Octets came while no session listens."""
+
+    def overheard(self) -> None:
+        """Octets came while a session listens."""
+
+
 class PartyLine:
-    """The receiver of a link; passes on what comes to the port whose turn it is. The last port to close closes the link."""
+    """The receiver of a link; passes on what comes to the port whose turn it is.
 
-    __slots__ = ("_link_open", "active", "link", "ports", "receiver", "seen_in", "seen_out")
+    The last port to close closes the link, unless somebody keeps it.
+    """
 
-    def __init__(self, link: Link) -> None:
+    __slots__ = ("_link_open", "active", "keeper", "link", "ports", "receiver", "seen_in", "seen_out")
+
+    def __init__(self, link: Link, keeper: Keeper | None = None) -> None:
         self.link = link
+        self.keeper = keeper
         self.ports: set[Port] = set()
         self.active: Port | None = None
         self.receiver: Receiver | None = None
@@ -47,8 +65,14 @@ class PartyLine:
         self.receiver = port.receiver
 
     def data_received(self, data: bytes) -> None:
-        """Octets came in; what comes before anybody listens is lost."""
-        if self.receiver is not None:
+        """Octets came in; what comes before anybody listens is the keeper's, or lost."""
+        if self.keeper is not None:
+            if self.receiver is None:
+                self.keeper.unheard(data)
+            else:
+                self.receiver.data_received(data)
+                self.keeper.overheard()
+        elif self.receiver is not None:
             self.receiver.data_received(data)
 
     def link_lost(self, error: LinkError) -> None:
@@ -126,17 +150,17 @@ class Port:
         await self._line.link.set_line(baud, line)
 
     def abort(self) -> None:
-        """Close the port; the link only when no other port is open."""
+        """Close the port; the link only when no other port is open and nobody keeps it."""
         if self._open:
             self.lose(LinkClosed(f"the link to {self.peer} was closed"))
-            if not self._line.ports:
+            if not self._line.ports and self._line.keeper is None:
                 self._line.drop()
 
     async def aclose(self) -> None:
-        """Close the port; flush and close the link when no other port is open."""
+        """Close the port; flush and close the link when no other port is open and nobody keeps it."""
         if self._open:
             self.lose(LinkClosed(f"the link to {self.peer} was closed"))
-            if not self._line.ports:
+            if not self._line.ports and self._line.keeper is None:
                 await self._line.aclose()
 
     def lose(self, error: LinkError) -> None:

@@ -18,7 +18,7 @@ import structlog
 from headend import telemetry
 from headend.drivers.base import Session
 from headend.drivers.mapping import to_batch
-from headend.errors import CapabilityError, HeadendError, SecurityError
+from headend.errors import CapabilityError, HeadendError, NotConnected, SecurityError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Meter
 from headend.model.objects import ReadPlan
@@ -73,7 +73,7 @@ class _Tally:
 class _Polled:
     """One meter that is polled, with all that a read needs at hand."""
 
-    __slots__ = ("failed_with", "id", "state", "tally", "unit", "wire", "work")
+    __slots__ = ("failed_with", "id", "missed", "state", "tally", "unit", "wire", "work")
 
     def __init__(self, state: MeterState, work: Work[ReadingBatch], wire: _Wire, tally: _Tally) -> None:
         self.id = state.meter.id
@@ -82,6 +82,8 @@ class _Polled:
         self.wire = wire
         self.work = work
         self.unit: Unit | None = None
+        self.missed = False
+        """it was due, and had not dialled in"""
         self.failed_with = ""
         """the error code of the last read, said already"""
 
@@ -163,6 +165,14 @@ class Poller:
         self._schedule.recovered(meter_id, self._loop.time())
         return batch
 
+    def connected(self, meter_id: str, delay: float) -> None:
+        """A meter has dialled in: one that was due meanwhile is read after `delay` seconds."""
+        polled = self._polled.get(meter_id)
+        if polled is not None and polled.missed:
+            polled.missed = False
+            self._schedule.hurry(meter_id, self._loop.time() + delay)
+            self._rouse()
+
     # the loop
 
     async def _pause(self, now: float) -> None:
@@ -238,6 +248,9 @@ class Poller:
             if self._polled.get(polled.id) is not polled:
                 return
             unit = polled.unit = self._lanes.unit(polled.id)
+        if not unit.lane.reachable:
+            polled.missed = True
+            return
         time = self._loop.time
         started = time()
         try:
@@ -257,6 +270,9 @@ class Poller:
         """Try again later; a SecurityError is for somebody to mend first. Say so once."""
         telemetry.READS.labels(polled.tally.protocol, error.code).inc()
         if unit.removed:
+            return
+        if isinstance(error, NotConnected):
+            polled.missed = True
             return
         polled.state.reads_failed += 1
         now = self._loop.time()

@@ -1,0 +1,408 @@
+"""The gateway: who dials in, and what becomes of it.
+
+```text
+take -> Recogniser -> login, heartbeat or push says who it is -> Roster.dialled_in -> the lane of the meter owns the link
+                                                                 +-> quarantine
+```
+
+Nobody is trusted for dialling in, and nobody is silently dropped: what is no meter of the head-end waits in quarantine, what
+breaks a limit is counted, and told as an event (one a minute for each address and reason). A second connection of a meter
+replaces the first: meters do not always notice that theirs is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headend import telemetry
+from headend.drivers.base import Driver, Ear, Push
+from headend.drivers.recognition import HeartbeatFilter, Kind, Known, Recognised, Recogniser, Registered
+from headend.errors import CapabilityError, ConfigError, LinkError, NotConnected, RemoteProtocolError
+from headend.model.caller import UnknownCaller
+from headend.model.event import EventType, Severity
+from headend.model.meter import EndpointKind, MeterIdentity
+from headend.model.reading import Value
+from headend.services.acquisition.lanes import Lanes
+from headend.services.acquisition.schedule import fraction
+from headend.services.bus import Bus
+from headend.services.gateway.books import Books
+from headend.services.gateway.caller import Caller, Stage
+from headend.services.gateway.limits import Addresses, Limits
+from headend.services.gateway.quarantine import NOBODY, Quarantine, by_address, key_of
+from headend.services.intake import Intake
+from headend.services.listener import host_of
+from headend.services.roster import Clock, MeterState, Roster
+from headend.transport.deadline import sweeper
+from headend.transport.link import PausableLink
+
+TURNOVER_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The parts of the head-end that the gateway works with. `dialled_in` is told of each meter that comes, and when to ask it."""
+
+    roster: Roster
+    lanes: Lanes
+    intake: Intake
+    bus: Bus
+    driver: Callable[[str], Driver]
+    millis: Clock
+    dialled_in: Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognition:
+    """How callers are recognised. `strict`: a login with wrong check octets says nothing of who it is."""
+
+    known: Known
+    drivers: Sequence[Driver]
+    strict: bool = False
+
+    def begin(self, limit: int) -> Recogniser:
+        """For one more caller."""
+        return Recogniser(self.known, self.drivers, limit=limit)
+
+
+class Gateway:
+    """Takes connections, and is the Desk of each Caller. Belongs to the event loop."""
+
+    def __init__(self, house: House, recognition: Recognition, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.time: Callable[[], float] = asyncio.get_running_loop().time
+        self.millis = house.millis
+        self.beats = 0
+        self.callers: dict[int, Caller] = {}
+        """open connections by number"""
+        self.quarantine = Quarantine(self.limits.remembered, self.limits.kept)
+        self.addresses = Addresses(self.limits)
+        self._house = house
+        self._recognition = recognition
+        self._books = Books(house.bus, house.millis)
+        self._numbers = 0
+        self._meters: dict[str, Caller] = {}
+        """the last caller of each meter, also while it is gone for a short time"""
+        self._sweeper = sweeper()
+        self._closing = False
+        house.roster.follow(self._changed)
+
+    # --- connections ---
+
+    def take(self, link: PausableLink) -> None:
+        """Somebody has opened a connection."""
+        host = host_of(link.peer)
+        if self._closing:
+            link.abort()
+            return
+        blocked = self.quarantine.is_blocked(by_address(host))
+        refusal = "blocked" if blocked else self.addresses.admit(host, self.time())
+        self._books.count("taken", refusal or "accepted")
+        if refusal:
+            link.abort()
+            self._books.refused(host, refusal)
+            return
+        self._numbers += 1
+        caller = Caller(self, link, host, self._numbers, self._recognition.begin(self.limits.recognise_octets))
+        self.callers[caller.number] = caller
+        self._sweeper.add(caller)
+        link.set_receiver(caller)
+
+    @property
+    def intake(self) -> Intake:
+        """What works on the pushes."""
+        return self._house.intake
+
+    def caller_of(self, meter_id: str) -> Caller | None:
+        """The open connection of a meter."""
+        caller = self._meters.get(meter_id)
+        return caller if caller is not None and caller.stage is Stage.KNOWN else None
+
+    def close(self, number: int) -> bool:
+        """Close a connection; False when there is none with that number."""
+        caller = self.callers.get(number)
+        if caller is not None:
+            self._drop(caller, "closed")
+        return caller is not None
+
+    def block(self, entry_id: str) -> UnknownCaller:
+        """Close whoever this is, now and whenever it comes again; raises NotFound."""
+        entry = self.quarantine.block(entry_id)
+        self._send_off(entry_id, "blocked")
+        return entry
+
+    def forget(self, entry_id: str) -> UnknownCaller:
+        """Close whoever this is, and forget it; raises NotFound."""
+        entry = self.quarantine.remove(entry_id)
+        self._send_off(entry_id, "closed")
+        return entry
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._closing = True
+
+    def abort(self) -> None:
+        """Close all connections; no meter is said to be gone for that."""
+        self.stop()
+        for caller in [*self.callers.values(), *self._meters.values()]:
+            self._sweeper.discard(caller)
+            caller.link.abort()
+        self._meters.clear()
+
+    def report(self) -> None:
+        """Put what was counted into the metrics; called once a second."""
+        self._books.count("registrations", "acknowledged", self.beats)
+        self.beats = 0
+        self._books.report(self.callers)
+
+    # --- what callers say ---
+
+    def recognised(self, caller: Caller, found: Recognised) -> None:
+        """The protocol is known."""
+        self._books.count("recognised", found.label)
+        caller.patience = self.limits.first_octet
+        caller.speak(found, HeartbeatFilter(self._recognition.known))
+        if caller.stage is Stage.NAMELESS and found.address and caller.link.is_open:
+            self._identify(caller, MeterIdentity(serial=found.address, meter_address=found.address))
+
+    def unrecognised(self, caller: Caller, reason: str) -> None:
+        """What it says makes no sense."""
+        self._books.count("recognised", "unknown")
+        self._note(caller, reason)
+        self.addresses.strike(caller.host, self.time())
+        self._drop(caller, "unrecognised", tell=True)
+
+    def registered(self, caller: Caller, each: Registered) -> bool:
+        """It sent a login or a heartbeat; False when it is not to be acknowledged."""
+        trusted = each.check_ok is not False
+        self._books.count("registrations", each.kind.value if trusted else "wrong-check")
+        caller.registration, caller.trusted = each.registration, trusted
+        if caller.said not in {"", each.number}:
+            self._drop(caller, "another-number", tell=True)
+            return False
+        caller.said = each.number
+        if self._is_nameless(caller):
+            self._name_by(caller, each)
+        for state in caller.states:
+            state.last_seen = self.millis()
+            if each.kind is Kind.LAST_GASP:
+                data = {"kind": "last-gasp", "object": "", "body": each.number}
+                self._books.tell(EventType.NOTIFIED, state.meter.id, data, Severity.WARNING)
+        return caller.link.is_open
+
+    def make_ear(self, caller: Caller) -> Ear | None:
+        """What hears pushes of its protocol, if anything does."""
+        try:
+            return self._driver_of(caller).listen(self.limits.max_push)
+        except (CapabilityError, ConfigError):
+            return None
+
+    def pushed(self, caller: Caller, said: Push | RemoteProtocolError) -> None:
+        """It said something unasked."""
+        if isinstance(said, Push) and self._is_nameless(caller):
+            self._identify(caller, said.identity)
+        if caller.states:
+            caller.push_waits()
+            meter_id = caller.states[0].meter.id if len(caller.states) == 1 else ""
+            driver = self._driver_of(caller)
+            self._house.intake.say(caller.host, said, driver, meter_id=meter_id, done=caller.push_done)
+        elif isinstance(said, Push):
+            telemetry.PUSHES.labels("unknown").inc()
+
+    def noisy(self, caller: Caller) -> None:
+        """It has said too much that makes no sense."""
+        self.addresses.strike(caller.host, self.time())
+        self._drop(caller, "noise", tell=True)
+
+    def overdue(self, caller: Caller) -> None:
+        """Its deadline has passed."""
+        if caller.stage is Stage.GONE:
+            self._sweeper.discard(caller)
+            self._gone(caller)
+        elif caller.stage is Stage.NEW:
+            self._drop(caller, "recognise" if caller.first else "first-octet")
+        elif caller.stage is Stage.NAMELESS:
+            self._identify(caller, NOBODY)
+        else:
+            self._drop(caller, "idle")
+
+    def lost(self, caller: Caller, error: LinkError) -> None:
+        """Its connection is gone."""
+        self.callers.pop(caller.number, None)
+        self.addresses.closed(caller.host)
+        self.quarantine.leave(caller)
+        caller.lane = None
+        known, caller.stage = caller.stage is Stage.KNOWN, Stage.GONE
+        if not known or not caller.states or self._closing:
+            self._sweeper.discard(caller)
+            return
+        caller.deadline = self.time() + self.limits.grace
+        data: dict[str, Value] = {
+            "connection": caller.number,
+            "peer": caller.peer,
+            "code": error.code,
+            "reason": str(error),
+            "seconds": round(self.time() - caller.since, 1),
+        }
+        for state in caller.states:
+            self._books.tell(EventType.METER_DISCONNECTED, state.meter.id, data)
+
+    # --- who it is ---
+
+    def _is_nameless(self, caller: Caller) -> bool:
+        """True while nothing but its address is known of it."""
+        waits = caller.stage in {Stage.NAMELESS, Stage.UNKNOWN}
+        return waits and key_of(caller) == by_address(caller.host)
+
+    def _name_by(self, caller: Caller, each: Registered) -> None:
+        """Find the meter by its login; a number that nobody has set says no more than the address."""
+        number = each.identity or caller.host
+        if self._recognition.strict and each.check_ok is False:
+            self._put_away(caller, "the check octets of its login are wrong")
+        else:
+            self._identify(caller, MeterIdentity(serial=number, meter_address=number))
+
+    def _identify(self, caller: Caller, identity: MeterIdentity) -> None:
+        """Find the meter by what is said."""
+        caller.identity = identity
+        states = self._house.roster.dialled_in(identity, caller.host)
+        if states:
+            self._adopt(caller, states)
+        else:
+            self._put_away(caller, "no meter, or more than one, is known by what it says")
+
+    def _adopt(self, caller: Caller, states: Sequence[MeterState]) -> None:
+        """The caller is this meter, or these are behind it."""
+        earlier = {self._meters[state.meter.id] for state in states if state.meter.id in self._meters} - {caller}
+        replaced = any(before.stage is Stage.KNOWN for before in earlier)
+        for before in earlier:
+            passed = (self.time() - before.since) / TURNOVER_SECONDS * self.limits.per_meter
+            caller.turnover = max(0.0, before.turnover - passed) + 1.0
+            if caller.turnover > self.limits.per_meter:
+                self._drop(caller, "per-meter", tell=True)
+                return
+        self.quarantine.leave(caller)
+        caller.stage, caller.states, caller.patience = Stage.KNOWN, tuple(states), self._patience(caller)
+        for before in earlier:
+            self._supersede(before)
+        for state in states:
+            self._settle(caller, state, replaced=replaced)
+
+    def _settle(self, caller: Caller, state: MeterState, *, replaced: bool) -> None:
+        """One meter has dialled in."""
+        meter = state.meter
+        self._meters[meter.id] = caller
+        if meter.endpoint.kind is EndpointKind.INBOUND and caller.lane is None:
+            caller.lane = self._house.lanes.adopt(meter.id, caller, caller)
+        self._house.roster.connected(state)
+        data: dict[str, Value] = {
+            "connection": caller.number,
+            "peer": caller.peer,
+            "label": caller.label,
+            "registration": caller.registration,
+            "trusted": caller.trusted,
+            "replaced": replaced,
+        }
+        self._books.tell(EventType.METER_CONNECTED, meter.id, data)
+        self._house.dialled_in(meter.id, self.limits.settle * (0.5 + fraction(meter.id)))
+
+    def _supersede(self, before: Caller) -> None:
+        """Another connection takes the place of this one."""
+        self._sweeper.discard(before)
+        for state in before.states:
+            self._meters.pop(state.meter.id, None)
+        before.states = ()
+        if before.stage is Stage.KNOWN:
+            self._drop(before, "replaced")
+
+    def _patience(self, caller: Caller) -> float:
+        """How long it may say nothing."""
+        for each in self._recognition.known.registrations:
+            if each.id == caller.registration and each.period:
+                return float(self.limits.missed * each.period)
+        return self.limits.idle
+
+    def _gone(self, caller: Caller) -> None:
+        """A meter has not come back in time."""
+        for state in caller.states:
+            if self._meters.get(state.meter.id) is caller:
+                del self._meters[state.meter.id]
+                error = NotConnected(f"{state.meter.id} has not dialled in again for {self.limits.grace:.0f} s")
+                self._house.roster.failed(state, error)
+
+    def _changed(self, meter_id: str, state: MeterState | None) -> None:
+        """A meter was added, changed or removed: who is connected as it stays so while it is reached as before."""
+        caller = self._meters.get(meter_id)
+        if caller is None:
+            if state is not None:
+                self._call_in(state)
+            return
+        old = next(each for each in caller.states if each.meter.id == meter_id)
+        if state is None or old.meter.endpoint.wire != state.meter.endpoint.wire:
+            del self._meters[meter_id]
+            caller.states = tuple(each for each in caller.states if each is not old)
+            if not caller.states and caller.stage is Stage.KNOWN:
+                self._drop(caller, "changed")
+            return
+        state.online, state.last_seen = old.online, old.last_seen
+        caller.states = tuple(state if each is old else each for each in caller.states)
+        if caller.lane is not None:
+            self._house.lanes.unit(meter_id)
+
+    def _call_in(self, state: MeterState) -> None:
+        """A new meter: somebody may be waiting for it, in quarantine or as the connection of a gateway before it."""
+        meter = state.meter
+        for caller in tuple(self.quarantine.waits_for(meter.identity, meter.endpoint.host)):
+            self._identify(caller, caller.identity or NOBODY)
+        if meter.endpoint.kind is not EndpointKind.INBOUND or meter.id in self._meters:
+            return
+        for other in self._house.roster.dialled_in(MeterIdentity(serial=meter.endpoint.host), ""):
+            found = self.caller_of(other.meter.id)
+            if found is not None and other.meter.endpoint.wire == meter.endpoint.wire:
+                found.states = (*found.states, state)
+                self._settle(found, state, replaced=False)
+                return
+
+    # --- quarantine ---
+
+    def _put_away(self, caller: Caller, reason: str) -> None:
+        """The caller waits until somebody says what it is, or blocks it."""
+        self.quarantine.leave(caller)
+        entry = self._note(caller, reason)
+        if entry.blocked:
+            self._drop(caller, "blocked")
+        elif self.quarantine.keep(caller, entry):
+            caller.stage, caller.patience = Stage.UNKNOWN, self._patience(caller)
+        else:
+            self._drop(caller, "quarantine-full")
+
+    def _note(self, caller: Caller, reason: str) -> UnknownCaller:
+        """Enter it in the quarantine; told as an event once a minute."""
+        entry = self.quarantine.note(caller, reason, self.millis())
+        data: dict[str, Value] = {
+            "caller": entry.id,
+            "source": caller.host,
+            "label": caller.label,
+            "number": caller.said,
+            "reason": reason,
+            "octets": entry.octets,
+        }
+        if not entry.blocked:
+            self._books.complain(EventType.CALLER_UNKNOWN, entry.key, data, Severity.INFO)
+        return entry
+
+    def _send_off(self, entry_id: str, why: str) -> None:
+        for caller in self.quarantine.waiting(entry_id):
+            self._drop(caller, why)
+
+    def _drop(self, caller: Caller, why: str, *, tell: bool = False) -> None:
+        """Close a connection, and count why."""
+        self._books.count("closed", why)
+        if tell:
+            self._books.refused(caller.host, why)
+        caller.link.abort()
+
+    def _driver_of(self, caller: Caller) -> Driver:
+        return self._house.driver(caller.protocol or (caller.states[0].meter.protocol if caller.states else ""))
