@@ -47,7 +47,7 @@ class Place:
             self.roster,
             self.bus,
             store,
-            profile=lambda meter: PROFILE if meter.profile_id else None,
+            profile=lambda _profile_id: PROFILE,
             clock=clock,
             settings=layer,
         )

@@ -181,7 +181,7 @@ class World:
         self.writer = Writer(self.bus, self._write, clock=time.millis)
         self.recorder = Recorder(self.bus, store.events.append)
         self.alarms = Alarms(
-            self.roster, self.bus, store, profile=self._profile, clock=time.millis, settings={"ratings": RATINGS}
+            self.roster, self.bus, store, profile=self.library.get, clock=time.millis, settings={"ratings": RATINGS}
         )
         self._loop = asyncio.get_running_loop()
         self._written = asyncio.Event()
@@ -310,7 +310,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
             tasks.create_task(made.writer.run())
             tasks.create_task(made.recorder.run())
             alarming = tasks.create_task(made.alarms.run())
-            await asyncio.sleep(0)
+            await made.alarms.ready.wait()
             try:
                 yield made
             finally:

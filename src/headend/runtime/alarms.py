@@ -10,7 +10,6 @@ from typing import Final
 from headend.errors import ConfigError
 from headend.model.alarm import RATINGS
 from headend.model.alarm_rules import Layer, resolve
-from headend.model.meter import Meter
 from headend.model.profile import MeterProfile
 from headend.runtime.settings import AlarmSettings
 from headend.services.alarms.service import Alarms
@@ -35,7 +34,7 @@ def layer_of(settings: AlarmSettings) -> Layer:
 
 
 def alarms_of(
-    settings: AlarmSettings, roster: Roster, bus: Bus, store: Store, profile: Callable[[Meter], MeterProfile | None]
+    settings: AlarmSettings, roster: Roster, bus: Bus, store: Store, profile: Callable[[str], MeterProfile]
 ) -> Alarms:
     """The alarm service; it does nothing yet. Raises ConfigError."""
     return Alarms(

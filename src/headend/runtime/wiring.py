@@ -157,7 +157,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         gateway=make_gateway(settings.gateway, bus, roster, lanes, poller, intake),
         commands=Commands(lanes, bus, wall_millis),
         captures=captures(settings, roster, lanes, secrets),
-        alarms=alarms_of(settings.alarms, roster, bus, store, profile),
+        alarms=alarms_of(settings.alarms, roster, bus, store, library.get),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
         version=version("headend"),

@@ -66,12 +66,13 @@ class Alarms:
         active: bool | None = None,
         acknowledged: bool | None = None,
         meter_id: str | None = None,
+        series: tuple[str, str] | None = None,
         kinds: Sequence[AlarmKind] | None = None,
         severities: Sequence[Severity] | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[Alarm]:
-        """Alarms by falling number, from the first one below `before`."""
+        """Alarms by falling number, from the first one below `before`; `series` is rule and quantity."""
         query = sa.select(table)
         if active is not None:
             query = query.where(table.c.cleared_at.is_(None) if active else table.c.cleared_at.is_not(None))
@@ -80,6 +81,8 @@ class Alarms:
             query = query.where(seen.is_not(None) if acknowledged else seen.is_(None))
         if meter_id is not None:
             query = query.where(table.c.meter_id == meter_id)
+        if series is not None:
+            query = query.where(table.c.rule == series[0], table.c.quantity == series[1])
         if kinds is not None:
             query = query.where(table.c.kind.in_([kind.value for kind in kinds]))
         if severities is not None:

@@ -17,7 +17,20 @@ from headend.web.guard import Guard
 from headend.web.live import LiveFeed
 from headend.web.parts import WebParts
 from headend.web.pulse import Pulse
-from headend.web.routes import accounts, captures, decode, events, live, meters, plain, readings, session, system, talk
+from headend.web.routes import (
+    accounts,
+    alarms,
+    captures,
+    decode,
+    events,
+    live,
+    meters,
+    plain,
+    readings,
+    session,
+    system,
+    talk,
+)
 from headend.web.shared import Shared
 
 TICK_SECONDS = 1.0
@@ -72,7 +85,7 @@ def create_app(parts: WebParts) -> FastAPI:
     app.state.feed = feed
     app.state.pulse = pulse
     app.state.shared = Shared()
-    for module in (system, session, accounts, meters, readings, talk, events, live, plain, decode, captures):
+    for module in (system, session, accounts, meters, readings, talk, events, alarms, live, plain, decode, captures):
         app.include_router(module.api)
     app.include_router(system.root)
     _describe(app)

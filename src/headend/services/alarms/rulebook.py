@@ -19,7 +19,7 @@ NOTHING: Final[Layer] = {}
 class Rulebook:
     """Layers: settings, what is changed for all, the meter file, what is changed for it, what is changed for the meter."""
 
-    def __init__(self, settings: Layer, profile: Callable[[Meter], MeterProfile | None]) -> None:
+    def __init__(self, settings: Layer, profile: Callable[[str], MeterProfile]) -> None:
         self._settings = settings
         self._profile = profile
         self._changes: dict[tuple[Level, str], dict[str, Mapping[str, Value]]] = {}
@@ -41,35 +41,34 @@ class Rulebook:
         self._changes.get((level, subject), {}).pop(rule, None)
         self._tables.clear()
 
-    def layers(self, meter: Meter | None, level: Level = Level.METER) -> Sequence[tuple[str, Layer]]:
-        """(name, layer) of all that counts for a meter, up to a level; None: for the head-end itself."""
+    def layers(self, profile_id: str = "", meter_id: str = "") -> Sequence[tuple[str, Layer]]:
+        """(name, layer) of all that counts for a meter file and a meter of it; without them, of what counts for all."""
         found = [("settings", self._settings), ("global", self._changed(Level.GLOBAL, ""))]
-        if meter is not None and level is not Level.GLOBAL:
-            found += [("file", self._of_file(meter)), ("profile", self._changed(Level.PROFILE, meter.profile_id))]
-        if meter is not None and level is Level.METER:
-            found.append(("meter", self._changed(Level.METER, meter.id)))
+        if profile_id:
+            found += [("file", self._of_file(profile_id)), ("profile", self._changed(Level.PROFILE, profile_id))]
+        if meter_id:
+            found.append(("meter", self._changed(Level.METER, meter_id)))
         return found
 
-    def rules(self, meter: Meter | None, more: Layer = NOTHING) -> tuple[AlarmRule, ...]:
-        """The rules for a meter, with one more layer on top. Raises ConfigError."""
-        return resolve((*(layer for _, layer in self.layers(meter)), more))
+    def rules(self, profile_id: str = "", meter_id: str = "", more: Layer = NOTHING) -> tuple[AlarmRule, ...]:
+        """The rules that count, with one more layer on top. Raises ConfigError."""
+        return resolve((*(layer for _, layer in self.layers(profile_id, meter_id)), more))
 
     def table(self, meter: Meter | None) -> Table:
-        """The table for a meter; meters of a file share one unless something is changed for them alone."""
+        """The table for a meter, or for the head-end itself; meters of a file share one unless one has rules of its own."""
         if meter is not None and self._changed(Level.METER, meter.id):
-            return Table(self.rules(meter))
-        name = meter.profile_id if meter is not None else ""
-        table = self._tables.get(name)
+            return Table(self.rules(meter.profile_id, meter.id))
+        profile_id = meter.profile_id if meter is not None else ""
+        table = self._tables.get(profile_id)
         if table is None:
-            table = self._tables[name] = Table(self.rules(meter))
+            table = self._tables[profile_id] = Table(self.rules(profile_id))
         return table
 
     def _changed(self, level: Level, subject: str) -> Layer:
         return self._changes.get((level, subject), NOTHING)
 
-    def _of_file(self, meter: Meter) -> Layer:
+    def _of_file(self, profile_id: str) -> Layer:
         try:
-            profile = self._profile(meter)
+            return self._profile(profile_id).alarm
         except HeadendError:  # whoever reads the meter says what is wrong with its file
             return NOTHING
-        return NOTHING if profile is None else profile.alarm

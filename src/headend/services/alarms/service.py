@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from headend import telemetry
-from headend.errors import HeadendError
+from headend.errors import ConfigError, HeadendError
 from headend.model.alarm import Alarm, Level, RuleChange
-from headend.model.alarm_rules import Layer, check_change
+from headend.model.alarm_rules import BUILT_IN, Layer, check_change, resolve
 from headend.model.event import Event, EventType, Severity
-from headend.model.meter import Meter
 from headend.model.profile import MeterProfile
 from headend.model.reading import ReadingBatch, Value
 from headend.services.alarms.engine import LATE_MS, Changes, Engine
@@ -50,12 +49,14 @@ class Alarms:
         bus: Bus,
         store: Store,
         *,
-        profile: Callable[[Meter], MeterProfile | None],
+        profile: Callable[[str], MeterProfile],
         clock: Clock,
         settings: Layer,
         late_ms: int = LATE_MS,
     ) -> None:
         self.rulebook = Rulebook(settings, profile)
+        self.ready = asyncio.Event()
+        """set when all meters are watched and what stood before stands again"""
         self._roster = roster
         self._bus = bus
         self._store = store
@@ -79,6 +80,7 @@ class Alarms:
         self._engine.restore(standings, active, now)
         for alarm in active:
             telemetry.ALARMS_ACTIVE.labels(alarm.severity.value).inc()
+        self.ready.set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(self._keep(), name="alarm-keeper")
@@ -107,7 +109,7 @@ class Alarms:
         self, level: Level, subject: str, rule: str, fields: Mapping[str, Value], actor: str
     ) -> RuleChange:
         """Change a rule at a level. Raises ConfigError, StorageError."""
-        check_change(rule, fields)
+        self._check_rule(level, subject, rule, fields)
         change = await asyncio.to_thread(self._store.alarms.put_rule, level, subject, rule, fields, actor)
         self.rulebook.put(level, subject, rule, change.fields)
         self._rules_changed(level, subject)
@@ -128,8 +130,24 @@ class Alarms:
         """
         meter = self._roster.state(meter_id).meter
         check_change(rule, fields)
-        wanted = next(each for each in self.rulebook.rules(meter, {rule: fields}) if each.id == rule)
+        wanted = next(
+            each for each in self.rulebook.rules(meter.profile_id, meter.id, {rule: fields}) if each.id == rule
+        )
         return await asyncio.to_thread(replay, self._store, meter_id, wanted, start, end)
+
+    def _check_rule(self, level: Level, subject: str, rule: str, fields: Mapping[str, Value]) -> None:
+        """Whether a change makes sense where it stands. Raises ConfigError."""
+        check_change(rule, fields)
+        meter = self._roster.state(subject).meter if level is Level.METER else None
+        profile_id = meter.profile_id if meter is not None else subject
+        layers = self.rulebook.layers(profile_id, meter.id if meter is not None else "")
+        others = [layer for name, layer in layers if name != level.value]
+        found = next((each for each in resolve((*others, {rule: fields})) if each.id == rule), None)
+        if found is not None and rule not in BUILT_IN and not found.complete:
+            raise ConfigError(
+                f"the rule {rule!r} has nothing to look for",
+                hint='a rule of your own needs a "quantity" and a "threshold" to compare it with, or an "event"',
+            )
 
     # the loops
 
