@@ -11,7 +11,8 @@ from headend.protocols.dlt645.frame import Address
 from headend.standards.dlt645 import Version
 
 NO_OPERATOR: Final = bytes(4)
-_DI_SIZE: Final = {Version.V2007: 4, Version.V1997: 2}
+DI_SIZE: Final = {Version.V2007: 4, Version.V1997: 2}
+"""Octets of a data identifier."""
 
 
 class ControlCommand(enum.IntEnum):
@@ -92,7 +93,7 @@ def at_least(data: bytes, size: int) -> bytes:
 
 def encode_di(di: int, version: Version) -> bytes:
     """A data identifier, least significant octet first; LocalProtocolError when it is too long for the version."""
-    size = _DI_SIZE[version]
+    size = DI_SIZE[version]
     if not 0 <= di < 1 << 8 * size:
         raise LocalProtocolError(f"data identifier {di:X} does not have the {size} octets of {version.value}")
     return di.to_bytes(size, "little")
@@ -100,7 +101,7 @@ def encode_di(di: int, version: Version) -> bytes:
 
 def decode_di(data: bytes, version: Version) -> tuple[int, int]:
     """The data identifier at the beginning, and how many octets it has; raises DecodeError."""
-    size = _DI_SIZE[version]
+    size = DI_SIZE[version]
     return int.from_bytes(at_least(data, size)[:size], "little"), size
 
 

@@ -101,6 +101,17 @@ def function_code(request: Request | InvalidRequest, version: Version) -> int:
     return code
 
 
+def version_of(control: int, size: int) -> Version:
+    """The version that a frame belongs to, by its function and the octets of its data.
+
+    The time (08) is the same in both. A request 03 is a re-read of 1997 when a data identifier of it is all there is.
+    """
+    function = control & FUNCTION
+    if function == 0x03:
+        return Version.V1997 if control == 0x03 and size == 2 else Version.V2007
+    return Version.V1997 if function in FUNCTIONS[Version.V1997] and function != 0x08 else Version.V2007
+
+
 def encode_request(request: Request | InvalidRequest, version: Version) -> tuple[int, bytes]:
     """Control code and data; CapabilityError as above, LocalProtocolError for what cannot be sent."""
     return function_code(request, version), request.to_octets(version)
