@@ -17,7 +17,19 @@ from typing import Any
 
 from bench.common import CLIENT_CORE, PEERS, ROOT, Result, Settings, pin
 
-NAMES = ("codec", "ciphered", "exchange", "acquisition", "polling", "modbus", "storage", "emulator", "cli", "web")
+NAMES = (
+    "codec",
+    "ciphered",
+    "exchange",
+    "acquisition",
+    "polling",
+    "modbus",
+    "storage",
+    "emulator",
+    "cli",
+    "web",
+    "mqtt",
+)
 FOLDER = ROOT / "bench" / "results"
 PACKAGES = ("uvloop", "fastcrc", "orjson", "sqlalchemy", "starlette", "fastapi", "uvicorn")
 

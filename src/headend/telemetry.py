@@ -80,9 +80,12 @@ WRITER_QUEUE = Gauge("headend_writer_queue_readings", "Readings waiting for the 
 LANES = Gauge("headend_lanes", "Wires with an open session or waiting work", ["state"])
 LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters", ["direction"])
 SINK_MESSAGES = Counter(
-    "headend_sink_messages_total", "Messages to northbound peers, by sink and result", ["sink", "result"]
+    "headend_sink_messages_total",
+    "Messages to northbound peers, by sink and result (sent, failed, stored, dropped)",
+    ["sink", "result"],
 )
 ALARMS_ACTIVE = Gauge("headend_alarms_active", "Alarms that are raised and not over, by severity", ["severity"])
+OUTBOX_MESSAGES = Gauge("headend_outbox_messages", "Messages on disk that wait for the broker")
 EVENTS = Counter("headend_events_total", "Events, by type", ["type"])
 PUSHES = Counter(
     "headend_pushes_total",

@@ -24,6 +24,7 @@ from headend.northbound.broker import EmbeddedBroker
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Request, Topics
 from headend.services.bus import Bus
+from headend.storage.outbox import Outbox
 
 TOPICS = Topics("headend/v1")
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -72,6 +73,11 @@ async def answer(request: Request) -> object:
     if request.method != "read":
         raise NotFound(f"no method {request.method!r}")
     return {"asked": dict(request.params)}
+
+
+def make(target: Broker, bus: Bus, folder: Path) -> MqttSink:
+    outbox = Outbox(folder / "outbox.db", max_messages=100_000, max_octets=1 << 30)
+    return MqttSink(target.connect, TOPICS, bus, answer, lambda: 5, outbox=outbox, version="1")
 
 
 def free_port() -> int:
@@ -129,11 +135,11 @@ async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int, str]]:
+async def sink(kind: tuple[str, str], port: int, tmp_path: Path) -> AsyncIterator[tuple[Bus, int, str]]:
     version = kind[1]
     bus = Bus()
     target = Broker(host="127.0.0.1", port=port, version=version, **OWN.get(port, {}))
-    sink = MqttSink(target, TOPICS, bus, answer, lambda: 5, version="1")
+    sink = make(target, bus, tmp_path)
     task = asyncio.create_task(sink.run())
     await asyncio.wait_for(sink.connected.wait(), 10)
     yield bus, port, version
@@ -142,10 +148,10 @@ async def sink(kind: tuple[str, str], port: int) -> AsyncIterator[tuple[Bus, int
     sink.close()
 
 
-async def test_a_stop_at_any_moment_of_connecting_ends_it(kind: tuple[str, str], port: int) -> None:
+async def test_a_stop_at_any_moment_of_connecting_ends_it(kind: tuple[str, str], port: int, tmp_path: Path) -> None:
     for step in range(40):
         target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN.get(port, {}))
-        sink = MqttSink(target, TOPICS, Bus(), answer, lambda: 5, version="1")
+        sink = make(target, Bus(), tmp_path)
         task = asyncio.create_task(sink.run())
         await asyncio.wait({task}, timeout=step * 0.0005)
         task.cancel()
@@ -255,7 +261,7 @@ async def test_a_request_that_cannot_be_answered_ends_nothing(sink: tuple[Bus, i
         watcher.stop()
 
 
-async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment() -> None:
+async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment(tmp_path: Path) -> None:
     async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Takes a connection, a publication and a subscription, and hangs up at the second publication, the goodbye."""
         published = 0
@@ -282,7 +288,7 @@ async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment(
 
     server = await asyncio.start_server(broker, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    sink = MqttSink(Broker(host="127.0.0.1", port=port, version="3.1.1"), TOPICS, Bus(), answer, lambda: 5, version="1")
+    sink = make(Broker(host="127.0.0.1", port=port, version="3.1.1"), Bus(), tmp_path)
     task = asyncio.create_task(sink.run())
     await asyncio.wait_for(sink.connected.wait(), 10)
     server.close()

@@ -59,6 +59,8 @@ class EventType(enum.Enum):
     """the database does not take readings; polling pauses when the queue is full"""
     STORAGE_RECOVERED = "STORAGE_RECOVERED"
     """the database takes readings again"""
+    OUTBOX_FULL = "OUTBOX_FULL"
+    """the outbox for a broker that is away is full: the oldest messages go, `dropped` of them at first; readings stay in the database"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,20 @@
 """The MQTT sink: readings and events to a broker, requests from it. MQTT 3.1.1 and 5.
 
-Messages are published with QoS 1, a window of them at a time, and are forgotten when the broker has acknowledged them;
-after a lost connection those without acknowledgement are sent again. While the broker is away the newest readings wait in
-a bounded queue; what does not fit is counted and can be read from the database.
+Messages are published with QoS 1 and arrive at least once, also when the broker is away for hours: see `delivery`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -23,9 +23,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from headend.errors import ConfigError, HeadendError
-from headend.model.event import Event, EventType
+from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Secret
 from headend.model.reading import ReadingBatch
+from headend.northbound.delivery import WINDOW, Delivery, send_all
+from headend.northbound.message import Message
 from headend.northbound.topics import (
     Request,
     Topics,
@@ -35,20 +37,45 @@ from headend.northbound.topics import (
     status_payload,
     telemetry_payload,
 )
-from headend.services.bus import Bus
+from headend.services.bus import Bus, Subscription
+from headend.storage.outbox import Outbox
 from headend.telemetry import SINK_MESSAGES
 
-WINDOW: Final = 64
-QUEUE_BATCHES: Final = 20_000
-QUEUE_EVENTS: Final = 5_000
+QUEUE: Final = 20_000
+TRANSACTION: Final = 5000
 REQUESTS_AT_ONCE: Final = 100
 MAX_METER_ID: Final = 64
+KEEP_ALIVE: Final = 20
+"""seconds; a broker that is silent for longer is away, one that is slow is not"""
 BACKOFF: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 GOODBYE: Final = 3.0
 """seconds that a broker may take at the end"""
 
 Answer = Callable[[Request], Awaitable[object]]
 """Does what a request asks; returns what goes into `result`, raises errors of the tree."""
+
+
+class Client(Protocol):
+    """A connection to a broker."""
+
+    @property
+    def messages(self) -> AsyncIterable[aiomqtt.Message]:
+        """What comes on subscribed topics."""
+        ...
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Properties | None, timeout: float
+    ) -> object:
+        """Publish, and wait for the acknowledgement; raises MqttError."""
+        ...
+
+    async def subscribe(self, topic: list[tuple[str, int]]) -> object:
+        """Subscribe to filters; raises MqttError."""
+        ...
+
+
+Connect = Callable[[Message], AbstractAsyncContextManager[Client]]
+"""Connects to the broker, which publishes the given message when the connection is lost."""
 
 log = structlog.get_logger(__name__)
 _quiet = logging.getLogger("headend.aiomqtt")
@@ -78,13 +105,25 @@ class Broker:
         except UnicodeDecodeError:
             raise ConfigError("password of the MQTT broker: expected UTF-8, got other octets") from None
 
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    topic: str
-    payload: bytes
-    retain: bool = False
-    properties: Properties | None = None
+    def connect(self, will: Message) -> AbstractAsyncContextManager[Client]:
+        """A connection, once it is entered."""
+        client = aiomqtt.Client(
+            self.host,
+            self.port,
+            username=self.username or None,
+            password=self.password.reveal().decode() if self.password else None,
+            identifier=self.client_id or None,
+            protocol=aiomqtt.ProtocolVersion.V5 if self.version == "5" else aiomqtt.ProtocolVersion.V311,
+            will=aiomqtt.Will(will.topic, will.payload, 1, retain=True),
+            tls_context=ssl.create_default_context(cafile=self.ca_file or None) if self.tls else None,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            max_inflight_messages=3 * WINDOW,
+            keepalive=KEEP_ALIVE,
+            logger=_quiet,
+            timeout=10,
+        )
+        client.pending_calls_threshold = 4 * WINDOW
+        return client
 
 
 class _EndError(Exception):
@@ -95,150 +134,179 @@ class MqttSink:
     """Publishes what passes over the bus, until cancelled."""
 
     def __init__(
-        self, broker: Broker, topics: Topics, bus: Bus, answer: Answer, clock: Callable[[], int], *, version: str
+        self,
+        connect: Connect,
+        topics: Topics,
+        bus: Bus,
+        answer: Answer,
+        clock: Callable[[], int],
+        *,
+        outbox: Outbox,
+        version: str,
     ) -> None:
-        self._broker = broker
+        self._connect = connect
         self._topics = topics
+        self._bus = bus
         self._answer = answer
         self._clock = clock
         self._version = version
-        self._batches = bus.subscribe("mqtt", ReadingBatch, maxsize=QUEUE_BATCHES)
-        self._events = bus.subscribe("mqtt-events", Event, maxsize=QUEUE_EVENTS)
-        self._unsent: list[_Message] = []
-        self._unsent_events: list[_Message] = []
-        self._statuses: dict[str, _Message] = {}
+        self._items: Subscription[ReadingBatch | Event] = bus.subscribe("mqtt", ReadingBatch, Event, maxsize=QUEUE)
+        self._delivery = Delivery(outbox, self._overflows)
+        self._outbox = outbox
+        self._statuses: dict[str, Message] = {}
         """the last status of each meter: a broker that comes back may have forgotten what it retained"""
         self._ending = asyncio.Event()
+        self._awake = asyncio.Event()
+        """set while what passes over the bus is wanted at once"""
+        self._collected = asyncio.Event()
         self.connected = asyncio.Event()
         """set while the broker is there"""
 
     async def run(self) -> None:
         """Connect, publish, come back after a lost connection, until cancelled; then say goodbye to the broker.
 
-        Says on the log once that the broker went, and came.
+        Says on the log once that the broker went, and came. What the broker has not taken by then is in the outbox.
         """
         # The client library can lose a cancellation that meets it while it connects: the stop is an event of ours.
+        collecting = asyncio.create_task(self._collect(), name="mqtt-collect")
         connections = asyncio.create_task(self._connections(), name="mqtt-connections")
         try:
             await asyncio.shield(connections)
         except asyncio.CancelledError:
-            self._ending.set()
+            self._end()
             try:
-                await asyncio.wait([connections], timeout=GOODBYE)
+                await asyncio.wait([collecting, connections], timeout=GOODBYE)
             finally:
                 connections.cancel()
+                collecting.cancel()
             raise
+        finally:
+            self._end()
+            await asyncio.gather(collecting, connections, return_exceptions=True)
+            await self._delivery.rest()
+            await asyncio.to_thread(self._outbox.close)
 
     async def _connections(self) -> None:
+        will = Message(self._topics.gateway_status, status_payload(self._clock(), online=False), retain=True)
         failures = 0
         while not self._ending.is_set():
             try:
-                async with self._client() as client:
+                async with self._connect(will) as client:
                     failures = 0
                     await self._converse(client)
             except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
-                reason = _first(group)
                 if failures == 0:
-                    log.warning("broker away", host=self._broker.host, port=self._broker.port, reason=str(reason))
+                    log.warning("broker away", reason=str(_first(group)))
                 failures += 1
             self.connected.clear()
+            if not self._ending.is_set():
+                self._awake.clear()
+            await self._delivery.rest()
             pause = BACKOFF[min(failures, len(BACKOFF)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads reconnects
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), pause)
 
+    def _end(self) -> None:
+        self.close()
+        self._ending.set()
+        self._awake.set()
+
     def close(self) -> None:
         """Follow the bus no longer."""
-        self._batches.close()
-        self._events.close()
+        self._items.close()
 
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        return aiomqtt.Client(
-            broker.host,
-            broker.port,
-            username=broker.username or None,
-            password=broker.password.reveal().decode() if broker.password else None,
-            identifier=broker.client_id or None,
-            protocol=aiomqtt.ProtocolVersion.V5 if broker.version == "5" else aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(self._topics.gateway_status, status_payload(self._clock(), online=False), 1, retain=True),
-            tls_context=ssl.create_default_context(cafile=broker.ca_file or None) if broker.tls else None,
-            logger=_quiet,
-            timeout=10,
-        )
+    async def _converse(self, client: Client) -> None:
+        async def send(message: Message) -> None:
+            await self._send(client, message)
 
-    async def _converse(self, client: aiomqtt.Client) -> None:
         hello = status_payload(self._clock(), online=True, version=self._version)
-        await client.publish(self._topics.gateway_status, hello, qos=1, retain=True)
+        await send(Message(self._topics.gateway_status, hello, retain=True))
         await client.subscribe([(self._topics.requests, 1), (f"{self._topics.requests}/+", 1)])
-        statuses = list(self._statuses.values())
-        for start in range(0, len(statuses), WINDOW):
-            await self._publish(client, statuses[start : start + WINDOW])
-        log.info("broker connected", host=self._broker.host, port=self._broker.port)
+        await send_all(send, list(self._statuses.values()))
+        self._statuses = {topic: said for topic, said in self._statuses.items() if said.payload}
+        log.info("broker connected")
         self.connected.set()
+        self._awake.set()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump_batches(client), name="mqtt-readings")
-                group.create_task(self._pump_events(client), name="mqtt-events")
+                group.create_task(self._delivery.run(send), name="mqtt-delivery")
                 group.create_task(self._take_requests(client), name="mqtt-requests")
                 group.create_task(self._until_the_end(), name="mqtt-end")
         except* _EndError:
             pass
         goodbye = status_payload(self._clock(), online=False)
-        await client.publish(self._topics.gateway_status, goodbye, qos=1, retain=True)
+        await send(Message(self._topics.gateway_status, goodbye, retain=True))
 
     async def _until_the_end(self) -> None:
         await self._ending.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE / 2):
+                await self._collected.wait()
+                await self._delivery.drained()
         raise _EndError
 
-    async def _pump_batches(self, client: aiomqtt.Client) -> None:
-        await self._publish(client, self._unsent)
-        self._unsent = []
-        while batches := await self._batches.take(WINDOW, 0.02):
-            self._unsent = [
-                _Message(self._topics.meter(batch.meter_id, "telemetry"), telemetry_payload(batch))
-                for batch in batches
-                if len(batch)
-            ]
-            await self._publish(client, self._unsent)
-            self._unsent = []
+    async def _collect(self) -> None:
+        """Make messages of what passes over the bus. While the broker is away, what came within a second goes together."""
+        try:
+            while items := await self._take():
+                await self._delivery.offer([message for item in items for message in self._messages(item)])
+        finally:
+            self._collected.set()
 
-    async def _pump_events(self, client: aiomqtt.Client) -> None:
-        await self._publish(client, self._unsent_events)
-        self._unsent_events = []
-        while events := await self._events.take(WINDOW, 0.02):
-            self._unsent_events = [message for event in events for message in self._of_event(event)]
-            await self._publish(client, self._unsent_events)
-            self._unsent_events = []
+    async def _take(self) -> list[ReadingBatch | Event]:
+        if not self._awake.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), 1.0)
+        return await self._items.take(WINDOW, 0.02, TRANSACTION)
 
-    def _of_event(self, event: Event) -> list[_Message]:
+    def _messages(self, item: ReadingBatch | Event) -> list[Message]:
+        if isinstance(item, Event):
+            return self._of_event(item)
+        if not len(item):
+            return []
+        return [Message(self._topics.meter(item.meter_id, "telemetry"), telemetry_payload(item))]
+
+    def _of_event(self, event: Event) -> list[Message]:
         if not event.meter_id:
-            return [_Message(f"{self._topics.prefix}/gateway/events", event_payload(event))]
-        messages = [_Message(self._topics.meter(event.meter_id, "events"), event_payload(event))]
+            return [Message(f"{self._topics.prefix}/gateway/events", event_payload(event))]
+        messages = [Message(self._topics.meter(event.meter_id, "events"), event_payload(event))]
         status = self._topics.meter(event.meter_id, "status")
         if event.type in (EventType.METER_ONLINE, EventType.METER_OFFLINE):
             online = event.type is EventType.METER_ONLINE
-            said = _Message(status, status_payload(event.occurred_at, online=online), retain=True)
+            said = Message(status, status_payload(event.occurred_at, online=online), retain=True)
             self._statuses[status] = said
             messages.append(said)
         elif event.type is EventType.METER_REMOVED:
-            self._statuses.pop(status, None)
-            messages.append(_Message(status, b"", retain=True))
+            self._statuses[status] = Message(status, b"", retain=True)
+            messages.append(self._statuses[status])
         return messages
 
-    async def _publish(self, client: aiomqtt.Client, messages: list[_Message]) -> None:
+    def _overflows(self, dropped: int) -> None:
+        log.warning("the outbox is full: the oldest messages are dropped", dropped=dropped)
+        full = Event(
+            type=EventType.OUTBOX_FULL,
+            severity=Severity.WARNING,
+            occurred_at=self._clock(),
+            data={"dropped": dropped, "messages": self._outbox.messages},
+        )
+        self._bus.publish(full)
+
+    async def _send(self, client: Client, message: Message) -> None:
         try:
-            await asyncio.gather(
-                *(
-                    client.publish(each.topic, each.payload, qos=1, retain=each.retain, properties=each.properties)
-                    for each in messages
-                )
+            await client.publish(
+                message.topic,
+                message.payload,
+                qos=1,
+                retain=message.retain,
+                properties=message.properties,
+                timeout=math.inf,
             )
         except aiomqtt.MqttError:
-            _FAILED.inc(len(messages))
+            _FAILED.inc()
             raise
-        _SENT.inc(len(messages))
+        _SENT.inc()
 
-    async def _take_requests(self, client: aiomqtt.Client) -> None:
+    async def _take_requests(self, client: Client) -> None:
         room = asyncio.Semaphore(REQUESTS_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             async for message in client.messages:
@@ -246,7 +314,7 @@ class MqttSink:
                 task = group.create_task(self._respond(client, message), name="mqtt-request")
                 task.add_done_callback(lambda _task: room.release())
 
-    async def _respond(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+    async def _respond(self, client: Client, message: aiomqtt.Message) -> None:
         """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
         meter_id, user = self._topics.requested(message.topic.value)
         if len(meter_id) > MAX_METER_ID or message.retain:
@@ -267,7 +335,7 @@ class MqttSink:
             )
         usual = self._topics.meter(meter_id, "command/response")
         topic, properties = _where_to(getattr(message, "properties", None), usual, self._topics.prefix)
-        await self._publish(client, [_Message(topic, body, properties=properties)])
+        await self._send(client, Message(topic, body, properties=properties))
 
 
 def _where_to(asked: Properties | None, usual: str, prefix: str) -> tuple[str, Properties | None]:

@@ -14,17 +14,29 @@ from headend.northbound.rights import EVERYTHING, User, user
 from headend.northbound.topics import Topics
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
-from headend.runtime.settings import MqttSettings
+from headend.runtime.settings import MqttSettings, Settings
+from headend.storage.outbox import Outbox
 from headend.storage.store import wall_millis
 from headend.web.parts import WebParts
 from headend.web.settings import is_loopback
 
 
-def mqtt_sink(mqtt: MqttSettings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
+def mqtt_sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
     """What publishes and answers; nothing runs yet."""
+    mqtt = settings.mqtt
     requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=mqtt.commands)
     return MqttSink(
-        mqtt_target(mqtt, broker), Topics(mqtt.prefix), parts.bus, requests.answer, wall_millis, version=parts.version
+        mqtt_target(mqtt, broker).connect,
+        Topics(mqtt.prefix),
+        parts.bus,
+        requests.answer,
+        wall_millis,
+        outbox=Outbox(
+            settings.data_folder / "outbox.db",
+            max_messages=mqtt.outbox_messages,
+            max_octets=mqtt.outbox_megabytes << 20,
+        ),
+        version=parts.version,
     )
 
 

@@ -95,6 +95,10 @@ class MqttSettings(_Section):
         default={},
         description="who may ask on `command/request`: user name at the broker to `viewer` (reads only), `operator` or `admin`",
     )
+    outbox_messages: int = Field(
+        default=1_000_000, ge=1, description="messages kept on disk for a broker that is away; the oldest go first"
+    )
+    outbox_megabytes: int = Field(default=1024, ge=1, description="room that they may take")
     embedded_host: str = Field(
         default="127.0.0.1", description="address of the embedded broker; beyond loopback it needs users"
     )

@@ -187,7 +187,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
             outward.append(group.create_task(keeping, name="retention"))
         if settings.mqtt.enabled:
-            sink = mqtt_sink(settings.mqtt, parts, broker)
+            sink = mqtt_sink(settings, parts, broker)
             stack.callback(sink.close)
             outward.append(group.create_task(sink.run(), name="mqtt"))
         ears = await stack.enter_async_context(contextlib.AsyncExitStack())
