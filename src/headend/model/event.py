@@ -60,7 +60,7 @@ class EventType(enum.Enum):
     STORAGE_RECOVERED = "STORAGE_RECOVERED"
     """the database takes readings again"""
     OUTBOX_FULL = "OUTBOX_FULL"
-    """the outbox for a broker that is away is full: the oldest messages go, `dropped` of them at first; readings stay in the database"""
+    """what waits for a broker that is away is more than there is room for: the oldest messages go, `dropped` of them at first"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
