@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from headend.drivers.base import Capability, Layer, MeterModel, Notification, Secrets, Sniff
@@ -298,6 +298,10 @@ class TextDriver:
     def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
         """The secrets stand in the lines as they are."""
         return [(secret.reveal(), b"*" * len(secret.reveal())) for secret in secrets.values()]
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """Words with commas between."""
+        return (ObjectEntry(ref=self.parse_ref(word)) for word in text.split(",") if word)
 
     def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
         """Lines have no numbers."""

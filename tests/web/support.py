@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,10 @@ class BenchDriver:
     def spoken(self, secrets: Mapping[str, Any]) -> Sequence[tuple[bytes, bytes]]:
         """The secrets stand in the lines as they are."""
         return [(secret.reveal(), b"*" * len(secret.reveal())) for secret in secrets.values()]
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """Words with commas between."""
+        return (ObjectEntry(ref=self.parse_ref(word)) for word in text.split(",") if word)
 
     def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
         """Lines have no numbers."""

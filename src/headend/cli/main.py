@@ -204,6 +204,40 @@ def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, jso
 
 
 @app.command()
+def probe(
+    url: Url,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RANGE", help="What to ask for, e.g. 3/1-0:[1-99].7.0.255/2 or input/0-80/f32; else a curated list."
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Requests a second.", min=0.1, max=1000)] = 5.0,
+    per_session: Annotated[int, typer.Option(help="Requests before the session is opened anew.", min=1)] = 200,
+    state: Annotated[str, typer.Option(help="File to note answers in, and to go on from.", metavar="FILE")] = "",
+    output: Annotated[str, typer.Option("--output", "-o", help="Draft of a meter file.", metavar="FILE")] = "",
+    timeout: Timeout = 5.0,
+    profiles: Profiles = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Find out which objects a meter answers, one by one and politely; ends at the first sign that it defends itself."""
+    _run(
+        "probe",
+        "probe",
+        url,
+        ranges or [],
+        rate=rate,
+        per_session=per_session,
+        state=state,
+        output=output,
+        timeout=timeout,
+        folders=profiles,
+        as_json=json,
+    )
+
+
+@app.command()
 def unlock(url: Url) -> None:
     """Let a secret that a meter has refused be tried once more, because the meter was changed."""
     _run("meter", "unlock", url)

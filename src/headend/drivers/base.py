@@ -7,7 +7,7 @@ makes a Session that owns a link we opened (or that a meter opened), `serve` mak
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
@@ -15,7 +15,16 @@ from typing import Final, Protocol, TypeAlias
 from headend.errors import RemoteProtocolError
 from headend.model.job import Command, Outcome
 from headend.model.meter import EndpointKind, Meter, MeterIdentity, Secret
-from headend.model.objects import HistoryBlock, HistoryRequest, ObjectInfo, ObjectRef, RawValue, ReadPlan, ReadResult
+from headend.model.objects import (
+    HistoryBlock,
+    HistoryRequest,
+    ObjectEntry,
+    ObjectInfo,
+    ObjectRef,
+    RawValue,
+    ReadPlan,
+    ReadResult,
+)
 from headend.model.profile import LoadProfile, MeterProfile
 from headend.model.reading import Value
 from headend.protocols.base import CounterStore
@@ -259,6 +268,12 @@ class Driver(Protocol):
 
     def parse_ref(self, text: str) -> ObjectRef:
         """Check and canonicalise an object address (without the protocol's name); raises ConfigError."""
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """Objects that a meter may have, for a probe: the curated list for an empty text, else a range or pattern of them.
+
+        Raises ConfigError that says how ranges of this protocol are written.
+        """
 
     def check_params(self, params: Mapping[str, Value]) -> None:
         """Check link and association parameters of a profile or a meter; raises ConfigError naming the parameter."""

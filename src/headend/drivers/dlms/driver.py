@@ -24,12 +24,12 @@ from headend.drivers.base import (
 from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from headend.drivers.dlms.client import DlmsSession
     from headend.drivers.dlms.security import Counters
     from headend.model.meter import Meter
-    from headend.model.objects import ObjectRef
+    from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
     from headend.model.reading import Value
     from headend.protocols.base import CounterStore
@@ -64,6 +64,12 @@ class DlmsDriver:
     def parse_ref(self, text: str) -> ObjectRef:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""
         return refs.parse_ref(text)
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """The published OBIS codes, or those of a pattern: `3/1-0:[1-99].7.0.255/2`."""
+        from headend.drivers.dlms.candidates import candidates  # noqa: PLC0415 - see above
+
+        return candidates(text)
 
     def check_params(self, params: Mapping[str, Value]) -> None:
         """Check link and association parameters; raises ConfigError naming the parameter."""

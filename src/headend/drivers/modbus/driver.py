@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from headend.drivers.base import (
     NO_SECRETS,
@@ -22,7 +22,7 @@ from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
 from headend.errors import CapabilityError, ConfigError
 from headend.model.meter import Meter
-from headend.model.objects import ObjectRef
+from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.profile import MeterProfile
 from headend.model.reading import Value
 from headend.protocols.base import CounterStore
@@ -42,6 +42,12 @@ class ModbusDriver:
     def parse_ref(self, text: str) -> ObjectRef:
         """`input/0x0034/f32` and its like; raises ConfigError."""
         return refs.parse_ref(text)
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """The registers of a range: `input/0x0000-0x0050/f32`."""
+        from headend.drivers.modbus.candidates import candidates  # noqa: PLC0415 - for probes only
+
+        return candidates(text)
 
     def check_params(self, params: Mapping[str, Value]) -> None:
         """`unit`, `max_registers`, `gap`; raises ConfigError naming the parameter."""
