@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -117,16 +117,16 @@ class _Notes:
                 _write(self._path, json.dumps({"meter": self._where}) + "\n")
             return {}
         try:
-            head, *lines = [json.loads(line) for line in self._whole_lines(self._path.read_text(encoding="utf-8"))]
+            text = self._path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:  # the last line was being written when the program was killed
+                _write(self._path, whole)
+            head, *lines = map(json.loads, whole.splitlines())
             if head["meter"] != self._where:
                 raise ConfigError(f"{self._path} is of {head['meter']}, not of {self._where}")
             return {line["ref"]: Answer(**line) for line in lines}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self._path} holds no notes of a probe: {error}") from error
-
-    def _whole_lines(self, text: str) -> Iterator[str]:
-        """All lines but one that was being written when the program was killed."""
-        return (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
 
     def add(self, answer: Answer) -> None:
         """One answer more."""

@@ -4,7 +4,7 @@ Everything travels least significant octet first, text too. A format is written 
 
 | Written | Value |
 | --- | --- |
-| `XXXXXX.XX`, `XX.XXXX`, `NN`, `XXX` | BCD number of that many digits (a 0 goes before an odd one): int, or `raw / 10**decimals` |
+| `XXXXXX.XX`, `XX.XXXX`, `NN`, `XXXX` | BCD number of that many digits (a 0 goes before an odd one): int, or `raw / 10**decimals` |
 | `YYMMDDhhmmss`, `MMDDhhmm`, `hhmmNN`, `YYMMDDWW`, … | `Moment`; NN is a number beside the time (a day table, a tariff) |
 | `DIGITS12` | str of twelve digits: addresses and other numbers whose leading zeros count |
 | `ASCII6` | str |
