@@ -39,7 +39,8 @@ from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
-from headend.services.gateway.gateway import Gateway, House, Recognition
+from headend.services.gateway.gateway import Gateway
+from headend.services.gateway.house import House, Recognition
 from headend.services.intake import Intake, Known
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster

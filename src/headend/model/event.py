@@ -40,7 +40,7 @@ class EventType(enum.Enum):
     PUSH_REFUSED = "PUSH_REFUSED"
     """a push is not believed, or cannot be read: `source`, `code` and `reason`, `count` of them since the last such event"""
     METER_CONNECTED = "METER_CONNECTED"
-    """the meter has dialled in: `connection`, `peer`, `label`, `registration`, `trusted` (check octets right), `replaced`"""
+    """the meter has dialled in: `connection`, `peer`, `label`, `registration`, `trusted`, `replaced` connection (0: none)"""
     METER_DISCONNECTED = "METER_DISCONNECTED"
     """the connection of a meter that dials in is lost: `connection`, `peer`, `code` and `reason`, `seconds` that it lasted"""
     CALLER_UNKNOWN = "CALLER_UNKNOWN"

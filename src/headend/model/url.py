@@ -69,6 +69,11 @@ class MeterUrl:
         )
 
 
+def address_param(protocol: str) -> str:
+    """The parameter that holds the address of a meter on its wire; empty for a protocol without one, or an unknown one."""
+    return next((param for name, _, _, _, param in SCHEMES.values() if name == protocol and param), "")
+
+
 def parse_url(text: str) -> MeterUrl:
     """Parse a meter URL; raises ConfigError that names what was expected. The error never repeats the query."""
     shown = text.split("?", 1)[0]

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from headend.drivers.base import PushList, Secrets
 from headend.drivers.recognition import Known, Policy, Registration
 from headend.drivers.registrations import Registrations
 from headend.drivers.registry import driver, driver_names
-from headend.errors import ConfigError
+from headend.errors import ConfigError, StorageError
 from headend.model.meter import EndpointKind, Meter
 from headend.model.profile import MeterProfile
 from headend.runtime.listening import parse_place
@@ -22,17 +24,20 @@ from headend.runtime.settings import GatewaySettings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
-from headend.services.gateway.gateway import Gateway, House, Recognition
+from headend.services.gateway.gateway import Gateway
+from headend.services.gateway.house import House, Recognition
 from headend.services.gateway.limits import Limits
 from headend.services.intake import Intake, ask_lists
 from headend.services.intake import Known as KnownMeters
 from headend.services.pushes import Pushes
 from headend.services.roster import Roster
-from headend.storage.store import wall_millis
+from headend.storage.store import Store, wall_millis
 from headend.transport.tcp import ListenLimits, format_address, listen_tcp
 
 DEFAULT_PORT: Final = 8899
 REPORT_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 def make_intake(
@@ -103,9 +108,11 @@ def limits_of(settings: GatewaySettings) -> Limits:
 
 
 @asynccontextmanager
-async def dialling_in(gateway: Gateway, settings: GatewaySettings) -> AsyncIterator[Sequence[str]]:
+async def dialling_in(gateway: Gateway, settings: GatewaySettings, store: Store) -> AsyncIterator[Sequence[str]]:
     """Listen at all places until the block ends; gives their addresses as they are. Raises ConfigError."""
+    gateway.quarantine.load(await asyncio.to_thread(store.callers.list))
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(_keep, gateway, store)
         stack.callback(gateway.abort)
         addresses: list[str] = []
         for text in settings.places if settings.enabled else ():
@@ -115,12 +122,24 @@ async def dialling_in(gateway: Gateway, settings: GatewaySettings) -> AsyncItera
             server = await listen_tcp(place.host, place.port, gateway.take, ListenLimits(links=settings.links))
             stack.push_async_callback(server.aclose)
             addresses.append(f"tcp://{format_address(server.address)}")
-        reporting = asyncio.create_task(_report(gateway), name="gateway")
+        reporting = asyncio.create_task(_report(gateway, store), name="gateway")
         stack.callback(reporting.cancel)
         yield addresses
 
 
-async def _report(gateway: Gateway) -> None:
+async def _report(gateway: Gateway, store: Store) -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
         gateway.report()
+        await _keep(gateway, store)
+
+
+async def _keep(gateway: Gateway, store: Store) -> None:
+    """Write what has changed in quarantine."""
+    changed, removed = gateway.quarantine.take_changes()
+    if not changed and not removed:
+        return
+    try:
+        await asyncio.to_thread(store.callers.keep, changed, removed)
+    except StorageError as error:
+        log.warning("quarantine is not kept", reason=str(error))

@@ -194,7 +194,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         intake = parts.gateway.intake
         taking_in = group.create_task(intake.run(), name="intake")
         heard_at = await ears.enter_async_context(hearing(settings.listen, intake))
-        dialled_at = await stack.enter_async_context(dialling_in(parts.gateway, settings.gateway))
+        dialled_at = await stack.enter_async_context(dialling_in(parts.gateway, settings.gateway, store))
         web_port: int | None = None
         if settings.web.enabled:
             serving, web_port = await _start_web(group, parts)

@@ -1,7 +1,7 @@
 """The identifier: asks each meter who it is, once, when it is first read, and keeps the answer.
 
-A meter whose identity is known is not asked, nor one that only pushes. One that cannot say is not asked again before the next
-start, or before it is changed: asking costs a request, with some meters a time-out.
+A meter whose identity is known is not asked, nor one that dials in and is not polled. One that cannot say is not asked again
+before the next start, or before it is changed: asking costs a request, with some meters a time-out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from headend.drivers.base import Session
-from headend.errors import HeadendError
+from headend.errors import HeadendError, NotConnected
 from headend.model.event import Event, EventType
 from headend.model.meter import EndpointKind, MeterIdentity
 from headend.services.acquisition.lanes import Lanes
@@ -64,7 +64,8 @@ class Identifier:
         if meter_id in self._asked or meter_id not in self._roster:
             return False
         meter = self._roster.state(meter_id).meter
-        return meter.identity == UNKNOWN and meter.endpoint.kind is not EndpointKind.INBOUND
+        asked = meter.endpoint.kind is not EndpointKind.INBOUND or meter.poll_seconds > 0
+        return meter.identity == UNKNOWN and asked
 
     async def _ask(self, meter_id: str) -> None:
         try:
@@ -72,5 +73,7 @@ class Identifier:
             if identity != UNKNOWN:
                 await asyncio.to_thread(self._save, meter_id, identity)
                 self._roster.identified(meter_id, identity)
+        except NotConnected:
+            self._asked.discard(meter_id)
         except HeadendError as error:
             log.info("meter did not say who it is", meter=meter_id, code=error.code)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. A store at this revision opens without loading the migrations."""
 
 metadata = sa.MetaData(
@@ -219,5 +219,14 @@ alarm_rules = sa.Table(
     sa.Column("fields", sa.JSON, nullable=False),
     sa.Column("changed_by", sa.Text, nullable=False),
     sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+callers = sa.Table(
+    "callers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("last_seen", sa.BigInteger, nullable=False),
+    sa.Column("entry", sa.JSON, nullable=False),
     sqlite_with_rowid=False,
 )

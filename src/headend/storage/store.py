@@ -14,6 +14,7 @@ from headend.errors import ConfigError
 if TYPE_CHECKING:
     from headend.storage.access import Access
     from headend.storage.alarms import Alarms
+    from headend.storage.callers import Callers
     from headend.storage.engine import Database
     from headend.storage.events import Events
     from headend.storage.jobs import Jobs
@@ -39,11 +40,13 @@ class Store:
     events: Events
     jobs: Jobs
     alarms: Alarms
+    callers: Callers
 
     def __init__(self, database: Database, vault_key: bytes | None, millis: Callable[[], int]) -> None:
         # SQLAlchemy, cryptography and argon2 are loaded when a store is opened, not when this module is imported.
         from headend.storage.access import Access  # noqa: PLC0415 # see above
         from headend.storage.alarms import Alarms  # noqa: PLC0415 # see above
+        from headend.storage.callers import Callers  # noqa: PLC0415 # see above
         from headend.storage.events import Events  # noqa: PLC0415 # see above
         from headend.storage.jobs import Jobs  # noqa: PLC0415 # see above
         from headend.storage.logins import Logins  # noqa: PLC0415 # see above
@@ -60,6 +63,7 @@ class Store:
         self.events = Events(database, millis)
         self.jobs = Jobs(database, millis)
         self.alarms = Alarms(database, millis)
+        self.callers = Callers(database)
 
     @classmethod
     def open(

@@ -20,6 +20,7 @@ from headend.web.pulse import Pulse
 from headend.web.routes import (
     accounts,
     alarms,
+    callers,
     captures,
     decode,
     events,
@@ -85,7 +86,21 @@ def create_app(parts: WebParts) -> FastAPI:
     app.state.feed = feed
     app.state.pulse = pulse
     app.state.shared = Shared()
-    for module in (system, session, accounts, meters, readings, talk, events, alarms, live, plain, decode, captures):
+    for module in (
+        system,
+        session,
+        accounts,
+        meters,
+        readings,
+        talk,
+        events,
+        alarms,
+        live,
+        plain,
+        decode,
+        captures,
+        callers,
+    ):
         app.include_router(module.api)
     app.include_router(system.root)
     _describe(app)

@@ -4,6 +4,7 @@
 event: readings   {"at": 1700000000000, "meters": {"m1": {"quantities": […], "values": […], "measured_at": […], "quality": […]}}}
 event: events     {"at": …, "events": [{"type": …, "severity": …, "occurred_at": …, "meter_id": …, "data": {…}}]}
 event: status     {"at": …, "meters": {"m1": {"online": true}}}
+event: connections {"at": …, "connections": {"m1": {"connection": 17, "peer": "192.0.2.7:50000", "open": true}}}
 ```
 
 Within a tick only the latest value of each quantity of a meter remains. A client that falls behind loses its oldest
@@ -29,7 +30,7 @@ from headend.services.bus import Bus, Item, Subscription
 from headend.telemetry import BUS_DROPPED, LIVE_CLIENTS
 from headend.web.problems import Refused
 
-TOPICS = ("readings", "status", "events")
+TOPICS = ("readings", "status", "connections", "events")
 HEARTBEAT_SECONDS = 15.0
 LIFETIME_SECONDS = 3600.0
 """a stream ends after this time and the client comes back, so that none is held for ever"""
@@ -38,6 +39,7 @@ TICK_EVENTS = 1000
 QUEUE_FRAMES = 32
 
 _ONLINE = {EventType.METER_ONLINE: True, EventType.METER_OFFLINE: False}
+_CONNECTED = {EventType.METER_CONNECTED: True, EventType.METER_DISCONNECTED: False}
 _HEARTBEAT = b": \n\n"
 
 
@@ -90,6 +92,7 @@ class LiveFeed:
         self._clients: set[LiveClient] = set()
         self._readings: dict[str, dict[str, tuple[Value, int, int]]] = {}
         self._status: dict[str, bool] = {}
+        self._connections: dict[str, dict[str, Value]] = {}
         self._events: deque[Event] = deque(maxlen=TICK_EVENTS)
         self._sequence = 0
 
@@ -101,6 +104,9 @@ class LiveFeed:
             self._events.append(item)
             if item.type in _ONLINE:
                 self._status[item.meter_id] = _ONLINE[item.type]
+            elif item.type in _CONNECTED:
+                said = {"connection": item.data["connection"], "peer": item.data["peer"]}
+                self._connections[item.meter_id] = {**said, "open": _CONNECTED[item.type]}
         elif item.source is not Source.HISTORY:
             latest = self._readings.setdefault(item.meter_id, {})
             rows = zip(item.quantities, item.values, item.measured_at, item.quality, strict=True)
@@ -131,7 +137,8 @@ class LiveFeed:
         self._send("readings", b"meters", _fragments(self._readings), now)
         self._send("status", b"meters", [(m, _pair(m, {"online": on})) for m, on in self._status.items()], now)
         self._send("events", b"events", [(e.meter_id, dumps(event_row(e))) for e in self._events], now)
-        self._readings, self._status = {}, {}
+        self._send("connections", b"connections", [(m, _pair(m, row)) for m, row in self._connections.items()], now)
+        self._readings, self._status, self._connections = {}, {}, {}
         self._events.clear()
         for client in self._clients:
             if now - client.last >= HEARTBEAT_SECONDS:

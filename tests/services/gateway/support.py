@@ -13,7 +13,8 @@ from headend.drivers.registrations import built_in
 from headend.errors import LinkError
 from headend.model.event import Event, EventType
 from headend.model.meter import Endpoint, EndpointKind, Meter
-from headend.services.gateway.gateway import Gateway, House, Recognition
+from headend.services.gateway.gateway import Gateway
+from headend.services.gateway.house import House, Recognition
 from headend.services.gateway.limits import Limits
 from headend.services.intake import Intake
 from headend.services.intake import Known as KnownMeters

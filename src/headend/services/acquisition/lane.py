@@ -218,6 +218,8 @@ class Lane:
         if self.line is not None:
             self.line.drop()
         self.line = PartyLine(link, keeper)
+        for tell in self._access.opened:
+            tell(self.wire, link)
 
     def overhear(self) -> None:
         """Something came that no job may have been waiting for: publish what the meters say."""

@@ -92,7 +92,7 @@ class Caller:
 
     __slots__ = (
         "_ack", "_beat", "_charged_at", "_desk", "_ear", "_filter", "_held", "_left", "_noise", "_receiver", "_recogniser",
-        "_waiting",
+        "_waiting", "beat_at",
         "deadline", "entry_id", "first", "framing", "heard_at", "host", "identity", "label", "lane", "link", "number",
         "patience", "protocol", "registration", "said", "since", "stage", "states", "trusted", "turnover",
     )  # fmt: skip
@@ -106,6 +106,8 @@ class Caller:
         self.since = now
         self.heard_at = NEVER
         """when it said something last; NEVER: not yet"""
+        self.beat_at = NEVER
+        """when a login or heartbeat came last, likewise"""
         self.deadline = now + desk.limits.first_octet
         self.patience = desk.limits.idle
         self.stage = Stage.NEW
@@ -146,6 +148,7 @@ class Caller:
         self.deadline = now + self.patience
         rest, registered = heartbeats.feed(data)
         if registered:
+            self.beat_at = now
             if registered is self._beat:
                 self.link.write(self._ack)
                 desk.beats += 1
@@ -184,7 +187,9 @@ class Caller:
         self.stage = Stage.NAMELESS
         self.label, self.protocol, self.framing = found.label, found.protocol, found.framing
         self._filter = heartbeats
-        self._register(found.registered)
+        if found.registered:
+            self.beat_at = self.heard_at
+            self._register(found.registered)
         if found.rest and self.link.is_open:
             rest, registered = heartbeats.feed(found.rest)
             self._register(registered)

@@ -14,57 +14,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Final
 
 from headend import telemetry
 from headend.drivers.base import Driver, Ear, Push
-from headend.drivers.recognition import HeartbeatFilter, Kind, Known, Recognised, Recogniser, Registered
-from headend.errors import CapabilityError, ConfigError, LinkError, NotConnected, RemoteProtocolError
+from headend.drivers.recognition import HeartbeatFilter, Kind, Recognised, Registered
+from headend.errors import CapabilityError, ConfigError, LinkError, NotConnected, NotFound, RemoteProtocolError
 from headend.model.caller import UnknownCaller
 from headend.model.event import EventType, Severity
 from headend.model.meter import EndpointKind, MeterIdentity
 from headend.model.reading import Value
-from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.schedule import fraction
-from headend.services.bus import Bus
 from headend.services.gateway.books import Books
 from headend.services.gateway.caller import Caller, Stage
+from headend.services.gateway.house import House, Recognition
 from headend.services.gateway.limits import Addresses, Limits
 from headend.services.gateway.quarantine import NOBODY, Quarantine, by_address, key_of
 from headend.services.intake import Intake
 from headend.services.listener import host_of
-from headend.services.roster import Clock, MeterState, Roster
+from headend.services.roster import MeterState
 from headend.transport.deadline import sweeper
 from headend.transport.link import PausableLink
 
 TURNOVER_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """The parts of the head-end that the gateway works with. `dialled_in` is told of each meter that comes, and when to ask it."""
-
-    roster: Roster
-    lanes: Lanes
-    intake: Intake
-    bus: Bus
-    driver: Callable[[str], Driver]
-    millis: Clock
-    dialled_in: Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognition:
-    """How callers are recognised. `strict`: a login with wrong check octets says nothing of who it is."""
-
-    known: Known
-    drivers: Sequence[Driver]
-    strict: bool = False
-
-    def begin(self, limit: int) -> Recogniser:
-        """For one more caller."""
-        return Recogniser(self.known, self.drivers, limit=limit)
 
 
 class Gateway:
@@ -138,6 +111,11 @@ class Gateway:
         entry = self.quarantine.remove(entry_id)
         self._send_off(entry_id, "closed")
         return entry
+
+    def adopted(self, entry_id: str) -> None:
+        """An entry has become a meter."""
+        with suppress(NotFound):
+            self.quarantine.remove(entry_id)
 
     def stop(self) -> None:
         """Take no more connections."""
@@ -262,7 +240,7 @@ class Gateway:
         if self._recognition.strict and each.check_ok is False:
             self._put_away(caller, "the check octets of its login are wrong")
         else:
-            self._identify(caller, MeterIdentity(serial=number, meter_address=number))
+            self._identify(caller, MeterIdentity(serial=number))
 
     def _identify(self, caller: Caller, identity: MeterIdentity) -> None:
         """Find the meter by what is said."""
@@ -276,13 +254,15 @@ class Gateway:
     def _adopt(self, caller: Caller, states: Sequence[MeterState]) -> None:
         """The caller is this meter, or these are behind it."""
         earlier = {self._meters[state.meter.id] for state in states if state.meter.id in self._meters} - {caller}
-        replaced = any(before.stage is Stage.KNOWN for before in earlier)
+        replaced = max((before.number for before in earlier if before.stage is Stage.KNOWN), default=0)
         for before in earlier:
             passed = (self.time() - before.since) / TURNOVER_SECONDS * self.limits.per_meter
             caller.turnover = max(0.0, before.turnover - passed) + 1.0
             if caller.turnover > self.limits.per_meter:
                 self._drop(caller, "per-meter", tell=True)
                 return
+        if caller.entry_id:
+            self.adopted(caller.entry_id)
         self.quarantine.leave(caller)
         caller.stage, caller.states, caller.patience = Stage.KNOWN, tuple(states), self._patience(caller)
         for before in earlier:
@@ -290,7 +270,7 @@ class Gateway:
         for state in states:
             self._settle(caller, state, replaced=replaced)
 
-    def _settle(self, caller: Caller, state: MeterState, *, replaced: bool) -> None:
+    def _settle(self, caller: Caller, state: MeterState, *, replaced: int) -> None:
         """One meter has dialled in."""
         meter = state.meter
         self._meters[meter.id] = caller
@@ -362,7 +342,7 @@ class Gateway:
             found = self.caller_of(other.meter.id)
             if found is not None and other.meter.endpoint.wire == meter.endpoint.wire:
                 found.states = (*found.states, state)
-                self._settle(found, state, replaced=False)
+                self._settle(found, state, replaced=0)
                 return
 
     # --- quarantine ---

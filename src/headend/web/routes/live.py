@@ -24,7 +24,9 @@ api = router("live")
 )
 async def follow_live(
     request: Request,
-    topics: Annotated[str, Query(description="`readings`, `status`, `events`, with commas between")] = ",".join(TOPICS),
+    topics: Annotated[
+        str, Query(description="`readings`, `status`, `connections`, `events`, with commas between")
+    ] = ",".join(TOPICS),
     meters: Annotated[str, Query(description="only these meter ids, with commas between", max_length=20_000)] = "",
 ) -> Response:
     """Follow readings, states and events as they come, at most one frame of each a second.

@@ -62,15 +62,7 @@ async def read_meter(meter_id: str, parts: Parts) -> Response:
 @api.post("/meters", operation_id="createMeter", status_code=201, response_model=schemas.MeterOut, openapi_extra=ADMIN)
 async def create_meter(body: schemas.MeterIn, parts: Parts) -> Response:
     """Add a meter by its URL or by fields; it is polled at once, unless it is disabled."""
-    meter, secrets = _changed(None, body)
-    secrets = {**secrets, **{name: secret_octets(text, name) for name, text in body.secrets.items()}}
-    meter = dataclasses.replace(meter, id=body.id or _invent_id(parts, meter))
-    _check(parts, meter)
-    await asyncio.to_thread(_put_new, parts, meter, secrets)
-    parts.roster.add(meter)
-    response = _answer(parts, StoredMeter(meter=meter, revision=1), 201)
-    response.headers["Location"] = f"/api/v1/meters/{meter.id}"
-    return response
+    return created(parts, await add_meter(parts, body))
 
 
 @api.put("/meters/{meter_id}", operation_id="replaceMeter", response_model=schemas.MeterOut, openapi_extra=ADMIN)
@@ -121,6 +113,24 @@ async def remove_secret(meter_id: str, name: str, parts: Parts) -> None:
     meter = parts.roster.state(meter_id).meter
     await asyncio.to_thread(parts.store.secrets.delete, meter_id, name)
     parts.roster.update(meter)
+
+
+async def add_meter(parts: WebParts, body: schemas.MeterIn) -> str:
+    """Add a meter; its id."""
+    meter, secrets = _changed(None, body)
+    secrets = {**secrets, **{name: secret_octets(text, name) for name, text in body.secrets.items()}}
+    meter = dataclasses.replace(meter, id=body.id or _invent_id(parts, meter))
+    _check(parts, meter)
+    await asyncio.to_thread(_put_new, parts, meter, secrets)
+    parts.roster.add(meter)
+    return meter.id
+
+
+def created(parts: WebParts, meter_id: str) -> Response:
+    """The answer for a meter that was added."""
+    response = _answer(parts, StoredMeter(meter=parts.roster.state(meter_id).meter, revision=1), 201)
+    response.headers["Location"] = f"/api/v1/meters/{meter_id}"
+    return response
 
 
 def secret_octets(text: str, name: str) -> Secret:
