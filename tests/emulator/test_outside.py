@@ -77,7 +77,7 @@ async def test_a_push_arrives_and_is_tried_again_until_it_does(outside: Surround
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody else gets the port, and nobody listens yet
         port = taken.getsockname()[1]
-        outside.send(outgoing(port, retries=2, delay=60), 0)
+        outside.send(7, outgoing(port, retries=2, delay=60), 0)
         for at in (0, 60_000):
             assert len(outside) == 1
             clock.at = at
@@ -97,7 +97,7 @@ async def test_a_push_arrives_and_is_tried_again_until_it_does(outside: Surround
 async def test_a_push_is_given_up_after_its_retries(outside: Surroundings, clock: Clock) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        outside.send(outgoing(taken.getsockname()[1], retries=1, delay=5), 0)
+        outside.send(7, outgoing(taken.getsockname()[1], retries=1, delay=5), 0)
         for at in (0, 5000):
             clock.at = at
             outside.run_due()
@@ -108,14 +108,14 @@ async def test_a_push_is_given_up_after_its_retries(outside: Surroundings, clock
 async def test_pushes_go_to_this_machine_only(outside: Surroundings) -> None:
     for host in ("192.0.2.1", "example.org", "0.0.0.0", ""):  # noqa: S104 - an address that is refused
         with pytest.raises(ConfigError, match="this machine only"):
-            outside.send(outgoing(1, host=host), 0)
+            outside.send(7, outgoing(1, host=host), 0)
     assert len(outside) == 0
 
 
 async def test_what_waits_is_forgotten_at_the_end(clock: Clock) -> None:
     outside = Surroundings(clock)
     outside.wake(1, 5000, lambda: pytest.fail("it has ended"))
-    outside.send(outgoing(1), 5000)
+    outside.send(7, outgoing(1), 5000)
     await outside.aclose()
     clock.at = 9000
     outside.run_due()

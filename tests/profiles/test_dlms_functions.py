@@ -43,7 +43,7 @@ class Life:
     def wake(self, number: int, at: int, call: Any) -> None:
         self.woken[number] = at, call
 
-    def send(self, outgoing: Outgoing, not_before: int) -> None:
+    def send(self, _number: int, outgoing: Outgoing, not_before: int) -> None:
         assert not_before >= outgoing.not_before - 1
         self.sent.append(outgoing)
 

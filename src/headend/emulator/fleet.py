@@ -1,4 +1,7 @@
-"""Fleets of virtual meters on loopback addresses: one wildcard listener per port, no task and no timer per meter."""
+"""Fleets of virtual meters on loopback addresses: one wildcard listener per port, no task and no timer per meter.
+
+The meters of a group that dials in are not listened for: each calls the head-end from its own address.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from headend.drivers.base import Driver
+from headend.drivers.calling import Dialogue
 from headend.drivers.registry import driver
+from headend.emulator.dialling import Dial, Dialler, Line
 from headend.emulator.faults import Fault, FaultKind, FaultyLink
 from headend.emulator.meter import MeterKind, VirtualMeter, fill
 from headend.emulator.outside import Surroundings
-from headend.errors import ConfigError
+from headend.emulator.shape import mix
+from headend.errors import ConfigError, LocalProtocolError
 from headend.model.meter import NO_PARAMS, Endpoint, EndpointKind, Meter, Secret
 from headend.model.profile import MeterProfile
 from headend.model.url import SCHEMES, format_url
@@ -26,7 +32,8 @@ _NO_SECRETS: Final[Mapping[str, Secret]] = {}
 _NOBODY_KNOWS: Final = Secret(b"\x00nobody knows this\x00")
 
 
-def _now() -> int:
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
@@ -35,6 +42,8 @@ class Group:
     """Meters of one kind at consecutive addresses, `units` of them behind each address where the protocol has units.
 
     `params` and `secrets` are those that a head-end needs. Port 0 takes any free one. `kind` are the arguments of MeterKind.
+    With `dial` the meters call the head-end, those behind one address with one connection; `number` is what they log in as, or
+    what the head-end knows a meter by that does not log in. Without it that is the serial number, or the logical device name.
     """
 
     profile: MeterProfile
@@ -48,6 +57,8 @@ class Group:
     secrets: Mapping[str, Secret] = field(default_factory=lambda: _NO_SECRETS, repr=False)
     faults: Sequence[Fault] = ()
     kind: Mapping[str, float | str] = field(default_factory=dict)
+    dial: Dial | None = None
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +74,7 @@ class FleetMeter:
 class Fleet:
     """Virtual meters and the listeners that answer for them. Meters come into being when somebody connects to them."""
 
-    def __init__(self, groups: Sequence[Group], *, seed: int = 0, clock: Callable[[], int] = _now) -> None:
+    def __init__(self, groups: Sequence[Group], *, seed: int = 0, clock: Callable[[], int] = wall_clock) -> None:
         """Raises ConfigError for groups that cannot be: unknown framings, addresses that are taken twice …."""
         self._groups: list[_Placed] = []
         first = 1
@@ -73,14 +84,16 @@ class Fleet:
         self._listeners: list[TcpListener] = []
         self._clock = clock
         self._outside: Surroundings | None = None
+        self._dialler: Dialler | None = None
         self._refuse_overlaps()
 
     def __len__(self) -> int:
         return sum(placed.group.count for placed in self._groups)
 
     def _refuse_overlaps(self) -> None:
-        for index, one in enumerate(self._groups):
-            for other in self._groups[index + 1 :]:
+        listening = [placed for placed in self._groups if placed.group.dial is None]
+        for index, one in enumerate(listening):
+            for other in listening[index + 1 :]:
                 if one.group.port == other.group.port != 0 and one.low <= other.high and other.low <= one.high:
                     raise ConfigError(
                         f"two groups have meters at {IPv4Address(max(one.low, other.low))}:{one.group.port}",
@@ -88,10 +101,12 @@ class Fleet:
                     )
 
     async def start(self) -> None:
-        """Listen: once for each port, on loopback only. Raises ConfigError when a port is taken."""
+        """Listen, once for each port and on loopback only, and let the others dial. Raises ConfigError when a port is taken."""
         ports: dict[int, list[_Placed]] = {}
         try:
             for placed in self._groups:
+                if placed.group.dial is not None:
+                    continue
                 if placed.group.port:
                     ports.setdefault(placed.group.port, []).append(placed)
                 else:
@@ -102,8 +117,11 @@ class Fleet:
             await self.aclose()
             raise
         self._outside = Surroundings(self._clock)
+        self._dialler = Dialler()
         for placed in self._groups:
             placed.begin(self._outside)
+        for placed in self._groups:
+            placed.dial(self._dialler, self._outside, self._clock)
 
     async def _listen(self, groups: list[_Placed], port: int) -> None:
         limits = ListenLimits(loopback=True)
@@ -115,6 +133,9 @@ class Fleet:
     async def aclose(self) -> None:
         """Stop listening and drop all links; the meters keep what was done to them."""
         outside, self._outside = self._outside, None
+        dialler, self._dialler = self._dialler, None
+        if dialler is not None:
+            await dialler.aclose()
         if outside is not None:
             await outside.aclose()
         for placed in self._groups:
@@ -126,7 +147,8 @@ class Fleet:
     @property
     def links(self) -> int:
         """How many links are open."""
-        return sum(len(listener.links) for listener in self._listeners)
+        dialled = self._dialler.connected if self._dialler is not None else 0
+        return dialled + sum(len(listener.links) for listener in self._listeners)
 
     def meter(self, number: int) -> VirtualMeter:
         """The meter of a number, from 1; the same one as on the wire."""
@@ -177,6 +199,9 @@ class _Placed:
         except ValueError:
             raise ConfigError(f"{group.first_address!r} is no address", hint="give one in 127.0.0.0/8") from None
         self.high = self.low + (group.count - 1) // max(1, len(group.units))
+        if group.dial is not None and group.dial.dialogue is not None:
+            for number in (first, first + group.count - 1):
+                self._check_login(group.dial.dialogue, number)
         if group.count < 1 or not (self.low >> 24 == self.high >> 24 == 127):
             raise ConfigError(f"{group.profile.id}: {group.count} meters from {group.first_address} leave 127.0.0.0/8")
 
@@ -190,6 +215,48 @@ class _Placed:
             self._driver.begin(self.meter(number))
             if len(outside) == woken:  # as the first one, so the others
                 return
+
+    def _check_login(self, dialogue: Dialogue, number: int) -> None:
+        says = self.says(number)
+        try:
+            dialogue.login(says)
+            dialogue.heartbeat(says)
+        except LocalProtocolError as error:
+            message = f"{self.group.profile.id}: no login of {dialogue.registration.id} for {says!r}: {error.message}"
+            raise ConfigError(message, hint="give the group another number, such as {number:012}") from None
+
+    def says(self, number: int) -> str:
+        """What a meter that dials in is known by."""
+        names = self._kind.names
+        known: dict[str, object] = {"number": number}
+        known |= {name: fill(text, known) for name, text in names.items()}
+        dial, pattern = self.group.dial, self.group.number
+        if not pattern and dial is not None and dial.dialogue is not None:
+            pattern = "{serial}"
+        named = any(entry.quantity == "logical_device_name" for entry in self.group.profile.objects)
+        return fill(pattern or ("{logical_device_name}" if named else "{number:012}"), known)
+
+    def dial(self, dialler: Dialler, outside: Surroundings, clock: Callable[[], int]) -> None:
+        """Let the meters call, if they are of those."""
+        group, width = self.group, max(1, len(self.group.units))
+        if group.dial is None:
+            return
+        lines = range(self.first, self.first + group.count, width)
+        for index, number in enumerate(lines):
+            address = self.low + index
+            line = Line(
+                group.dial,
+                number,
+                self.says(number),
+                str(IPv4Address(address)),
+                seed=mix(self._seed, number),
+                fault=self.fault(number),
+                serve=partial(self.answer, address),
+                around=(dialler, outside, clock),
+            )
+            dialler.lines.append(line)
+            outside.lines |= dict.fromkeys(range(number, min(number + width, self.first + group.count)), line)
+            line.start(index / len(lines))
 
     def at(self, address: int) -> list[VirtualMeter]:
         """The meters behind an address."""
@@ -227,7 +294,11 @@ class _Placed:
         fault = self.fault(meters[0].number)
         if fault is not None:
             link = FaultyLink(link, fault, meters[0].seed)
-        for meter in meters:
+        self.answer(address, link)
+
+    def answer(self, address: int, link: Link) -> None:
+        """The same, on a link that is spoilt already if it is to be."""
+        for meter in self.at(address):
             self._driver.serve(link, meter)
 
     def roster(self) -> Iterator[FleetMeter]:
@@ -240,11 +311,19 @@ class _Placed:
                 id=name,
                 protocol=group.profile.protocol,
                 framing=self.framing,
-                endpoint=Endpoint(kind=EndpointKind.TCP, host=host, port=self.port),
+                endpoint=self._endpoint(number, host),
                 params=self._params(number),
                 profile_id=group.profile.id,
             )
             yield FleetMeter(url=format_url(meter), profile=group.profile.id, name=name, secrets=group.secrets)
+
+    def _endpoint(self, number: int, host: str) -> Endpoint:
+        """Where a head-end reaches a meter: at its address, or over the call of the first meter of its line."""
+        group = self.group
+        if group.dial is None:
+            return Endpoint(kind=EndpointKind.TCP, host=host, port=self.port)
+        first = number - (number - self.first) % max(1, len(group.units))
+        return Endpoint(kind=EndpointKind.INBOUND, host=self.says(first))
 
 
 def _framing(group: Group) -> tuple[str, str]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from headend.drivers.calling import Dialogue
 from headend.drivers.library import Library
+from headend.drivers.registrations import Registrations, built_in
+from headend.emulator.dialling import Dial
 from headend.emulator.faults import Fault, FaultKind
-from headend.emulator.fleet import Fleet, Group
+from headend.emulator.fleet import Fleet, Group, wall_clock
+from headend.emulator.outside import is_here
 from headend.emulator.shape import SHAPES
 from headend.errors import ConfigError, NotFound
 from headend.model.meter import Secret
 from headend.model.place import Table, line_of
+from headend.model.profile import MeterProfile
 
 SecretResolver = Callable[[str, str], Secret]
 """From `env:NAME` … and the parameter's name to the secret."""
 
 # keys that go to Group, and to MeterKind, as they are: what they must be
-_GROUP_KEYS: Final = {"count": int, "framing": str, "first_address": str, "port": int, "name": str}
+_GROUP_KEYS: Final = {"count": int, "framing": str, "first_address": str, "port": int, "name": str, "number": str}
 _KIND_KEYS: Final = {
     "load": str,
     "mean_watts": (int, float),
@@ -27,12 +33,27 @@ _KIND_KEYS: Final = {
     "history_days": (int, float),
     "drift": int,
 }
-_OTHER_KEYS: Final = {"profile", "units", "params", "secrets", "faults"}
+_OTHER_KEYS: Final = {"dial", "registration", "profile", "units", "params", "secrets", "faults"}
+# keys that go to Dial
+_DIAL_KEYS: Final = {"heartbeat": 0.0, "jitter": 0.0, "spread": 0.0, "retry": 0.001, "most": 0.001}
+"""and the least that each may be"""
+_NO_REGISTRATION: Final = "none"
 _FAULT_KEYS: Final = {"kind", "meters", "chance", "seconds"}
 
 
-def load_fleet(text: str, library: Library, resolve: SecretResolver, origin: str = "fleet") -> Fleet:
-    """Parse the text of a fleet file; raises ConfigError `FILE:LINE: [table] key: expected …, got …`."""
+def load_fleet(
+    text: str,
+    library: Library,
+    resolve: SecretResolver,
+    origin: str = "fleet",
+    *,
+    registrations: Registrations | None = None,
+    clock: Callable[[], int] = wall_clock,
+) -> Fleet:
+    """Parse the text of a fleet file; its registrations are the built-in ones unless others are given.
+
+    Raises ConfigError `FILE:LINE: [table] key: expected …, got …`.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -44,13 +65,17 @@ def load_fleet(text: str, library: Library, resolve: SecretResolver, origin: str
     if not isinstance(groups, list) or not groups:
         raise ConfigError(f"{origin}:{line_of(text, 'group')}: a fleet needs at least one [[group]]")
     return Fleet(
-        [_group(Table(origin, text, "group", index, values), library, resolve) for index, values in enumerate(groups)],
+        [
+            _group(Table(origin, text, "group", index, values), library, resolve, registrations or built_in())
+            for index, values in enumerate(groups)
+        ],
         seed=settings.take("seed", int, 0),
+        clock=clock,
     )
 
 
-def _group(table: Table, library: Library, resolve: SecretResolver) -> Group:
-    table.allow({*_GROUP_KEYS, *_KIND_KEYS, *_OTHER_KEYS})
+def _group(table: Table, library: Library, resolve: SecretResolver, registrations: Registrations) -> Group:
+    table.allow({*_GROUP_KEYS, *_KIND_KEYS, *_OTHER_KEYS, *_DIAL_KEYS})
     try:
         profile = library.get(table.take("profile", str))
     except NotFound as error:
@@ -70,8 +95,41 @@ def _group(table: Table, library: Library, resolve: SecretResolver) -> Group:
         secrets=_secrets(table, resolve),
         faults=tuple(_fault(table, values) for values in table.take("faults", list, [])),
         kind=_given(table, _KIND_KEYS),
+        dial=_dial(table, profile, registrations),
         **_given(table, _GROUP_KEYS),
     )
+
+
+def _dial(table: Table, profile: MeterProfile, registrations: Registrations) -> Dial | None:
+    """Where the meters of a group call, None for one that is called."""
+    if "dial" not in table.values:
+        for key in ("registration", *_DIAL_KEYS):
+            if key in table.values:
+                raise table.error(key, 'only meters that dial in have it (dial = "tcp://127.0.0.1:8899")')
+        return None
+    host, port = _called(table)
+    named = table.take("registration", str, profile.registration or _NO_REGISTRATION)
+    try:
+        dialogue = None if named == _NO_REGISTRATION else Dialogue(registrations.get(named))
+    except NotFound as error:
+        raise table.wrong("registration", f"a registration, or none ({error.hint})") from None
+    seconds = _given(table, dict.fromkeys(_DIAL_KEYS, (int, float)))
+    for key, value in seconds.items():
+        if value < _DIAL_KEYS[key]:
+            raise table.wrong(key, "a positive number")
+    return Dial(host=host, port=port, dialogue=dialogue, **seconds)
+
+
+def _called(table: Table) -> tuple[str, int]:
+    """Host and port of `tcp://HOST:PORT`, on this machine."""
+    try:
+        place = urlsplit(table.take("dial", str))
+        port = place.port
+    except ValueError:
+        port = None
+    if port is None or place.scheme != "tcp" or not place.hostname or not is_here(place.hostname):
+        raise table.wrong("dial", "tcp://HOST:PORT on this machine, such as tcp://127.0.0.1:8899")
+    return place.hostname, port
 
 
 def _given(table: Table, keys: Mapping[str, Any]) -> dict[str, Any]:

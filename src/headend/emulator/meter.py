@@ -243,7 +243,7 @@ class VirtualMeter:
         if self.kind.outside is None:
             raise CapabilityError("this virtual meter has nobody to send to")
         if self.shown_time(self.kind.clock()) <= outgoing.not_after:
-            self.kind.outside.send(outgoing, self._world_time(outgoing.not_before))
+            self.kind.outside.send(self.number, outgoing, self._world_time(outgoing.not_before))
 
     def value(self, index: int, at: int) -> Value:
         """The value of an object at a time of the meter's clock. Values change once a second, at whole seconds."""

@@ -21,8 +21,8 @@ from headend.transport.udp import connect_udp
 _LONGEST_SLEEP: Final = 3600.0
 _TIMEOUT: Final = 5.0
 _AT_ONCE: Final = 64
-_WAITING: Final = 20_000
-"""Messages that wait for their time or their next try; more are not taken."""
+_WAITING: Final = 50_000
+"""Meters and messages that wait for their time or their next try; more messages are not taken."""
 
 
 class Outside(Protocol):
@@ -31,8 +31,18 @@ class Outside(Protocol):
     def wake(self, number: int, at: int, call: Callable[[], None]) -> None:
         """Call at a time; a meter has one such time, the last one that it asked for."""
 
-    def send(self, outgoing: Outgoing, not_before: int) -> None:
-        """Send from a time on; raises ConfigError for a destination that is not on this machine, Busy when too much waits."""
+    def send(self, number: int, outgoing: Outgoing, not_before: int) -> None:
+        """Send for a meter, from a time on.
+
+        Raises ConfigError for a destination that is not on this machine, Busy when too much waits.
+        """
+
+
+class Connection(Protocol):
+    """What a meter holds that dials in."""
+
+    def push(self, octets: bytes) -> None:
+        """Send over it."""
 
 
 class Surroundings:
@@ -47,6 +57,8 @@ class Surroundings:
         self._sending: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._messages = 0
+        self.lines: dict[int, Connection] = {}
+        """of meters that push over a connection that they hold, by their numbers"""
 
     def __len__(self) -> int:
         """How many meters wait to be woken, and messages to be sent."""
@@ -61,17 +73,25 @@ class Surroundings:
         if self._queue[0] == (at, number):
             self._arm()
 
-    def send(self, outgoing: Outgoing, not_before: int) -> None:
+    def send(self, number: int, outgoing: Outgoing, not_before: int) -> None:
         """See Outside."""
-        if not _is_here(outgoing.host):
+        line = self.lines.get(number)
+        if line is None and not is_here(outgoing.host):
             raise ConfigError(f"a virtual meter pushes to this machine only, and not to {outgoing.host}")
         if len(self._calls) >= _WAITING:
             raise Busy("too many pushes wait to be sent")
-        self._later(outgoing, outgoing.retries, not_before)
+        if line is None:
+            self._later(not_before, lambda: self._start(outgoing, outgoing.retries))
+        else:
+            self._later(not_before, lambda: line.push(outgoing.octets))
 
-    def _later(self, outgoing: Outgoing, tries: int, at: int) -> None:
+    def forget(self, number: int) -> None:
+        """Do not call a meter."""
+        self._calls.pop(number, None)
+
+    def _later(self, at: int, call: Callable[[], None]) -> None:
         self._messages += 1
-        self.wake(-self._messages, at, lambda: self._start(outgoing, tries))
+        self.wake(-self._messages, at, call)
 
     def run_due(self) -> None:
         """Call all whose time has come."""
@@ -111,7 +131,7 @@ class Surroundings:
                     await link.aclose()
         except LinkError:
             if tries:
-                self._later(outgoing, tries - 1, self._clock() + 1000 * outgoing.delay)
+                self._later(self._clock() + 1000 * outgoing.delay, lambda: self._start(outgoing, tries - 1))
 
     async def aclose(self) -> None:
         """Wake nobody any more, and send nothing."""
@@ -126,7 +146,8 @@ class Surroundings:
                 await task
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """True for an address of this machine that nobody else reaches."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

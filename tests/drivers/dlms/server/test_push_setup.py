@@ -64,7 +64,7 @@ class Recorder:
     def wake(self, number: int, at: int, call: Any) -> None:
         self.woken[number] = at, call
 
-    def send(self, outgoing: Outgoing, not_before: int) -> None:
+    def send(self, _number: int, outgoing: Outgoing, not_before: int) -> None:
         self.sent.append((outgoing, not_before))
 
 
