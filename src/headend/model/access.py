@@ -12,14 +12,24 @@ class Role(enum.Enum):
     VIEWER = "viewer"
     """read what is stored"""
     OPERATOR = "operator"
-    """also talk to meters and submit readings"""
+    """also read meters now, set their clocks, freeze registers, and submit readings"""
+    DISPATCHER = "dispatcher"
+    """also switch supply, reset demand, write and invoke, and confirm what others propose"""
     ADMIN = "admin"
-    """also change meters, users and keys"""
+    """also change meters and their secrets, clear them, change users and keys"""
 
     def includes(self, other: Role) -> bool:
         """True when this role may do what `other` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for something, as the records name them (`user:anna`, `key:billing`, `mqtt:anna`), and what they may do."""
+
+    name: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headend.model.meter import NO_PARAMS, Secret
 from headend.model.reading import Value
 
 
 class CommandKind(enum.Enum):
-    """What can be asked of a meter; what each takes in `Command.params`."""
+    """What can be asked of a meter; what each takes in `Command.params`. Sessions execute all but the two that read."""
 
+    READ = "read"
+    """`refs` separated by blanks; without them all that is polled"""
+    READ_HISTORY = "read-history"
+    """a load profile: `ref`; `start` and `end` in milliseconds"""
     DISCONNECT = "disconnect"
     """open the load relay"""
     ALLOW_RECONNECT = "allow-reconnect"
@@ -37,8 +42,13 @@ class CommandKind(enum.Enum):
 
 
 class JobState(enum.Enum):
-    """QUEUED → RUNNING → one of the others. UNKNOWN: sent, and nobody knows whether the meter did it."""
+    """(PROPOSED →) QUEUED → RUNNING → one of the others.
 
+    UNKNOWN: sent, and nobody knows whether the meter did it; until `Job.verify_by` it is found out by reading.
+    """
+
+    PROPOSED = "proposed"
+    """waits for a confirmation"""
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -63,7 +73,7 @@ class Verdict(enum.Enum):
     CONFIRMED = "confirmed"
     """read back and found as asked"""
     REFUSED = "refused"
-    """the meter said no, nothing changed"""
+    """the meter said no, or reads as if it had never been asked: nothing changed"""
     UNKNOWN = "unknown"
     """the answer or the read-back is missing"""
 
@@ -82,6 +92,8 @@ class Job:
     """A command on its way. Times in milliseconds; `deadline` is when it expires if nobody has begun it by then.
 
     `idempotency_key` is the caller's own name for the request, unique for its actor; empty where the caller gave none.
+    `confirm_by` is when a proposal ends, `started_at` when the command was sent, `verify_by` until when an unknown outcome is
+    looked into; None where there is no such time.
     """
 
     id: str
@@ -94,3 +106,21 @@ class Job:
     state: JobState = JobState.QUEUED
     updated_at: int = 0
     outcome: Outcome | None = None
+    confirm_by: int | None = None
+    confirmed_by: str = ""
+    started_at: int | None = None
+    verify_by: int | None = None
+    note: str = ""
+    """what it waits for, for people"""
+    result: Sequence[Mapping[str, Any]] = ()
+    """what a read brought, row by row"""
+    code: str = field(default="", repr=False, compare=False)
+    """what its actor confirms it with: only in the answer to a proposal, never stored"""
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more will happen to it."""
+        return self.state in _ENDED or (self.state is JobState.UNKNOWN and self.verify_by is None)
+
+
+_ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED})

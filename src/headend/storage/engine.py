@@ -6,6 +6,7 @@ writers of this process queue fairly and only other processes are met as `databa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -92,6 +93,17 @@ class Database:
                 if on_failure:
                     on_failure()
                 raise
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk; without it that is so after the next checkpoint."""
+        with contextlib.suppress(FileNotFoundError):  # then nothing waits
+            log = os.open(f"{self.path}-wal", os.O_RDWR)
+            try:
+                os.fsync(log)
+            except OSError as error:
+                raise StorageError(f"{self.path}: {error.strerror}", hint="check the disk") from error
+            finally:
+                os.close(log)
 
     def close(self) -> None:
         """Close all connections; transactions still open in other threads end with theirs. May be called twice."""

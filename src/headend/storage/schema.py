@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. A store at this revision opens without loading the migrations."""
 
 metadata = sa.MetaData(
@@ -170,6 +170,12 @@ jobs = sa.Table(
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column("deadline", sa.BigInteger, nullable=False),
     sa.Column("outcome", sa.JSON(none_as_null=True)),
+    sa.Column("confirm_by", sa.BigInteger),
+    sa.Column("confirmed_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("verify_by", sa.BigInteger),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("result", sa.JSON(none_as_null=True)),
     sa.UniqueConstraint("id"),
     sa.UniqueConstraint("actor", "idempotency_key"),
     sqlite_autoincrement=True,
@@ -229,4 +235,16 @@ callers = sa.Table(
     sa.Column("last_seen", sa.BigInteger, nullable=False),
     sa.Column("entry", sa.JSON, nullable=False),
     sqlite_with_rowid=False,
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False, comment="canonical JSON, as it was hashed"),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
 )

@@ -14,6 +14,7 @@ from headend.errors import ConfigError
 if TYPE_CHECKING:
     from headend.storage.access import Access
     from headend.storage.alarms import Alarms
+    from headend.storage.audit import Audit
     from headend.storage.callers import Callers
     from headend.storage.engine import Database
     from headend.storage.events import Events
@@ -40,12 +41,14 @@ class Store:
     events: Events
     jobs: Jobs
     alarms: Alarms
+    audit: Audit
     callers: Callers
 
     def __init__(self, database: Database, vault_key: bytes | None, millis: Callable[[], int]) -> None:
         # SQLAlchemy, cryptography and argon2 are loaded when a store is opened, not when this module is imported.
         from headend.storage.access import Access  # noqa: PLC0415 # see above
         from headend.storage.alarms import Alarms  # noqa: PLC0415 # see above
+        from headend.storage.audit import Audit  # noqa: PLC0415 # see above
         from headend.storage.callers import Callers  # noqa: PLC0415 # see above
         from headend.storage.events import Events  # noqa: PLC0415 # see above
         from headend.storage.jobs import Jobs  # noqa: PLC0415 # see above
@@ -61,9 +64,10 @@ class Store:
         self.access = Access(database, millis)
         self.logins = Logins(database, millis)
         self.events = Events(database, millis)
-        self.jobs = Jobs(database, millis)
         self.alarms = Alarms(database, millis)
         self.callers = Callers(database)
+        self.audit = Audit(database, millis)
+        self.jobs = Jobs(database, self.audit, millis)
 
     @classmethod
     def open(

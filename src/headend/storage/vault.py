@@ -6,6 +6,7 @@ of no use in another's row. A database remembers a sealed proof of its key: a st
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ KEY_OCTETS = 32
 _NONCE_OCTETS = 12
 _VERSION = b"\x01"
 _PROOF = b"headend vault"
+_WAITING = "waiting "
+"""before the names of secrets that jobs are to change others to"""
 
 
 class Secrets:
@@ -72,8 +75,9 @@ class Secrets:
         return Secret(octets)
 
     def names(self, meter_id: str) -> Sequence[str]:
-        """Which secrets a meter has; needs no key."""
-        query = sa.select(table.c.name).where(table.c.meter_id == meter_id).order_by(table.c.name)
+        """Which secrets a meter has; needs no key. Those that wait for a change of the meter are not among them."""
+        mine = sa.and_(table.c.meter_id == meter_id, sa.not_(table.c.name.startswith(_WAITING)))
+        query = sa.select(table.c.name).where(mine).order_by(table.c.name)
         with self._database.read() as connection:
             return connection.execute(query).scalars().all()
 
@@ -83,6 +87,25 @@ class Secrets:
         with self._database.write() as connection:
             if not connection.execute(chosen).rowcount:
                 raise NotFound(f"meter {meter_id!r} has no secret {name!r}")
+
+    def keep_waiting(self, meter_id: str, name: str, job_id: str, secret: Secret) -> None:
+        """Keep what a job is to change a secret to, beside the present one."""
+        self.put(meter_id, _waiting(name, job_id), secret)
+
+    def waiting(self, meter_id: str, name: str, job_id: str) -> Secret:
+        """What a job is to change a secret to; raises NotFound."""
+        return self.get(meter_id, _waiting(name, job_id))
+
+    def adopt(self, meter_id: str, name: str, job_id: str) -> None:
+        """The meter has taken the new secret: it replaces the old one."""
+        octets = self.waiting(meter_id, name, job_id)
+        self.put(meter_id, name, octets)
+        self.drop(meter_id, name, job_id)
+
+    def drop(self, meter_id: str, name: str, job_id: str) -> None:
+        """The meter has not taken the new secret, and will not."""
+        with contextlib.suppress(NotFound):
+            self.delete(meter_id, _waiting(name, job_id))
 
     def forget(self, connection: sa.Connection, meter_id: str) -> None:
         """Remove all secrets of a meter, inside a transaction of the caller."""
@@ -104,6 +127,10 @@ class Secrets:
         if self._cipher is None:
             raise ConfigError("the store was opened without its vault key", hint="name the key file that headend made")
         return self._cipher
+
+
+def _waiting(name: str, job_id: str) -> str:
+    return f"{_WAITING}{job_id} {name}"
 
 
 def _place(meter_id: str, name: str) -> bytes:
