@@ -111,7 +111,7 @@ class Site:
         self.moods: dict[str, str] = {}
         self.log: list[str] = []
         self.switched: dict[str, str] = {}
-        """the last command that each unit has carried out"""
+        """the last command that each relay has carried out"""
         self.links: list[MemoryLink] = []
         self.absent = False
         self.delay: float | Callable[[], float] = 0.0
@@ -151,7 +151,8 @@ class _Server:
         if verb == "LOGIN":
             answer = f"{unit} {'OK' if arguments == ('open-sesame',) else 'BAD-PASSWORD'}\n"
         elif verb == "SWITCH":
-            site.switched[unit] = arguments[0]
+            if arguments[0] in SWITCH_STATES:
+                site.switched[unit] = arguments[0]
             answer = f"{unit} OK\n"
         elif verb == "SWITCHED":
             answer = f"{unit} {SWITCH_STATES.get(site.switched.get(unit, ''), '0')}\n"

@@ -38,6 +38,7 @@ from headend.services.acquisition.poller import Poller
 from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
+from headend.services.commanding.reads import Reads
 from headend.services.commands import Commands
 from headend.services.gateway.gateway import Gateway
 from headend.services.gateway.house import House, Recognition
@@ -188,6 +189,14 @@ class World:
         self.alarms = Alarms(
             self.roster, self.bus, store, profile=self.library.get, clock=time.millis, settings={"ratings": RATINGS}
         )
+        self.commands = Commands(
+            self.lanes,
+            self.roster,
+            self.bus,
+            time.millis,
+            store=store,
+            reads=Reads(self.bus, time.millis, driver=lambda _name: self.driver, profile=self._profile),
+        )
         self._loop = asyncio.get_running_loop()
         self._written = asyncio.Event()
         self._rows = 0
@@ -222,7 +231,7 @@ class World:
                 lanes=self.lanes,
                 poller=poller,
                 gateway=self.gateway,
-                commands=Commands(self.lanes, self.bus, time.millis),
+                commands=self.commands,
                 captures=self.captures,
                 alarms=self.alarms,
                 writer=self.writer,
@@ -320,6 +329,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
                 yield made
             finally:
                 made.captures.close()
+                await made.commands.aclose()
                 await made.lanes.aclose()
                 made.alarms.close()
                 await alarming

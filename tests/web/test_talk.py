@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from headend.model.access import Role
-from headend.model.event import Event, EventType
 from headend.model.meter import Endpoint, EndpointKind
 from headend.model.reading import ReadingBatch
 
@@ -69,9 +68,6 @@ async def test_what_is_a_reading_goes_to_the_bus(tmp_path: Path) -> None:
         ("/api/v1/meters/a/read", {}, 409, "capability"),
         ("/api/v1/meters/a/read", {"refs": ["0/0"]}, 422, "config"),
         ("/api/v1/meters/a/read", {"refs": []}, 422, "invalid-request"),
-        ("/api/v1/meters/a/commands", {"kind": "disconnect", "confirm": "b"}, 422, "invalid-request"),
-        ("/api/v1/meters/a/commands", {"kind": "explode", "confirm": "a"}, 422, "invalid-request"),
-        ("/api/v1/meters/dead/commands", {"kind": "disconnect", "confirm": "dead"}, 502, "connect-refused"),
     ],
 )
 async def test_what_cannot_be_done(tmp_path: Path, path: str, body: dict[str, Any], status: int, code: str) -> None:
@@ -92,14 +88,3 @@ async def test_a_load_profile_scaled_and_limited(tmp_path: Path) -> None:
         short = (await client.get("/api/v1/meters/a/history?ref=voltage&limit=2")).json()
         assert short["times"] == [NOW, NOW + 1]
         assert short["truncated"] is True
-
-
-async def test_a_command_and_who_gave_it(tmp_path: Path) -> None:
-    async with world(tmp_path) as head_end, head_end.client(Role.OPERATOR) as client:
-        install(head_end)
-        tape = head_end.bus.subscribe("tape", Event)
-        answer = await client.post("/api/v1/meters/a/commands", json={"kind": "disconnect", "confirm": "a"})
-        assert answer.json() == {"verdict": "confirmed", "detail": "", "observed": False}
-        events = [await anext(tape) for _ in range(2)]
-        (finished,) = [event for event in events if event.type is EventType.COMMAND_FINISHED]
-        assert finished.data["actor"] == "key:key-operator"

@@ -47,8 +47,11 @@ class EventType(enum.Enum):
     """who dials in is no known meter: `caller` (see quarantine), `source`, `label`, `number`, `reason`, `octets`, `count`"""
     CALLER_REFUSED = "CALLER_REFUSED"
     """a connection was refused or cut off: `source`, `reason`, `count` of them since the last such event"""
+    JOB_CHANGED = "JOB_CHANGED"
+    """a job went on: `job`, `command`, `actor`, `state`, `note`; passes by and is not kept, as the job itself is"""
     COMMAND_FINISHED = "COMMAND_FINISHED"
-    """a command ended: `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`"""
+    """a command ended: `job`, `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`; told once more
+    when an unknown outcome was found out"""
     ALARM_RAISED = "ALARM_RAISED"
     """an alarm is raised: its number as `alarm`, `kind`, `rule`, `label`, `quantity`, `phase`, `value`, `threshold`, `unit`"""
     ALARM_CLEARED = "ALARM_CLEARED"

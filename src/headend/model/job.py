@@ -76,6 +76,8 @@ class Verdict(enum.Enum):
     """the meter said no, or reads as if it had never been asked: nothing changed"""
     UNKNOWN = "unknown"
     """the answer or the read-back is missing"""
+    NOT_SENT = "not-sent"
+    """the meter was not asked"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

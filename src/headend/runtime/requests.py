@@ -9,7 +9,8 @@ from headend.drivers.base import Session
 from headend.drivers.mapping import scale
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, PermissionDenied
-from headend.model.job import Command, CommandKind
+from headend.model.access import Actor, Role
+from headend.model.job import Command, CommandKind, Job, Outcome, Verdict
 from headend.model.objects import ObjectEntry, ReadPlan
 from headend.northbound.topics import Request
 from headend.services.acquisition.lanes import Lanes
@@ -18,6 +19,10 @@ from headend.services.commands import Commands
 from headend.services.roster import Roster
 
 MAX_REFS: Final = 200
+WAIT_SECONDS: Final = 60.0
+"""for the end of a command"""
+ACTOR: Final = Actor("mqtt", Role.DISPATCHER)
+"""whoever may publish requests, where commands over MQTT are allowed"""
 
 
 class Requests:
@@ -37,17 +42,38 @@ class Requests:
         if request.method == "read":
             refs = request.params.get("refs")
             return await (self._read(request.meter_id, refs) if refs else self._read_all(request.meter_id))
-        try:
-            kind = CommandKind(request.method)
-        except ValueError:
-            known = ", ".join(["read", *(kind.value for kind in CommandKind)])
-            raise ConfigError(f"no method {request.method!r}; known are {known}") from None
+        known = ["confirm", *(kind.value for kind in CommandKind)]
+        if request.method not in known:
+            raise ConfigError(f"no method {request.method!r}; known are {', '.join(known)}")
         if not self._allow_commands:
             raise PermissionDenied("commands over MQTT are off", hint="set mqtt.commands, with users at the broker")
-        outcome = await self._commands.execute(
-            request.meter_id, Command(kind=kind, params=_flat(request.params)), "mqtt"
-        )
-        return {"verdict": outcome.verdict.value, "detail": outcome.detail, "observed": outcome.observed}
+        if request.method == "confirm":
+            return await self._confirm(request.params)
+        kind = CommandKind(request.method)
+        asked = Command(kind=kind, params=_flat(request.params))
+        job = await self._commands.submit(request.meter_id, asked, ACTOR)
+        if job.code:
+            return {"job": job.id, "state": job.state.value, "code": job.code}
+        return self._told(await self._commands.wait(job.id, WAIT_SECONDS))
+
+    @staticmethod
+    def _told(job: Job) -> object:
+        outcome = job.outcome or Outcome(verdict=Verdict.NOT_SENT, detail=job.note)
+        return {
+            "job": job.id,
+            "state": job.state.value,
+            "verdict": outcome.verdict.value,
+            "detail": outcome.detail,
+            "observed": outcome.observed,
+        }
+
+    async def _confirm(self, params: Mapping[str, Any]) -> object:
+        """Confirm a job by the code in the answer to its request."""
+        job, code = params.get("job"), params.get("code")
+        if not isinstance(job, str) or not isinstance(code, str):
+            raise ConfigError('a confirmation needs the texts "job" and "code"')
+        confirmed = await self._commands.confirm(job, ACTOR, code)
+        return self._told(await self._commands.wait(confirmed.id, WAIT_SECONDS))
 
     async def _read_all(self, meter_id: str) -> object:
         batch = await self._poller.poll_now(meter_id)

@@ -140,6 +140,21 @@ class PollSettings(_Section):
     connects_per_second: int = Field(default=500, ge=1, description="new links opened per second")
 
 
+class CommandSettings(_Section):
+    """How meters are commanded."""
+
+    confirm: Literal["code", "four-eyes"] = Field(
+        default="code",
+        description="who confirms what switches supply, clears or changes secrets: who asked for it, by a code, or another"
+        " person; `four-eyes`: another person",
+    )
+    confirm_seconds: Seconds = Field(default=120.0, description="seconds that a proposal waits for its confirmation")
+    deadline: Seconds = Field(
+        default=300.0, description="seconds that a command waits for its meter, unless the request says otherwise"
+    )
+    verify: Seconds = Field(default=3600.0, description="seconds that an unknown outcome is looked into by reading")
+
+
 class ListenSettings(_Section):
     """Where meters may push to."""
 
@@ -257,6 +272,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     mqtt: MqttSettings = MqttSettings()
     poll: PollSettings = PollSettings()
+    commands: CommandSettings = CommandSettings()
     listen: ListenSettings = ListenSettings()
     capture: CaptureSettings = CaptureSettings()
     alarms: AlarmSettings = AlarmSettings()

@@ -26,6 +26,7 @@ from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
 from headend.runtime.alarms import alarms_of, watching
 from headend.runtime.captures import captures
+from headend.runtime.commanding import make_commands
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.gateway import dialling_in, make_gateway, make_intake
@@ -35,7 +36,6 @@ from headend.runtime.settings import Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
-from headend.services.commands import Commands
 from headend.services.identifier import Identifier
 from headend.services.lockout import Lockout
 from headend.services.pushes import Pushes
@@ -155,7 +155,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         lanes=lanes,
         poller=poller,
         gateway=make_gateway(settings.gateway, bus, roster, lanes, poller, intake),
-        commands=Commands(lanes, bus, wall_millis),
+        commands=make_commands(settings.commands, store, bus, roster, lanes, profile),
         captures=captures(settings, roster, lanes, secrets),
         alarms=alarms_of(settings.alarms, roster, bus, store, library.get),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
@@ -182,6 +182,8 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         polling = group.create_task(parts.poller.run(), name="poller")
         alarming = await stack.enter_async_context(contextlib.AsyncExitStack())
         await alarming.enter_async_context(watching(group, parts.alarms, settings.alarms, store))
+        await parts.commands.recover()
+        commanding = group.create_task(parts.commands.run(), name="commands")
         outward: list[asyncio.Task[None]] = []
         if settings.storage.retention_days:
             keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
@@ -220,6 +222,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             await _within(taking_in, FINISH_SECONDS)
             identifier.close()
             parts.poller.stop()
+            await _within(commanding, 0)
             await _within(polling, FINISH_SECONDS)
             await _within(identifying, 1)
             parts.captures.close()

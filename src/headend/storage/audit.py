@@ -38,7 +38,8 @@ class Audit:
         self._millis = millis
         self._lock = threading.Lock()
         self._checked = False
-        self._added: tuple[int, bytes] | None = None
+        self._last: tuple[int, bytes] | None = None
+        """number and digest of the row that was added last"""
         self.tail_file = database.path.with_name(f"{database.path.name}.audit")
 
     def append(self, actor: str, action: Action, subject: str, data: Mapping[str, Value] = NO_PARAMS) -> None:
@@ -50,27 +51,26 @@ class Audit:
     def transaction(self) -> Iterator[sa.Connection]:
         """A transaction that changes the database and keeps what is added by `add`, or does neither."""
         with self._lock:
-            self._added = None
+            before = self._last
             with self._database.write() as connection:
                 yield connection
-            if self._added is not None:
-                self._write_tail(*self._added)
+            if self._last is not before and self._last is not None:
+                self._write_tail(*self._last)
 
     def add(self, connection: sa.Connection, entry: AuditEntry) -> None:
         """Keep an entry, inside a `transaction`."""
         number, before = _last(connection)
         if not self._checked:
             known = read_tail(self.tail_file)
-            if known is not None and known[0] > number:
-                missing = {"row": known[0], "digest": known[1].hex()}
+            if known[0] > number if known is not None else number > 1:
+                row, digest = known or (number, b"")
+                missing: dict[str, Value] = {"row": row, "digest": digest.hex()}
                 lost = AuditEntry(actor=HEADEND, action=Action.TAIL_MISSING, subject="audit", data=missing)
                 number, before = self._insert(connection, number, before, lost)
             self._checked = True
-        self._added = self._insert(connection, number, before, entry)
+        self._last = self._insert(connection, number, before, entry)
 
-    def _insert(
-        self, connection: sa.Connection, last: int, before: bytes, entry: AuditEntry
-    ) -> tuple[int, bytes]:
+    def _insert(self, connection: sa.Connection, last: int, before: bytes, entry: AuditEntry) -> tuple[int, bytes]:
         row: dict[str, Any] = {
             "number": last + 1,
             "at": self._millis(),
@@ -154,7 +154,9 @@ def read_tail(path: Path) -> tuple[int, bytes] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path} cannot be read: {error}", reason="damaged", hint="compare it with a backup") from error
+        raise StorageError(
+            f"{path} cannot be read: {error}", reason="damaged", hint="compare it with a backup"
+        ) from error
 
 
 def _last(connection: sa.Connection) -> tuple[int, bytes]:

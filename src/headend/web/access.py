@@ -4,8 +4,9 @@
 | --- | --- | --- |
 | nobody | no credential, on this machine only, unless `public_read` is off | what a viewer may |
 | viewer | user or key | read what is stored, follow live values |
-| operator | user or key | also talk to meters, submit readings, acknowledge |
-| admin | user or key | also change meters, users and keys |
+| operator | user or key | also read meters now, set clocks, freeze registers, submit readings, acknowledge |
+| dispatcher | user or key | also switch supply, reset demand, write, invoke; confirm what others propose |
+| admin | user or key | also change meters and their secrets, clear them, change users and keys |
 
 Beyond loopback nobody is nobody: every route but the public ones (health, login, the console's files) needs a credential.
 """

@@ -20,10 +20,12 @@ from headend.web.pulse import Pulse
 from headend.web.routes import (
     accounts,
     alarms,
+    audit,
     callers,
     captures,
     decode,
     events,
+    jobs,
     live,
     meters,
     plain,
@@ -93,8 +95,10 @@ def create_app(parts: WebParts) -> FastAPI:
         meters,
         readings,
         talk,
+        jobs,
         events,
         alarms,
+        audit,
         live,
         plain,
         decode,
@@ -111,7 +115,7 @@ def create_app(parts: WebParts) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID", "Prefer"],
             expose_headers=["ETag", "Link", "Location", "Retry-After"],
         )
     app.add_middleware(Guard, settings=settings)

@@ -143,7 +143,16 @@ class Lane:
         self._unit: Unit | None = None
         """whose job is at work"""
 
-    async def run(self, unit: Unit, work: Work[T], priority: Priority, deadline: float, *, repeat: bool) -> T:
+    async def run(
+        self,
+        unit: Unit,
+        work: Work[T],
+        priority: Priority,
+        deadline: float,
+        *,
+        repeat: bool,
+        secrets: Secrets | None = None,
+    ) -> T:
         """Do `work` with the session of a meter when it is its turn; see `Lanes.run_job`."""
         turns = self._turns
         if turns.busy:
@@ -157,13 +166,13 @@ class Lane:
         access.sweeper.add(self)
         try:
             if state.circuit.error or self.circuit.error or self.closed or unit.removed:
-                self._admit(unit, priority)
+                self._admit(unit, priority, secrets)
             while True:
                 proven = False
                 try:
                     session = unit.session
-                    if session is None or not session.sound:
-                        session = await self._open(unit)
+                    if session is None or not session.sound or secrets is not None:
+                        session = await self._open(unit, secrets)
                     else:
                         proven = unit.proven
                         if self.line is not None and self.line.active is not unit.port:
@@ -281,9 +290,11 @@ class Lane:
         if unit.port is not None and self.line is not None and self.line.active is not unit.port:
             self.line.turn(unit.port)
 
-    def _admit(self, unit: Unit, priority: Priority) -> None:
-        """Raise what speaks against beginning now."""
+    def _admit(self, unit: Unit, priority: Priority, secrets: Secrets | None) -> None:
+        """Raise what speaks against beginning now; to other secrets than those of the meter its circuit does not apply."""
         self._go_on(unit)
+        if secrets is not None:
+            return
         if unit.state.circuit.error is not None or self.circuit.error is not None:
             now = self._access.time()
             insisting = priority is not Priority.POLL
@@ -321,14 +332,15 @@ class Lane:
         self._record(unit, error, sound=sound)
         return False
 
-    async def _open(self, unit: Unit) -> Session:
-        """Open a session, on the link that there is or on a new one."""
+    async def _open(self, unit: Unit, secrets: Secrets | None) -> Session:
+        """Open a session, on the link that there is or on a new one; None: with the secrets that the meter has."""
         access = self._access
         meter = unit.state.meter
         await self._close(unit)
         driver = access.driver(meter.protocol)
         profile = access.profile(meter)
-        secrets = await access.secrets(meter)
+        if secrets is None:
+            secrets = await access.secrets(meter)
         if self.line is not None and (not self.line.is_open or self.line is unit.timed_out_on):
             self.line.drop()
             self.line = None

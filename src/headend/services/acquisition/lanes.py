@@ -115,16 +115,17 @@ class Lanes:
         *,
         timeout: float = JOB_SECONDS,
         repeat: bool = True,
+        secrets: Secrets | None = None,
     ) -> T:
         """Do something with the session of a meter and return what it returns; the one door to every meter.
 
         The job waits for the wire, behind more urgent ones. It ends, with what `work` returned or an error of the tree,
         `timeout` seconds from now at the latest. `work` may be called a second time, on a session that was opened anew,
-        unless `repeat` is false. A job that is cancelled costs the session.
+        unless `repeat` is false. A job that is cancelled costs the session. With `secrets` of its own it always opens one.
         """
         unit = self.unit(meter_id)
         deadline = self._access.time() + timeout
-        return await unit.lane.run(unit, work, priority, deadline, repeat=repeat)
+        return await unit.lane.run(unit, work, priority, deadline, repeat=repeat, secrets=secrets)
 
     def adopt(self, meter_id: str, link: Link, keeper: Keeper) -> Lane:
         """This meter has opened a link: its lane, which is returned, owns it from now on; raises NotFound."""

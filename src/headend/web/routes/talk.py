@@ -1,4 +1,4 @@
-"""Talking to a meter now: its objects, values, load profiles, and commands. All of it passes through the lane of its wire."""
+"""Talking to a meter now: its objects, values and load profiles. All of it passes through the lane of its wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from fastapi.responses import Response
 
 from headend.drivers.base import Session
 from headend.drivers.mapping import scale, to_batch
-from headend.model.job import Command, CommandKind
 from headend.model.meter import Meter, MeterIdentity
 from headend.model.objects import (
     HistoryColumn,
@@ -29,8 +28,7 @@ from headend.services.acquisition.plan import poll_plan
 from headend.web.access import OPERATOR
 from headend.web.encode import plain, ready
 from headend.web.parts import WebParts
-from headend.web.problems import Refused
-from headend.web.routes import Asking, Parts, router
+from headend.web.routes import Parts, router
 from headend.web.schemas import talk as schemas
 from headend.web.schemas.meters import Identity
 from headend.web.times import parse_time
@@ -116,16 +114,6 @@ async def read_history(
 
     found = await parts.lanes.run_job(meter_id, work, timeout=300.0)
     return ready({"meter_id": meter_id, "ref": str(request.ref), **found})
-
-
-@api.post("/meters/{meter_id}/commands", operation_id="command", openapi_extra=OPERATOR)
-async def command(meter_id: str, body: schemas.CommandIn, parts: Parts, asking: Asking) -> schemas.CommandOut:
-    """Carry out a command, once, and verify it by reading back. Without an answer the verdict is `unknown`."""
-    if body.confirm != meter_id:
-        raise Refused("invalid-request", "the id of the meter, again", field="body.confirm")
-    asked = Command(kind=CommandKind(body.kind), params=body.params)
-    outcome = await parts.commands.execute(meter_id, asked, f"{asking.kind}:{asking.name}")
-    return schemas.CommandOut(verdict=outcome.verdict.value, detail=outcome.detail, observed=outcome.observed)
 
 
 def _keep_identity(parts: WebParts, meter_id: str, identity: MeterIdentity) -> None:

@@ -1,12 +1,12 @@
-"""Reading and commanding a meter now."""
+"""Reading a meter now."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
-from headend.web.schemas.base import In, Text, ValueIn
+from headend.web.schemas.base import In, Text
 
 
 class ReadIn(In):
@@ -82,19 +82,3 @@ class HistoryOut(BaseModel):
     rows: list[list[Any]]
     quality: list[int]
     truncated: bool
-
-
-class CommandIn(In):
-    """A command; `confirm` repeats the id of the meter."""
-
-    kind: Literal["disconnect", "reconnect", "set-clock", "write", "invoke"]
-    params: dict[Text, ValueIn] = Field({}, max_length=20)
-    confirm: str = Field(max_length=64)
-
-
-class CommandOut(BaseModel):
-    """How a command ended."""
-
-    verdict: Literal["confirmed", "refused", "unknown"]
-    detail: str
-    observed: int | float | str | bool | None
