@@ -40,7 +40,7 @@ def test_users_come_change_and_go(headend: Headend, tmp_path: Path) -> None:
     [
         (["carol"], "", "at least 10 characters"),
         (["carol"], "short\n", "at least 10 characters"),
-        (["carol", "--role", "king"], WORDS, "one of viewer, operator, admin"),
+        (["carol", "--role", "king"], WORDS, "one of viewer, operator, dispatcher, admin"),
     ],
 )
 def test_a_user_that_cannot_be(headend: Headend, tmp_path: Path, arguments: list[str], stdin: str, words: str) -> None:

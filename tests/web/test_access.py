@@ -14,7 +14,7 @@ from headend.web.access import GuardedRoute
 from .support import ELSEWHERE, LOOPBACK, World, world
 
 RULES = {"public", "viewer", "signed-in", "operator", "admin"}
-ORDER = ["viewer", "operator", "admin"]
+ORDER = ["viewer", "operator", "dispatcher", "admin"]
 
 
 def operations(head_end: World) -> list[tuple[str, str, str]]:

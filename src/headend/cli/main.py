@@ -332,7 +332,7 @@ def profile_quantities(*, json: Json = False) -> None:
     _run("profile", "list_quantities", as_json=json)
 
 
-Role = Annotated[str, typer.Option(help="viewer, operator or admin")]
+Role = Annotated[str, typer.Option(help="viewer, operator, dispatcher or admin")]
 
 
 @user_app.command("add")
