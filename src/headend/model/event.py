@@ -50,7 +50,7 @@ class EventType(enum.Enum):
     JOB_CHANGED = "JOB_CHANGED"
     """a job went on: `job`, `command`, `actor`, `state`, `note`; passes by and is not kept, as the job itself is"""
     COMMAND_FINISHED = "COMMAND_FINISHED"
-    """a command ended: `job`, `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`; again when found out"""
+    """a command ended, or was found out: `job`, `command`, `actor`, `verdict` (confirmed, refused, unknown, not-sent), `detail`"""
     ALARM_RAISED = "ALARM_RAISED"
     """an alarm is raised: its number as `alarm`, `kind`, `rule`, `label`, `quantity`, `phase`, `value`, `threshold`, `unit`"""
     ALARM_CLEARED = "ALARM_CLEARED"
