@@ -45,7 +45,7 @@ def test_a_capture_holds_what_was_said_with_the_password_masked(tmp_path: Path) 
     @virtual
     async def scenario() -> None:
         world, captures = a_world(tmp_path)
-        info = await captures.start("m1")
+        info = captures.start(await captures.target("m1"))
         await world.read("m1")
         await world.read("m2")
         await world.read("m3")
@@ -71,7 +71,7 @@ def test_a_link_that_is_open_already_is_captured_from_now_on(tmp_path: Path) -> 
     async def scenario() -> None:
         world, captures = a_world(tmp_path)
         await world.read("m2")
-        info = await captures.start("m2")
+        info = captures.start(await captures.target("m2"))
         await world.read("m2")
         captures.stop(info.id)
         await world.read("m2")
@@ -86,8 +86,8 @@ def test_a_capture_ends_by_itself_and_is_known_afterwards(tmp_path: Path) -> Non
     @virtual
     async def scenario() -> None:
         world, captures = a_world(tmp_path, seconds=600)
-        info = await captures.start("m1", seconds=30)
-        longest = await captures.start("m1", seconds=6000)
+        info = captures.start(await captures.target("m1"), seconds=30)
+        longest = captures.start(await captures.target("m1"), seconds=6000)
         assert captures.get(info.id).running
         await asyncio.sleep(31)
         assert not captures.get(info.id).running
@@ -109,7 +109,7 @@ def test_a_new_connection_begins_a_new_conversation(tmp_path: Path) -> None:
     @virtual
     async def scenario() -> None:
         world, captures = a_world(tmp_path)
-        info = await captures.start("m3")
+        info = captures.start(await captures.target("m3"))
         await world.read("m3")
         world.sites["other"].moods["1"] = "closes-once"
         await world.read("m3")
@@ -125,7 +125,7 @@ def test_who_watches_sees_it_live_and_the_oldest_make_room(tmp_path: Path) -> No
     @virtual
     async def scenario() -> None:
         world, captures = a_world(tmp_path)
-        watch = await captures.watch("m1")
+        watch = captures.watch(await captures.target("m1"))
         assert captures.watchers == 1
         assert await watch.next(5.0) == ()
         await world.read("m1")
@@ -147,18 +147,18 @@ def test_captures_are_bounded(tmp_path: Path) -> None:
     async def scenario() -> None:
         world, captures = a_world(tmp_path, at_once=2, octets=3 << 20, file_octets=1 << 20)
         with pytest.raises(NotFound):
-            await captures.start("nobody")
-        first = await captures.start("m1", octets=1 << 20)
+            captures.start(await captures.target("nobody"))
+        first = captures.start(await captures.target("m1"), octets=1 << 20)
         await asyncio.sleep(0.01)
-        second = await captures.start("m2", octets=1 << 20)
+        second = captures.start(await captures.target("m2"), octets=1 << 20)
         with pytest.raises(Conflict, match="2 captures run"):
-            await captures.start("m3")
+            captures.start(await captures.target("m3"))
         captures.stop(first.id)
         captures.stop(second.id)
         for path in captures.files(first.id):
             path.write_bytes(bytes(2 << 20))
         await asyncio.sleep(0.01)
-        third = await captures.start("m3", octets=2 << 20)
+        third = captures.start(await captures.target("m3"), octets=2 << 20)
         assert {each.id for each in captures.known()} == {second.id, third.id}
         captures.close()
         await world.lanes.aclose()

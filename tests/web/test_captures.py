@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 from headend.drivers.captures.packets import read_packets
+from headend.drivers.recognition import Kind
 from headend.model.access import Role
 from headend.web.routes import captures as routes
 
 from .support import PROFILE, world
+from .test_callers import LONGI, dial, settled
 
 
 async def test_a_capture_is_begun_listed_loaded_and_removed(tmp_path: Path) -> None:
@@ -31,6 +33,8 @@ async def test_a_capture_is_begun_listed_loaded_and_removed(tmp_path: Path) -> N
         assert (await client.delete(where)).status_code == 204
         assert (await client.get(where)).status_code == 404
         assert (await client.post("/api/v1/captures", json={"meter_id": "nobody"})).status_code == 404
+        assert (await client.post("/api/v1/captures", json={"connection": 7})).status_code == 404
+        assert (await client.post("/api/v1/captures", json={})).status_code == 422
 
 
 async def test_only_operators_capture(tmp_path: Path) -> None:
@@ -44,7 +48,7 @@ async def test_the_wire_is_followed_in_words(tmp_path: Path) -> None:
     async with world(tmp_path) as made, made.client(Role.OPERATOR) as client:
         made.add("m1", profile_id=PROFILE.id)
         await client.post("/api/v1/meters/m1/read", json={})
-        watch = await made.captures.watch("m1")
+        watch = made.captures.watch(await made.captures.target("m1"))
 
         async def known() -> bool:
             return True
@@ -79,3 +83,18 @@ async def test_the_wire_is_followed_in_words(tmp_path: Path) -> None:
         link.write(b"\x03")
         await serving
         assert made.captures.watchers == 0
+
+
+async def test_an_unknown_caller_is_captured(tmp_path: Path) -> None:
+    async with world(tmp_path) as made, made.client(Role.OPERATOR) as client:
+        link = dial(made, "0001")
+        await settled()
+        begun = await client.post("/api/v1/captures", json={"connection": 1})
+        assert begun.json()["name"] == "connection-1"
+        link.write(LONGI.encode(Kind.HEARTBEAT, {"device": "meter", "number": "0001"}))
+        await settled()
+        loaded = (await client.get(f"{begun.headers['Location']}/file")).content
+        heard = [loaded[packet.start + 40 : packet.end] for packet in read_packets(loaded)][3:]
+        assert [each[8] for each in heard] == [0x0C, 0xCC]
+        made.gateway.abort()
+        await settled()

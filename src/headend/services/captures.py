@@ -9,13 +9,13 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from headend.drivers.base import Driver, Secrets
+from headend.drivers.base import NO_SECRETS, Driver, Secrets
 from headend.drivers.masking import Masking, Piece
 from headend.errors import Conflict, NotFound, StorageError
 from headend.model.meter import Meter, Secret
@@ -46,15 +46,27 @@ class CaptureLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureInfo:
-    """A capture in the folder. `meter_id` is empty for one of an earlier run; times in milliseconds."""
+    """A capture in the folder: of whom (as far as its file name tells, after a restart); times in milliseconds."""
 
     id: str
-    meter_id: str = ""
+    name: str = ""
     started_at: int = 0
     running: bool = False
     octets: int = 0
     packets: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is captured: a wire, its link where it has one, who speaks there, and what is not to be shown of it."""
+
+    name: str
+    wire: str
+    link: Link | None
+    driver: Driver | None
+    """None while nobody knows the protocol"""
+    secrets: Secrets = field(default_factory=lambda: NO_SECRETS, repr=False)
 
 
 class _Sink:
@@ -76,11 +88,11 @@ class _Sink:
 class _Recording(_Sink):
     """A capture into files."""
 
-    __slots__ = ("_dialogue", "_end", "deadline", "error", "file", "id", "meter_id", "packets", "started_at")
+    __slots__ = ("_dialogue", "_end", "deadline", "error", "file", "id", "name", "packets", "started_at")
 
-    def __init__(self, meter_id: str, started_at: int, file: CaptureFile, end: Callable[[_Recording], None]) -> None:
+    def __init__(self, name: str, started_at: int, file: CaptureFile, end: Callable[[_Recording], None]) -> None:
         self.id = file.name
-        self.meter_id = meter_id
+        self.name = name
         self.started_at = started_at
         self.file = file
         self.packets = 0
@@ -91,7 +103,7 @@ class _Recording(_Sink):
 
     def opened(self, link: Link, at: int) -> None:
         self._dialogue = Dialogue(link.local, link.peer)
-        self._write(self._dialogue.opening(at, f"meter {self.meter_id}, {link.peer}"))
+        self._write(self._dialogue.opening(at, f"{self.name}, {link.peer}"))
 
     def take(self, piece: Piece, at: int) -> None:
         if self._dialogue is not None:
@@ -119,7 +131,7 @@ class _Recording(_Sink):
         """What is known of it."""
         return CaptureInfo(
             id=self.id,
-            meter_id=self.meter_id,
+            name=self.name,
             started_at=self.started_at,
             running=True,
             octets=self.file.octets,
@@ -163,11 +175,9 @@ class Watch(_Sink):
 class _Wire:
     """A wire that somebody captures: its tap, its mask, and who takes what goes over it."""
 
-    __slots__ = ("_clock", "_driver", "_link", "_masking", "_secrets", "sinks")
+    __slots__ = ("_clock", "_link", "_masking", "sinks")
 
-    def __init__(self, driver: Driver, secrets: Secrets, clock: Clock) -> None:
-        self._driver = driver
-        self._secrets = secrets
+    def __init__(self, driver: Driver | None, secrets: Secrets, clock: Clock) -> None:
         self._clock = clock
         self._masking = Masking(driver, secrets)
         self._link: Link | None = None
@@ -230,27 +240,37 @@ class Captures:
         self._running: dict[str, _Recording] = {}
         lanes.tell_opened(self._opened)
 
-    async def start(self, meter_id: str, *, seconds: float = 60.0, octets: int = 16 << 20) -> CaptureInfo:
-        """Capture what goes over the wire of a meter; on a shared wire that is what others say, too.
+    async def target(self, meter_id: str) -> Target:
+        """The wire of a meter, with the secrets of all who share it; raises NotFound."""
+        meter = self._roster.state(meter_id).meter
+        wire = meter.endpoint.wire
+        secrets: dict[str, Secret] = {}
+        for state in self._roster:
+            if state.meter.endpoint.wire == wire:
+                found = await self.secrets(state.meter)
+                secrets |= {f"{state.meter.id} {key}": secret for key, secret in found.items()}
+        link, driver = self._lanes.link(wire), self._driver(meter.protocol)
+        return Target(name=meter_id, wire=wire, link=link, driver=driver, secrets=secrets)
 
-        `octets` are kept at most, the newest ones. Raises NotFound, Conflict when too many run, StorageError.
+    def start(self, target: Target, *, seconds: float = 60.0, octets: int = 16 << 20) -> CaptureInfo:
+        """Capture what goes over a wire; on a shared one that is what is said to all.
+
+        `octets` are kept at most, the newest ones. Raises Conflict when too many run, StorageError.
         """
         if len(self._running) >= self.limits.at_once:
             raise Conflict(f"{self.limits.at_once} captures run already", hint="stop one first")
-        meter = self._roster.state(meter_id).meter
-        wire = await self._tapped(meter)
         now = self._clock()
         files = max(1, min(octets, self.limits.octets) // self.limits.file_octets)
         size = FileLimits(octets=min(octets, self.limits.file_octets), files=files)
         self._make_room(size.octets * size.files)
-        name, number = _PLAIN.sub("-", meter_id)[:64], now
+        name, number = _PLAIN.sub("-", target.name)[:64], now
         while f"{name}-{number}" in self._kept():
             number += 1
         file = CaptureFile(self._folder, f"{name}-{number}", size)
-        recording = _Recording(meter_id, now, file, self._end)
+        recording = _Recording(target.name, now, file, self._end)
         recording.deadline = asyncio.get_running_loop().time() + min(seconds, self.limits.seconds)
         self._running[recording.id] = recording
-        wire.join(recording)
+        self._tapped(target).join(recording)
         sweeper().add(recording)
         return recording.info()
 
@@ -259,11 +279,10 @@ class Captures:
         """How many watch."""
         return sum(isinstance(sink, Watch) for wire in self._wires.values() for sink in wire.sinks)
 
-    async def watch(self, meter_id: str) -> Watch:
-        """Follow what goes over the wire of a meter, until `unwatch`; raises NotFound."""
-        wire = await self._tapped(self._roster.state(meter_id).meter)
+    def watch(self, target: Target) -> Watch:
+        """Follow what goes over a wire, until `unwatch`."""
         watch = Watch()
-        wire.join(watch)
+        self._tapped(target).join(watch)
         return watch
 
     def unwatch(self, watch: Watch) -> None:
@@ -300,7 +319,7 @@ class Captures:
             if name not in self._running:
                 started = int(name.rpartition("-")[2])
                 size = sum(path.stat().st_size for path in paths)
-                found.append(CaptureInfo(id=name, meter_id=name.rpartition("-")[0], started_at=started, octets=size))
+                found.append(CaptureInfo(id=name, name=name.rpartition("-")[0], started_at=started, octets=size))
         return sorted(found, key=lambda info: info.started_at, reverse=True)
 
     def files(self, capture_id: str) -> Sequence[Path]:
@@ -326,20 +345,13 @@ class Captures:
 
     # wires
 
-    async def _tapped(self, meter: Meter) -> _Wire:
-        """The wire of a meter, tapped if it has a link; who shares it has secrets, too."""
-        name = meter.endpoint.wire
-        if name not in self._wires:
-            secrets: dict[str, Secret] = {}
-            for state in self._roster:
-                if state.meter.endpoint.wire == name:
-                    found = await self.secrets(state.meter)
-                    secrets |= {f"{state.meter.id} {key}": secret for key, secret in found.items()}
-            wire = self._wires.setdefault(name, _Wire(self._driver(meter.protocol), secrets, self._clock))
-            link = self._lanes.link(name)
-            if link is not None:
-                wire.opened(link)
-        return self._wires[name]
+    def _tapped(self, target: Target) -> _Wire:
+        """The wire of a target, tapped if it has a link."""
+        if target.wire not in self._wires:
+            wire = self._wires[target.wire] = _Wire(target.driver, target.secrets, self._clock)
+            if target.link is not None:
+                wire.opened(target.link)
+        return self._wires[target.wire]
 
     def _opened(self, name: str, link: Link) -> None:
         wire = self._wires.get(name)

@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from headend.drivers.decoding import to_document
 from headend.drivers.masking import Piece
+from headend.errors import NotFound
 from headend.model.jsontext import dumps
-from headend.services.captures import CaptureInfo, Captures, Watch
+from headend.services.captures import CaptureInfo, Captures, Target, Watch
 from headend.web.access import OPERATOR
 from headend.web.encode import ready
+from headend.web.parts import WebParts
 from headend.web.problems import Refused
 from headend.web.routes import Parts, router
 from headend.web.schemas import captures as schemas
@@ -33,8 +35,13 @@ api = router("captures")
 
 @api.post("/captures", operation_id="startCapture", status_code=201, openapi_extra=OPERATOR)
 async def start_capture(body: schemas.CaptureIn, parts: Parts, response: Response) -> schemas.Capture:
-    """Begin to capture what goes over the wire of a meter, with everybody on it where several share it."""
-    info = await parts.captures.start(body.meter_id, seconds=body.seconds, octets=body.octets)
+    """Begin to capture what goes over the wire of a meter (of all who share it), or over a connection that somebody opened."""
+    if bool(body.meter_id) is (body.connection is not None):
+        raise Refused("invalid-request", "a meter or a connection", field="body.meter_id")
+    target = await (
+        parts.captures.target(body.meter_id) if body.connection is None else _connection(parts, body.connection)
+    )
+    info = parts.captures.start(target, seconds=body.seconds, octets=body.octets)
     response.headers["Location"] = f"/api/v1/captures/{info.id}"
     return _shown(info)
 
@@ -94,11 +101,35 @@ async def follow_packets(meter_id: str, request: Request, parts: Parts) -> Respo
     `event: packet` has `at`, `sent`, `octets` (hexadecimal), `masked` and, for up to 4096 octets, `layer` as `decode` gives
     it, deciphered with the keys that are kept of the meter. `event: lost` counts pieces that came too fast.
     """
+    return await _follow(request, parts, await parts.captures.target(meter_id))
+
+
+@api.get(
+    "/connections/{number}/packets",
+    operation_id="followConnection",
+    response_class=Response,
+    responses={200: {"description": "A stream of events", "content": {"text/event-stream": {}}}},
+    openapi_extra=OPERATOR,
+)
+async def follow_connection(number: int, request: Request, parts: Parts) -> Response:
+    """Follow what goes over a connection that somebody opened, like the wire of a meter."""
+    return await _follow(request, parts, await _connection(parts, number))
+
+
+async def _connection(parts: WebParts, number: int) -> Target:
+    """What is captured of an open connection: the wire of the meter that it is, or itself while nobody knows whose it is."""
+    caller = parts.gateway.callers.get(number)
+    if caller is None:
+        raise NotFound(f"no connection {number}")
+    if caller.states:
+        return await parts.captures.target(caller.states[0].meter.id)
+    driver = parts.driver(caller.protocol) if caller.protocol else None
+    return Target(name=f"connection-{number}", wire=f"connection://{number}", link=caller.link, driver=driver)
+
+
+async def _follow(request: Request, parts: WebParts, target: Target) -> Response:
     if parts.captures.watchers >= WATCHERS:
         raise Refused("too-many-requests", f"{WATCHERS} clients follow wires already", headers={"Retry-After": "30"})
-    meter = parts.roster.state(meter_id).meter
-    secrets = await parts.captures.secrets(meter)
-    the_driver = parts.driver(meter.protocol)
 
     async def known() -> bool:
         try:
@@ -106,10 +137,12 @@ async def follow_packets(meter_id: str, request: Request, parts: Parts) -> Respo
         except Refused:
             return False
 
-    def explain(octets: bytes) -> object:
-        return to_document(the_driver.explain(octets, secrets))
+    keys = {name.rpartition(" ")[2]: secret for name, secret in target.secrets.items()}
 
-    return PacketStream(parts.captures, await parts.captures.watch(meter_id), explain, known)
+    def explain(octets: bytes) -> object:
+        return to_document(target.driver.explain(octets, keys)) if target.driver is not None else None
+
+    return PacketStream(parts.captures, parts.captures.watch(target), explain, known)
 
 
 class PacketStream(Response):
