@@ -19,6 +19,7 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, StorageError
 from headend.model.meter import EndpointKind, Meter
 from headend.model.profile import MeterProfile
+from headend.model.url import SCHEMES
 from headend.runtime.listening import parse_place
 from headend.runtime.settings import GatewaySettings
 from headend.services.acquisition.lanes import Lanes
@@ -77,7 +78,15 @@ def make_gateway(
         drivers=[driver(name) for name in driver_names()],
         strict=settings.strict,
     )
-    return Gateway(house, recognition, limits_of(settings))
+    return Gateway(house, recognition, limits_of(settings), schemes(settings.ask))
+
+
+def schemes(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Protocol and framing of schemes of meter URLs; raises ConfigError for an unknown one."""
+    for name in names:
+        if name not in SCHEMES or name == "inbound":
+            raise ConfigError(f"gateway.ask: {name!r} is no scheme of a meter URL", hint="such as dlms or dlms+hdlc")
+    return [SCHEMES[name][:2] for name in names]
 
 
 def registrations(settings: GatewaySettings) -> Iterable[Registration]:

@@ -233,6 +233,11 @@ class GatewaySettings(_Section):
         ge=64,
         description="octets that one caller may send unasked; of more, the rest waits on its side",
     )
+    ask: tuple[str, ...] = Field(
+        default=(),
+        description="schemes of meter URLs (`dlms`, `dlms+hdlc`, `dlt645`) in which a caller that does not say who it is may be"
+        " asked; empty: never",
+    )
     quarantine: int = Field(default=500, ge=0, description="unknown callers that stay connected; the rest are closed")
     registrations: tuple[str, ...] = Field(
         default=(), description="folders with descriptions of logins and heartbeats of your own"

@@ -6,6 +6,7 @@ The logins and heartbeats are real ones (LONGi); after them the meters speak the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headend.drivers.recognition import Kind, Known
@@ -67,7 +68,15 @@ class Modem:
 class Dialled:
     """The world of the other tests, with a gateway."""
 
-    def __init__(self, *meters: Meter, limits: Limits | None = None, strict: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *meters: Meter,
+        limits: Limits | None = None,
+        strict: bool = False,
+        ask: Sequence[tuple[str, str]] = (),
+        drivers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         self.world = World({}, **options)
         self.roster = self.world.roster
         self.lanes = self.world.lanes
@@ -82,12 +91,13 @@ class Dialled:
                 lanes=self.lanes,
                 intake=self.intake,
                 bus=self.world.bus,
-                driver=lambda _name: self.world.driver,
+                driver=lambda name: (drivers or {}).get(name, self.world.driver),
                 millis=clock,
                 dialled_in=self.poller.connected,
             ),
-            Recognition(known=Known(built_in()), drivers=(), strict=strict),
+            Recognition(known=Known(built_in()), drivers=tuple((drivers or {}).values()), strict=strict),
             limits,
+            ask,
         )
 
     def dial(self, first: bytes = b"", *, peer: str = "192.0.2.7:50000", site: Site | None = None) -> Modem:

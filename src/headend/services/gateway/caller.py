@@ -53,6 +53,19 @@ class Stage(enum.Enum):
     GONE = "gone"
 
 
+class _Deaf:
+    """The ear of a protocol whose meters say nothing unasked."""
+
+    def receive(self, data: bytes) -> Sequence[Push | RemoteProtocolError]:  # noqa: ARG002 - the shape of an Ear
+        return ()
+
+    def boundary(self) -> None:
+        return
+
+
+DEAF: Final[Ear] = _Deaf()
+
+
 class Desk(Protocol):
     """Who decides what becomes of a caller."""
 
@@ -71,8 +84,8 @@ class Desk(Protocol):
     def registered(self, caller: Caller, each: Registered) -> bool:
         """It sent a login or a heartbeat; False when it is not to be acknowledged."""
 
-    def make_ear(self, caller: Caller) -> Ear | None:
-        """What hears pushes of its protocol, if anything does."""
+    def make_ear(self, caller: Caller) -> Ear:
+        """What hears pushes of its protocol; DEAF where there are none."""
 
     def pushed(self, caller: Caller, said: Push | RemoteProtocolError) -> None:
         """It said something unasked."""
@@ -230,9 +243,8 @@ class Caller:
         """Octets that no session waits for: the meter may say something of its own accord."""
         if self._ear is None:
             self._ear = self._desk.make_ear(self)
-        said: Sequence[Push | RemoteProtocolError] = self._ear.receive(data) if self._ear is not None else ()
         sense = False
-        for each in said:
+        for each in self._ear.receive(data):
             sense |= isinstance(each, Push)
             self._desk.pushed(self, each)
         self._noise = 0 if sense else self._noise + len(data)

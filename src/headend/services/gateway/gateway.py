@@ -24,10 +24,10 @@ from headend.errors import CapabilityError, ConfigError, LinkError, NotConnected
 from headend.model.caller import UnknownCaller
 from headend.model.event import EventType, Severity
 from headend.model.meter import EndpointKind, MeterIdentity
-from headend.model.reading import Value
 from headend.services.acquisition.schedule import fraction
+from headend.services.gateway.asking import Asker
 from headend.services.gateway.books import Books
-from headend.services.gateway.caller import Caller, Stage
+from headend.services.gateway.caller import DEAF, Caller, Stage
 from headend.services.gateway.house import House, Recognition
 from headend.services.gateway.limits import Addresses, Limits
 from headend.services.gateway.quarantine import NOBODY, Quarantine, by_address, key_of
@@ -38,12 +38,22 @@ from headend.transport.deadline import sweeper
 from headend.transport.link import PausableLink
 
 TURNOVER_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = 5.0
+"""After that a caller is asked, where it may be."""
+SILENT: Final = "silent"
 
 
 class Gateway:
     """Takes connections, and is the Desk of each Caller. Belongs to the event loop."""
 
-    def __init__(self, house: House, recognition: Recognition, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        house: House,
+        recognition: Recognition,
+        limits: Limits | None = None,
+        ask: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`ask` are protocols and framings in which callers may be asked who they are."""
         self.limits = limits or Limits()
         self.time: Callable[[], float] = asyncio.get_running_loop().time
         self.millis = house.millis
@@ -54,12 +64,13 @@ class Gateway:
         self.addresses = Addresses(self.limits)
         self._house = house
         self._recognition = recognition
-        self._books = Books(house.bus, house.millis)
+        self._books = Books(house.bus, self.time, house.millis)
         self._numbers = 0
         self._meters: dict[str, Caller] = {}
         """the last caller of each meter, also while it is gone for a short time"""
         self._sweeper = sweeper()
         self._closing = False
+        self._asker = Asker(house, ask, self._answered)
         house.roster.follow(self._changed)
 
     # --- connections ---
@@ -80,6 +91,8 @@ class Gateway:
         self._numbers += 1
         caller = Caller(self, link, host, self._numbers, self._recognition.begin(self.limits.recognise_octets))
         self.callers[caller.number] = caller
+        if self._asker.wants_silence:
+            caller.deadline = self.time() + SILENT_SECONDS
         self._sweeper.add(caller)
         link.set_receiver(caller)
 
@@ -120,6 +133,7 @@ class Gateway:
     def stop(self) -> None:
         """Take no more connections."""
         self._closing = True
+        self._asker.stop()
 
     def abort(self) -> None:
         """Close all connections; no meter is said to be gone for that."""
@@ -170,12 +184,12 @@ class Gateway:
                 self._books.tell(EventType.NOTIFIED, state.meter.id, data, Severity.WARNING)
         return caller.link.is_open
 
-    def make_ear(self, caller: Caller) -> Ear | None:
-        """What hears pushes of its protocol, if anything does."""
+    def make_ear(self, caller: Caller) -> Ear:
+        """What hears pushes of its protocol."""
         try:
             return self._driver_of(caller).listen(self.limits.max_push)
         except (CapabilityError, ConfigError):
-            return None
+            return DEAF
 
     def pushed(self, caller: Caller, said: Push | RemoteProtocolError) -> None:
         """It said something unasked."""
@@ -200,11 +214,16 @@ class Gateway:
             self._sweeper.discard(caller)
             self._gone(caller)
         elif caller.stage is Stage.NEW:
-            self._drop(caller, "recognise" if caller.first else "first-octet")
+            # It says nothing at all; what it says and makes no sense is `unrecognised`.
+            caller.patience = self.limits.first_octet
+            caller.speak(Recognised(label=SILENT), HeartbeatFilter(self._recognition.known))
+            self._identify(caller, NOBODY)
         elif caller.stage is Stage.NAMELESS:
             self._identify(caller, NOBODY)
         else:
             self._drop(caller, "idle")
+        if caller.link.is_open:
+            caller.deadline = self.time() + caller.patience
 
     def lost(self, caller: Caller, error: LinkError) -> None:
         """Its connection is gone."""
@@ -217,15 +236,8 @@ class Gateway:
             self._sweeper.discard(caller)
             return
         caller.deadline = self.time() + self.limits.grace
-        data: dict[str, Value] = {
-            "connection": caller.number,
-            "peer": caller.peer,
-            "code": error.code,
-            "reason": str(error),
-            "seconds": round(self.time() - caller.since, 1),
-        }
         for state in caller.states:
-            self._books.tell(EventType.METER_DISCONNECTED, state.meter.id, data)
+            self._books.disconnected(state.meter.id, caller, error)
 
     # --- who it is ---
 
@@ -248,8 +260,13 @@ class Gateway:
         states = self._house.roster.dialled_in(identity, caller.host)
         if states:
             self._adopt(caller, states)
-        else:
-            self._put_away(caller, "no meter, or more than one, is known by what it says")
+        elif identity != NOBODY or not self._asker.ask(caller, self.time()):
+            self._put_away(caller)
+
+    def _answered(self, caller: Caller, identity: MeterIdentity) -> None:
+        """It was asked who it is."""
+        if self._is_nameless(caller):
+            self._identify(caller, identity)
 
     def _adopt(self, caller: Caller, states: Sequence[MeterState]) -> None:
         """The caller is this meter, or these are behind it."""
@@ -277,15 +294,7 @@ class Gateway:
         if meter.endpoint.kind is EndpointKind.INBOUND and caller.lane is None:
             caller.lane = self._house.lanes.adopt(meter.id, caller, caller)
         self._house.roster.connected(state)
-        data: dict[str, Value] = {
-            "connection": caller.number,
-            "peer": caller.peer,
-            "label": caller.label,
-            "registration": caller.registration,
-            "trusted": caller.trusted,
-            "replaced": replaced,
-        }
-        self._books.tell(EventType.METER_CONNECTED, meter.id, data)
+        self._books.connected(meter.id, caller, replaced)
         self._house.dialled_in(meter.id, self.limits.settle * (0.5 + fraction(meter.id)))
 
     def _supersede(self, before: Caller) -> None:
@@ -347,12 +356,16 @@ class Gateway:
 
     # --- quarantine ---
 
-    def _put_away(self, caller: Caller, reason: str) -> None:
-        """The caller waits until somebody says what it is, or blocks it."""
+    def _put_away(self, caller: Caller, reason: str = "") -> None:
+        """The caller waits until somebody says what it is, or blocks it; one that says nothing is not waited with."""
+        named = key_of(caller) != by_address(caller.host)
+        reason = reason or ("no meter is known by what it says" if named else "it does not say who it is")
         self.quarantine.leave(caller)
         entry = self._note(caller, reason)
         if entry.blocked:
             self._drop(caller, "blocked")
+        elif caller.label == SILENT and not named:
+            self._drop(caller, "first-octet")
         elif self.quarantine.keep(caller, entry):
             caller.stage, caller.patience = Stage.UNKNOWN, self._patience(caller)
         else:
@@ -361,16 +374,7 @@ class Gateway:
     def _note(self, caller: Caller, reason: str) -> UnknownCaller:
         """Enter it in the quarantine; told as an event once a minute."""
         entry = self.quarantine.note(caller, reason, self.millis())
-        data: dict[str, Value] = {
-            "caller": entry.id,
-            "source": caller.host,
-            "label": caller.label,
-            "number": caller.said,
-            "reason": reason,
-            "octets": entry.octets,
-        }
-        if not entry.blocked:
-            self._books.complain(EventType.CALLER_UNKNOWN, entry.key, data, Severity.INFO)
+        self._books.unknown(entry)
         return entry
 
     def _send_off(self, entry_id: str, why: str) -> None:
