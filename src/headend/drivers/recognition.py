@@ -1,9 +1,9 @@
 """What it is that dials in, told from its first octets. Pure.
 
 A caller may say nothing, a login, or frames of any protocol, in pieces of any size, with noise in front. The recogniser asks
-the installed drivers and the registrations what begins at each offset. Whatever is told by the fewest octets counts, so that
-it does not matter in what pieces they come. Beyond the offset 0, and what stands in front of frames on some lines (FE, line
-ends, spaces), only those are believed that noise does not look like.
+the installed drivers, the registrations and the strangers what begins at each offset. Whatever is told by the fewest octets
+counts, so that it does not matter in what pieces they come. Beyond the offset 0, and what stands in front of frames on some
+lines (FE, line ends, spaces), only those are believed that noise does not look like.
 
 ```python
 recogniser = Recogniser(known, drivers)
@@ -14,12 +14,16 @@ caller = recogniser.silence()               # nothing more comes for now, or tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
 
-from headend.drivers.base import Driver, Sniff, Sniffed
+from headend.drivers import strangers
+from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.heartbeats import HeartbeatFilter, Known
+from headend.drivers.strangers import Stranger
+from headend.protocols.base import NEED_DATA
+from headend.protocols.dlt645 import frame as dlt645
 from headend.protocols.registration import Kind, Policy, Registered, Registration
 
 __all__ = (
@@ -38,7 +42,9 @@ __all__ = (
 LIMIT: Final = 1024
 """Octets that are looked at."""
 UNKNOWN: Final = "unknown"
-_POLITE: Final = frozenset(b"\xfe\r\n ")
+_SURE: Final = 16
+"""Octets of a login without check octets that is believed after noise."""
+_POLITE: Final = b"\xfe\r\n "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,38 +65,80 @@ class Recognised:
     noise: bytes = b""
     """what stood in front"""
     reason: str = ""
-    """why it is unknown"""
+    """why it is unknown, for people"""
+
+
+class Sniffer(Protocol):
+    """What a driver needs for this."""
+
+    name: str
+
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
+        """As `Driver.sniff`."""
+
+
+class _Dlt645:
+    """DL/T 645, where no driver of it is installed."""
+
+    name = "dlt645"
+
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
+        """A whole frame with a right checksum."""
+        if data[at] != dlt645.START:
+            return Sniff.NO
+        said = dlt645.recognise(data[at:])
+        if said is NEED_DATA:
+            return Sniff.NEED_DATA
+        if not said:
+            return Sniff.NO
+        address = dlt645.Address(data[at + 1 : at + 7])
+        return Sniffed(framing="", end=at + dlt645.frame_length(data, at), sure=True, address=str(address))
+
+
+_Asked: TypeAlias = "Sniffer | Registration | None"
+"""Who may know what begins somewhere; None for the strangers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Whether something begins at an offset. `first`: nothing but what may stand in front of a frame has come before it."""
+
+    asked: _Asked
+    at: int
+    first: bool
+
+    @property
+    def name(self) -> str:
+        """Of the driver that is asked."""
+        return "" if self.asked is None or isinstance(self.asked, Registration) else self.asked.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """What was told of the octets from `at` on by those up to `end`."""
+    """What was told of the octets from an offset on by those up to `end`."""
 
+    question: _Question
     end: int
-    at: int
-    caller: Sniffed | Registered
-    protocol: str
-
-
-_Candidate: TypeAlias = "Callable[[bytes, int, bool], _Hit | bool]"
-"""Asked for octets, offset and whether nothing follows; True: undecided, False: no."""
+    caller: Sniffed | Registered | Stranger
 
 
 class Recogniser:
     """Of one connection, until it has said what called."""
 
-    __slots__ = ("_drivers", "_known", "_limit", "_octets", "_pending", "_polite", "_seen")
+    __slots__ = ("_drivers", "_known", "_limit", "_octets", "_open", "_polite", "_seen")
 
-    def __init__(self, known: Known, drivers: Iterable[Driver], *, limit: int = LIMIT) -> None:
+    def __init__(self, known: Known, drivers: Iterable[Sniffer], *, limit: int = LIMIT) -> None:
         self._known = known
         self._drivers = tuple(drivers)
+        if all(each.name != _Dlt645.name for each in self._drivers):
+            self._drivers += (_Dlt645(),)
         self._limit = limit
         self._octets = b""
         self._seen = 0
         """offsets that have been asked for"""
         self._polite = True
         """nothing but what may stand in front of a frame has been seen"""
-        self._pending: list[tuple[int, _Candidate]] = []
+        self._open: list[_Question] = []
 
     @property
     def octets(self) -> bytes:
@@ -109,81 +157,102 @@ class Recogniser:
 
     def silence(self) -> Recognised:
         """What can be said when nothing follows for now."""
-        hit = self._search(self._octets[: self._limit], silent=True)
+        octets = self._octets
+        hit = self._search(octets[: self._limit], silent=True)
         if hit is not None:
             return self._recognised(hit)
-        count = len(self._octets)
-        return self._unknown(f"{count} octets that are no frame of a known protocol" if count else "it says nothing")
+        alone = self._alone(octets)
+        if alone is not None:
+            return _registered(alone, b"", b"")
+        if not octets:
+            return self._unknown("it says nothing")
+        text = octets.isascii() and octets.decode("ascii").strip().isprintable()
+        kind = "letters of a text" if text else "octets that are no frame"
+        return self._unknown(f"{len(octets)} {kind} of no known protocol")
 
     def _unknown(self, reason: str) -> Recognised:
         return Recognised(label=UNKNOWN, rest=self._octets, reason=reason)
 
+    def _alone(self, octets: bytes) -> Registered | None:
+        """What octets say that stand alone."""
+        said = (each.match_alone(octets) for each in self._known.registrations)
+        return next((each for each in said if each is not None), None)
+
     def _recognised(self, hit: _Hit) -> Recognised:
-        caller, noise = hit.caller, self._octets[: hit.at]
+        caller, at = hit.caller, hit.question.at
+        noise = self._octets[:at]
+        if isinstance(caller, Stranger):
+            return replace(self._unknown(f"it speaks {caller.name}"), rest=self._octets[at:], noise=noise)
         if isinstance(caller, Registered):
-            return Recognised(
-                label=caller.registration,
-                protocol=caller.protocol,
-                framing=caller.framing,
-                registered=(caller,),
-                rest=self._octets[hit.at + len(caller.octets) :],
-                noise=noise,
-            )
-        return Recognised(
-            label=f"{hit.protocol}-{caller.framing}" if caller.framing else hit.protocol,
-            protocol=hit.protocol,
+            return _registered(caller, self._octets[at + len(caller.octets) :], noise)
+        protocol = hit.question.name
+        framed = Recognised(
+            label=f"{protocol}-{caller.framing}" if caller.framing else protocol,
+            protocol=protocol,
             framing=caller.framing,
             address=caller.address,
-            rest=self._octets[hit.at :],
+            rest=self._octets[at:],
             noise=noise,
         )
+        before = self._alone(noise) if noise.strip(_POLITE) else None
+        return framed if before is None else replace(framed, label=before.registration, registered=(before,), noise=b"")
 
     def _search(self, octets: bytes, *, silent: bool) -> _Hit | None:
         """The hit that the fewest octets tell."""
         best: _Hit | None = None
-        pending: list[tuple[int, _Candidate]] = []
-        for at, candidate in [*self._pending, *self._fresh(octets)]:
-            if best is not None and at >= best.end:
+        still: list[_Question] = []
+        for question in (*self._open, *self._fresh(octets)):
+            if best is not None and question.at >= best.end:
                 continue
-            hit = candidate(octets, at, silent)
+            hit = _ask(question, octets, silent=silent)
             if isinstance(hit, _Hit):
                 best = hit if best is None or hit.end < best.end else best
-            elif hit:
-                pending.append((at, candidate))
-        self._pending = pending
+            elif hit is Sniff.NEED_DATA:
+                still.append(question)
+        if not silent:
+            self._open = still
         return best
 
-    def _fresh(self, octets: bytes) -> list[tuple[int, _Candidate]]:
+    def _fresh(self, octets: bytes) -> Iterator[_Question]:
         """What may begin at the offsets that have not been asked for."""
-        fresh: list[tuple[int, _Candidate]] = []
-        for at in range(self._seen, len(octets)):
-            first = octets[at]
-            fresh += [(at, _registration(each, sure=not self._polite)) for each in self._known.by_first[first]]
-            fresh += [(at, _driver(each, sure=not self._polite)) for each in self._drivers]
-            self._polite &= first in _POLITE
-        self._seen = len(octets)
-        return fresh
+        start, self._seen = self._seen, len(octets)
+        for at in range(start, len(octets)):
+            octet, first = octets[at], self._polite
+            for registration in self._known.by_first[octet]:
+                yield _Question(registration, at, first)
+            yield _Question(None, at, first)
+            for driver in self._drivers:
+                yield _Question(driver, at, first)
+            self._polite = first and octet in _POLITE
 
 
-def _registration(registration: Registration, *, sure: bool) -> _Candidate:
-    """`sure`: only one whose check octets are right."""
-
-    def candidate(octets: bytes, at: int, silent: bool) -> _Hit | bool:  # noqa: FBT001 - called by position only
-        found = registration.match(octets, at, silent=silent)
+def _ask(question: _Question, octets: bytes, *, silent: bool) -> _Hit | Sniff:
+    asked, at, first = question.asked, question.at, question.first
+    if asked is None:
+        met = strangers.meet(octets, at, silent=silent, first=first)
+        return _Hit(question, met.end, met) if isinstance(met, Stranger) else met
+    if isinstance(asked, Registration):
+        found = asked.match(octets, at, silent=silent, opening=first)
         if isinstance(found, Registered):
-            return _Hit(at + len(found.octets), at, found, "") if found.check_ok or not sure else False
-        return found is not None
+            return _Hit(question, at + len(found.octets), found) if first or _is_sure(found) else Sniff.NO
+        return Sniff.NO if found is None else Sniff.NEED_DATA
+    sniffed = asked.sniff(octets, at, silent=silent)
+    if isinstance(sniffed, Sniffed):
+        return _Hit(question, sniffed.end, sniffed) if first or sniffed.sure else Sniff.NO
+    return sniffed
 
-    return candidate
+
+def _is_sure(found: Registered) -> bool:
+    """True for what noise does not look like."""
+    return bool(found.check_ok) or (found.check_ok is None and len(found.octets) >= _SURE)
 
 
-def _driver(driver: Driver, *, sure: bool) -> _Candidate:
-    """`sure`: only what is no noise."""
-
-    def candidate(octets: bytes, at: int, silent: bool) -> _Hit | bool:  # noqa: FBT001 - called by position only
-        found = driver.sniff(octets, at, silent=silent)
-        if isinstance(found, Sniffed):
-            return _Hit(found.end, at, found, driver.name) if found.sure or not sure else False
-        return found is Sniff.NEED_DATA
-
-    return candidate
+def _registered(said: Registered, rest: bytes, noise: bytes) -> Recognised:
+    return Recognised(
+        label=said.registration,
+        protocol=said.protocol,
+        framing=said.framing,
+        registered=(said,),
+        rest=rest,
+        noise=noise,
+    )

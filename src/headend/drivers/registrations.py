@@ -16,21 +16,8 @@ from typing import Any, Final, TypeVar
 
 from headend.errors import ConfigError, NotFound
 from headend.model.place import Table, line_of
-from headend.protocols.registration import (
-    Algorithm,
-    Check,
-    Field,
-    Form,
-    FrameForm,
-    Kind,
-    Layout,
-    Length,
-    Part,
-    Policy,
-    Registration,
-    Wrapped,
-    to_octets,
-)
+from headend.protocols.frame_layout import Algorithm, Check, Field, Form, Layout, Length, Part, Wrapped, to_octets
+from headend.protocols.registration import FrameForm, Kind, Policy, Registration
 
 _TOP_KEYS: Final = {"registration", "wrapper", "field", "check", "frame", "test"}
 _REGISTRATION_KEYS: Final = {
@@ -39,7 +26,7 @@ _REGISTRATION_KEYS: Final = {
 _WRAPPER_KEYS: Final = {"source", "destination"}
 _FIELD_KEYS: Final = {"form", "octets", "pad", "strays", "order", "values"}
 _CHECK_KEYS: Final = {"algorithm", "from", "order"}
-_FRAME_KEYS: Final = {"kind", "layout", "acknowledgement", "wrapped", "answer"}
+_FRAME_KEYS: Final = {"kind", "layout", "acknowledgement", "wrapped", "answer", "opening", "alone"}
 _TEST_KEYS: Final = {"name", "kind", "number", "check", "octets", "acknowledgement"}
 _WORD: Final = re.compile(r"\s*(?:'([^']*)'|((?:[0-9A-F]{2})+)(?=\s|$)|([a-z][a-z_0-9]*)(?=\s|$))")
 _ORDERS: Final = ("little", "big")
@@ -192,6 +179,7 @@ class _Reader:
             form=_member(table, "form", Form, Form.HEX),
             least=least,
             most=most,
+            ranges=isinstance(values["octets"], list),
             pad=pad[0] if pad else None,
             strays=table.take("strays", int, 0),
             reverse=_one_of(table, "order", _ORDERS, "big") == "little",
@@ -227,7 +215,14 @@ class _Reader:
             for part in acknowledgement.parts:
                 if isinstance(part, Field) and part.name not in known:
                     raise table.wrong("acknowledgement", f"fields of the layout, or a value for {part.name}")
-        return FrameForm(kind=_member(table, "kind", Kind), layout=layout, acknowledgement=acknowledgement, given=given)
+        return FrameForm(
+            kind=_member(table, "kind", Kind),
+            layout=layout,
+            acknowledgement=acknowledgement,
+            given=given,
+            opening=table.take("opening", bool, default=False),
+            alone=table.take("alone", bool, default=False),
+        )
 
     def _parts(self, table: Table, key: str) -> tuple[Part, ...]:
         words = table.take(key, str).rstrip()

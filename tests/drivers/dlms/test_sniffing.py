@@ -20,22 +20,27 @@ SNRM = "7ea0070321930f017e"
         ("00", Sniff.NEED_DATA),
         ("0001 0001 0066 0022", Sniff.NEED_DATA),
         ("0001 0001 0066 0022 c2", Sniff.NEED_DATA),
-        ("0001 0001 0066 0022 c2 00 0007 0000", "wrapper"),  # an event notification
-        ("0001 0001 0001 0012 0a 02 0c 30 30 30", Sniff.NO),  # a login
-        ("0001 0001 0001 0011 0c 02 0c 30 30 30", Sniff.NO),  # a heartbeat
-        ("0001 0001 0001 0011 0f 02 0c 30 30 30", Sniff.NO),  # a last gasp
-        ("0001 0001 0010 0012 dd 10 00 00 00 00", Sniff.NO),  # a heartbeat of another family
-        ("0001 0001 0010 0008 0c 01 00 05 00 00", "wrapper"),  # a read response
-        ("0001 0001 0066 0022 e0 80 0001 0000", "wrapper"),
+        ("0001 0001 0066 0022 c2 00 0007 0000", Sniff.NEED_DATA),
+        ("0001 0001 0066 000e c2 00 0007 0000600100ff 02 09 01 01", "wrapper"),  # an event
+        ("0001 0001 0001 0012 0a 02 0c " + 12 * "30" + "00 0000 00", Sniff.NO),  # a login, and what follows it
+        ("0001 0001 0001 0011 0c 02 0c" + 12 * "30" + "0000 00", Sniff.NO),  # a heartbeat
+        ("0001 0001 0001 0011 0f 02 0c" + 12 * "30" + "0000 00", Sniff.NO),  # a last gasp
+        ("0001 0001 0010 0012 dd 10 00000000" + 12 * "30" + "00", Sniff.NO),  # a heartbeat of another family
+        ("0001 0001 0010 0008 0c 01 00 05 00 00 00 01", "wrapper"),  # a read response
+        ("0001 0001 0010 0008 0c 01 00 11 00 00 00 01 00", Sniff.NO),  # one that ends before the frame
+        ("0001 0001 0010 0008 0c 02 00 05 00 00 00 01 00", Sniff.NO),  # or after it
+        ("0001 0001 0066 0009 e0 80 0001 0000 02 0f00", "wrapper"),
         ("0001 0001 0001 0003 d8 01 02", "wrapper"),
         ("0001 0000 0006 0103 04", Sniff.NO),  # Modbus TCP
         ("0001 0001 0066 0000 c2", Sniff.NO),
-        ("0001 0001 0066 0022 99 00 00 00 00 00", Sniff.NO),
+        ("0001 0001 0066 0003 99 00 00 00", Sniff.NO),
+        ("0001 0001 0066 0003 99 00 00", Sniff.NEED_DATA),
         ("60", Sniff.NEED_DATA),
         ("601d", Sniff.NEED_DATA),
-        ("601da109060760", "apdu"),  # an AARQ without wrapper
+        ("601da109060760", Sniff.NEED_DATA),
+        ("601da10906076085740508 01", "apdu"),  # an AARQ without wrapper
         ("6036800207", "apdu"),
-        ("61820123a1090607", "apdu"),
+        ("61820123a109060760857405080102", "apdu"),
         ("6012a2", Sniff.NO),  # ANSI C12.22
         ("600300a1", Sniff.NO),  # Modbus RTU, unit 0x60
         (EVENT[:-2], Sniff.NEED_DATA),
@@ -43,6 +48,22 @@ SNRM = "7ea0070321930f017e"
         ("0f 00000001 00 0102 0204" + 40 * "1200ff", "apdu"),
         ("0f 03 00 10 00 05", Sniff.NO),  # Modbus RTU, unit 0x0F
         ("db 08 4d4d4d0000bc614e 05 30 00000001", "apdu"),
+        ("e6e700 0f 00000001 00 0102 0204" + 40 * "1200ff", "apdu"),  # behind an LLC
+        ("e7 00 0c 303030303030303030303030 c4 01 c1 00 11 05", "apdu"),  # behind a gateway
+        ("e7 00 0c 30303030303030303030ff", Sniff.NO),
+        ("e7 00", Sniff.NEED_DATA),
+        ("e700000f", Sniff.NO),
+        ("c4 01 c1 00 06 00000001", "apdu"),
+        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b", "apdu"),
+        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b", Sniff.NEED_DATA),
+        ("c8 1e 00", Sniff.NO),  # neither authenticated nor encrypted
+        ("c8 83 000000", Sniff.NO),
+        ("c8 82", Sniff.NEED_DATA),
+        ("d8 01 02", "apdu"),
+        ("d8 05", Sniff.NO),
+        ("63 03 80 01 00", "apdu"),
+        ("63 00", Sniff.NEED_DATA),
+        ("0d 0a", Sniff.NO),  # a line end
         ("0002", Sniff.NO),
         ("68", Sniff.NO),
         ("7e", Sniff.NEED_DATA),
@@ -61,3 +82,11 @@ def test_sniffing(octets: str, verdict: Sniff | str) -> None:
 @given(st.binary(max_size=60))
 def test_nothing_breaks_it(octets: bytes) -> None:
     assert isinstance(driver.sniff(octets), Sniff | Sniffed)
+
+
+def test_a_message_that_fits_its_frame_is_one_when_nothing_follows() -> None:
+    data = bytes.fromhex("0001 0001 0066 0003 99 00 00")
+    said = driver.sniff(data, silent=True)
+    assert isinstance(said, Sniffed)
+    assert (said.framing, said.sure, said.end) == ("wrapper", False, len(data))
+    assert driver.sniff(data[:-1], silent=True) is Sniff.NEED_DATA

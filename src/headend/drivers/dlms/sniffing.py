@@ -1,40 +1,51 @@
-"""Recognising DLMS in what comes over a link that a meter opened. Pure."""
+"""Recognising DLMS in what comes over a link that a meter opened: in HDLC, in the wrapper, or without either. Pure.
+
+The tag of an APDU alone says little: logins of some meters have it too, and so have frames of other protocols. So an APDU is
+read through by its structure, to its end or as far as is enough; in the wrapper its end must be that of the frame.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from headend.drivers.base import Sniff, Sniffed
-from headend.drivers.dlms.explaining.tags import APDU_NAMES
+from headend.drivers.dlms.explaining.tags import APDU_NAMES, SERVICE_CIPHERED
 from headend.errors import DecodeError, HeadendError
 from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.hdlc.frame import FLAG, MAX_HEADER, decode_header
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 
-_HEAD: Final = HEADER_LENGTH + 6
-_DATE_TIMES: Final = frozenset({0x00, 0x09, 0x0C})
-_RESULTS: Final = frozenset({0x00, 0x01, 0x02, 0x03})
-
+_ENOUGH: Final = 64
+"""Octets of an APDU without a mistake, after which nothing else is expected."""
 _ASSOCIATING: Final = frozenset({0x60, 0x61})
 """AARQ and AARE."""
-_CONTEXT: Final = (b"\xa1\x09\x06\x07", b"\x80\x02")
-"""What they begin with: the application context, or the version of the protocol before it."""
-_PUSHES: Final = frozenset({0x0F, 0xC2, 0xDB})
-"""data-notification, event-notification, and either ciphered by a meter that gives its title."""
+_RELEASING: Final = frozenset({0x62, 0x63})
+"""RLRQ and RLRE."""
+_CONTEXT: Final = (b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01", b"\x80\x02")
+"""What they begin with: the application context of DLMS, or the version of the protocol before it."""
+_LLC: Final = (b"\xe6\xe6\x00", b"\xe6\xe7\x00")
+_ROUTED: Final = frozenset({0xE6, 0xE7})
+_TITLED: Final = frozenset({0xDB, 0xDC})
+"""general ciphering by a meter that gives its title"""
+_NEVER_FIRST: Final = frozenset({0x05, 0x06, 0x0C, 0x0D, 0x0E, 0x16})
+"""Services by short names that nobody begins with; too short to be told from something else."""
 _BODIES: Final = {0x00: 6, 0x0C: 18, 0x09: 19}
 """Where the body of a data-notification begins, by what follows its number."""
-_ENOUGH: Final = 64
+_ERRORS: Final = frozenset(range(1, 7))
+_SECURITY: Final = frozenset(suite | bits for suite in range(3) for bits in (0x10, 0x20, 0x30, 0x50, 0x60, 0x70))
+"""Security control: a suite, authenticated or encrypted or both, with one of two keys."""
+_SECURITY_HEADER: Final = 5
 
 
 def sniff(data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
     """Does a frame of DLMS begin at an offset?"""
     if at >= len(data):
         return Sniff.NEED_DATA
-    if data[at] in _ASSOCIATING:
-        return _sniff_association(data, at)
-    if data[at] in _PUSHES:
-        return _sniff_push(data, at)
-    return _sniff_hdlc(data, at) if data[at] == FLAG else _sniff_wrapper(data, at, silent=silent)
+    if data[at] == FLAG:
+        return _sniff_hdlc(data, at)
+    if data[at] == VERSION[0]:
+        return _sniff_wrapper(data, at, silent=silent)
+    return _sniff_bare(data, at, silent=silent)
 
 
 def _sniff_hdlc(data: bytes, at: int) -> Sniffed | Sniff:
@@ -54,24 +65,86 @@ def _sniff_hdlc(data: bytes, at: int) -> Sniffed | Sniff:
 
 
 def _sniff_wrapper(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
-    head = data[at : at + _HEAD]
-    if head[:2] != VERSION[: len(head)]:
+    header = data[at : at + HEADER_LENGTH]
+    if header[:2] != VERSION[: len(header)]:
         return Sniff.NO
-    if len(head) < HEADER_LENGTH:
+    if len(header) < HEADER_LENGTH:
         return Sniff.NEED_DATA
-    source, destination, length = (int.from_bytes(head[i : i + 2], "big") for i in (2, 4, 6))
+    source, destination, length = (int.from_bytes(header[i : i + 2], "big") for i in (2, 4, 6))
     if not (source and destination and length):
         return Sniff.NO
-    wanted = HEADER_LENGTH + min(length, _HEAD - HEADER_LENGTH)
-    if len(head) < wanted and not (silent and len(head) > HEADER_LENGTH):
+    start = at + HEADER_LENGTH
+    end = _apdu_in_wrapper(data, start, length)
+    if isinstance(end, int):
+        return Sniffed(framing="wrapper", end=end, sure=True)
+    if silent and len(data) == start + length:
+        return Sniffed(framing="wrapper", end=start + length)  # whatever it is, it fits
+    return Sniff.NEED_DATA if len(data) <= start + length else end
+
+
+def _apdu_in_wrapper(data: bytes, start: int, length: int) -> int | Sniff:
+    """The offset behind the octets that tell that an APDU fills a frame."""
+    wanted = min(length, _ENOUGH)
+    head = data[start : start + wanted]
+    if not head:
         return Sniff.NEED_DATA
-    if not _is_apdu(head[HEADER_LENGTH:wanted]):
+    if head[0] in _ASSOCIATING:
+        sniffed = _sniff_association(data, start)
+        return sniffed.end if isinstance(sniffed, Sniffed) else sniffed
+    try:
+        end = Delimiter(length).find_end(head)
+    except DecodeError:
         return Sniff.NO
-    return Sniffed(framing="wrapper", end=at + len(head[:wanted]), sure=max(source, destination) < 0x100)
+    if len(head) < wanted:
+        return Sniff.NEED_DATA if end is None else Sniff.NO
+    fills = head[0] in _TITLED or end == (length if wanted == length else None)
+    return start + wanted if fills else Sniff.NO
+
+
+def _sniff_bare(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
+    """An APDU without wrapper, behind the prefix of a gateway or the LLC of HDLC, or without."""
+    start = _behind_prefix(data, at)
+    if not isinstance(start, int):
+        return start
+    if start >= len(data):
+        return Sniff.NEED_DATA
+    tag = data[start]
+    if tag in _NEVER_FIRST or tag not in APDU_NAMES:
+        return Sniff.NO
+    if tag in _ASSOCIATING:
+        return _sniff_association(data, start)
+    if tag in SERVICE_CIPHERED:
+        return _sniff_ciphered(data, start)
+    head = data[start : start + _ENOUGH]
+    try:
+        end = Delimiter().find_end(head)
+    except DecodeError:
+        return Sniff.NO
+    if not _is_plausible(head):
+        return Sniff.NO
+    enough = _ENOUGH if end is None else end
+    if len(head) < enough or (tag in _RELEASING and enough < 3 and not silent):
+        return Sniff.NEED_DATA
+    return Sniffed(framing="apdu", end=start + enough, sure=tag in _TITLED)
+
+
+def _behind_prefix(data: bytes, at: int) -> int | Sniff:
+    """The offset of the APDU behind a prefix that may stand before it."""
+    if data[at] not in _ROUTED:
+        return at
+    prefix = data[at : at + 3]
+    if len(prefix) < 3:
+        return Sniff.NEED_DATA
+    if prefix in _LLC:
+        return at + 3
+    device = data[at + 3 : at + 3 + prefix[2]]
+    if not device.isalnum() and device:
+        return Sniff.NO
+    return at + 3 + prefix[2] if prefix[2] else Sniff.NO
 
 
 def _sniff_association(data: bytes, at: int) -> Sniffed | Sniff:
-    """An AARQ or AARE without wrapper, by the first element in it."""
+    """An AARQ or AARE by the first element in it: ANSI C12.22 begins with 60, too."""
     head = data[at : at + 2]
     length = head[1] if len(head) > 1 else 0
     start = at + 2 + (length & 0x7F if length > 0x7F else 0)
@@ -84,29 +157,28 @@ def _sniff_association(data: bytes, at: int) -> Sniffed | Sniff:
     return Sniff.NO
 
 
-def _sniff_push(data: bytes, at: int) -> Sniffed | Sniff:
-    """A push without wrapper: read through to its end, or as far as is enough."""
-    head = data[at : at + _ENOUGH]
-    try:
-        end = Delimiter().find_end(head)
-    except DecodeError:
+def _sniff_ciphered(data: bytes, at: int) -> Sniffed | Sniff:
+    """An APDU of one service, ciphered: length, security control, counter; told by the whole of it."""
+    head = data[at + 1 : at + 6]
+    size = 1 + (head[0] & 0x7F if head and head[0] > 0x7F else 0)
+    length = head[0] if size == 1 and head else int.from_bytes(head[1:size], "big")
+    if size > 3:
         return Sniff.NO
-    if head[0] == 0xDB and head[1:2] not in {b"", b"\x08"}:
-        return Sniff.NO  # a system title has eight octets
-    if head[0] == 0x0F and len(head) > 5 and head[_BODIES[head[5]] :][:1] not in {b"", b"\x01", b"\x02"}:
-        return Sniff.NO  # several values
-    if end is None and len(head) < _ENOUGH:
+    if len(head) <= size:
         return Sniff.NEED_DATA
-    return Sniffed(framing="apdu", end=at + (end or _ENOUGH))
+    if length <= _SECURITY_HEADER or head[size] not in _SECURITY:
+        return Sniff.NO
+    end = at + 1 + size + length
+    return Sniffed(framing="apdu", end=end) if end <= len(data) else Sniff.NEED_DATA
 
 
-def _is_apdu(head: bytes) -> bool:
-    """True when the first octets of a message are those of an APDU; logins and heartbeats of some meters have their tags, too."""
+def _is_plausible(head: bytes) -> bool:
+    """False for values that no meter sends, though the form is right."""
     tag = head[0]
+    if tag in _TITLED:
+        return head[1:2] in {b"", b"\x08"}  # a system title has eight octets
     if tag == 0x0F and len(head) > 5:
-        return head[5] in _DATE_TIMES
-    if tag == 0x0C and len(head) > 2:
-        return head[1] > 0 and head[2] in _RESULTS
-    if tag == 0xDD and len(head) > 1:
-        return head[1] <= 0x09
-    return tag in APDU_NAMES
+        return head[_BODIES[head[5]] :][:1] in {b"", b"\x01", b"\x02"}  # several values
+    if tag == 0xD8:
+        return head[1:2] in {b"", b"\x01", b"\x02"} and (len(head) < 3 or head[2] in _ERRORS)
+    return True
