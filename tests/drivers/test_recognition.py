@@ -40,6 +40,7 @@ STREAMS = {
         "601DA109060760857405080101BE10040E01000000065F1F0400001E1DFFFF",
     ),
     "push without wrapper": ("dlms-apdu", "0F000000010C07E60A1F05110F39FF80000002021200E6060000000A"),
+    "DL/T 645 whose address is text": ("dlt645", "68 666666666666 68 91 06 33 33 34 33 59 33 24 16"),
     "ciphered push": (
         "dlms-apdu",
         "DB084D4D4D0000BC614E1E300123456741131 2FF935A47566827C467BC7D825C3BE4A77C3FCC056B6B".replace(" ", ""),
@@ -94,11 +95,12 @@ FOLLOWS = {
     "number and RTU": "modbus-rtu",
     "number and DL/T 645": "dlt645",
     "MAC and DL/T 645": "dlt645",
+    "Q/GDW 1376.2 that carries DL/T 645": "dlt645",
 }
-"""What comes behind a login that noise may spoil."""
+"""What comes behind, or in, what noise in front may spoil."""
 SURE = (
     *("login", "heartbeat", "last gasp", "login and push", "event notification", "data notification", "AARE"),
-    *("HDLC", "HDLC after flags", "RTU", "RTU exception", "Modbus TCP", "AARQ without wrapper", "ciphered push"),
+    *("HDLC", "HDLC after flags", "RTU", "RTU exception", "AARQ without wrapper", "ciphered push"),
     *("DL/T 645", "DL/T 645 behind a leader", "Hexing heartbeat", "Hexing heartbeat behind a flag", "text of a modem"),
     *("M-Bus", "Q/GDW 376.1", "Q/GDW 376.1 that carries DL/T 645", "DL/T 698.45"),
 )
@@ -151,7 +153,7 @@ def test_what_is_sure_is_found_behind_noise(name: str, noise: bytes) -> None:
 
 @given(st.binary(max_size=30), st.sampled_from(sorted(STREAMS)))
 def test_noise_never_makes_another_protocol_of_it(noise: bytes, name: str) -> None:
-    text = {"dtu-digits", "dtu-text"}  # which noise may be, and is no protocol
+    text = {"dtu-digits", "dtu-text", "dtu-mac"}  # which noise may be, and is no protocol
     assert label([noise + octets(name)]) in {STREAMS[name][0], FOLLOWS.get(name), UNKNOWN, None} | text
 
 

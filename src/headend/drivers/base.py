@@ -69,7 +69,9 @@ class Sniffed:
     framing: str
     """as `Meter.framing` names it"""
     end: int
-    """the offset behind the octets that told it"""
+    """the offset behind the octets that told it, or made it likely"""
+    whole: bool = True
+    """False where it is only likely, and octets must come that make it certain: what else begins in it has to wait"""
     sure: bool = False
     """by check octets, or more structure than noise has: to be believed where noise comes first, too"""
     address: str = ""

@@ -2,7 +2,8 @@
 
 A caller may say nothing, a login, or frames of any protocol, in pieces of any size, with noise in front. The recogniser asks
 the installed drivers, the registrations and the strangers what begins at each offset. Whatever is told by the fewest octets
-counts, so that it does not matter in what pieces they come. Beyond the offset 0, and what stands in front of frames on some
+counts, so that it does not matter in what pieces they come; what begins inside of a frame that is likely waits for its
+end. Beyond the offset 0, and what stands in front of frames on some
 lines (FE, line ends, spaces), only those are believed that noise does not look like.
 
 ```python
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Protocol, TypeAlias
 
 from headend.drivers import strangers
 from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.heartbeats import HeartbeatFilter, Known
 from headend.drivers.strangers import Stranger
-from headend.protocols.base import NEED_DATA
 from headend.protocols.dlt645 import frame as dlt645
 from headend.protocols.registration import Kind, Policy, Registered, Registration
 
@@ -87,12 +88,12 @@ class _Dlt645:
         if data[at] != dlt645.START:
             return Sniff.NO
         said = dlt645.recognise(data[at:])
-        if said is NEED_DATA:
-            return Sniff.NEED_DATA
         if not said:
             return Sniff.NO
+        if len(data) < at + 8:
+            return Sniff.NEED_DATA
         address = dlt645.Address(data[at + 1 : at + 7])
-        return Sniffed(framing="", end=at + dlt645.frame_length(data, at), sure=True, address=str(address))
+        return Sniffed(framing="", end=at + 8, whole=said is True, sure=True, address=str(address))
 
 
 _Asked: TypeAlias = "Sniffer | Registration | None"
@@ -120,6 +121,12 @@ class _Hit:
     question: _Question
     end: int
     caller: Sniffed | Registered | Stranger
+    """a driver's may be only likely"""
+
+    @property
+    def key(self) -> tuple[int, int, bool]:
+        """What counts is told by the fewest octets, began first, and is a protocol."""
+        return self.end, self.question.at, not isinstance(self.caller, Sniffed)
 
 
 class Recogniser:
@@ -198,20 +205,26 @@ class Recogniser:
         return framed if before is None else replace(framed, label=before.registration, registered=(before,), noise=b"")
 
     def _search(self, octets: bytes, *, silent: bool) -> _Hit | None:
-        """The hit that the fewest octets tell."""
+        """The hit that the fewest octets tell, unless one is likely that fewer octets would tell."""
         best: _Hit | None = None
+        likely: _Hit | None = None
         still: list[_Question] = []
-        for question in (*self._open, *self._fresh(octets)):
-            if best is not None and question.at >= best.end:
-                continue
+        for question in chain(self._open, self._fresh(octets)):
+            if best is not None and question.at >= best.end and (likely is None or best.key < likely.key):
+                return best
             hit = _ask(question, octets, silent=silent)
-            if isinstance(hit, _Hit):
-                best = hit if best is None or hit.end < best.end else best
-            elif hit is Sniff.NEED_DATA:
-                still.append(question)
+            if hit is Sniff.NO:
+                continue
+            still.append(question)
+            if not isinstance(hit, _Hit):
+                continue
+            if isinstance(hit.caller, Sniffed) and not hit.caller.whole:
+                likely = hit if likely is None or hit.key < likely.key else likely
+            elif best is None or hit.key < best.key:
+                best = hit
         if not silent:
             self._open = still
-        return best
+        return best if best is not None and (silent or likely is None or best.key < likely.key) else None
 
     def _fresh(self, octets: bytes) -> Iterator[_Question]:
         """What may begin at the offsets that have not been asked for."""

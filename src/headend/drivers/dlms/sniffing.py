@@ -11,6 +11,7 @@ from typing import Final
 from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.dlms.explaining.tags import APDU_NAMES, SERVICE_CIPHERED
 from headend.errors import DecodeError, HeadendError
+from headend.protocols.dlms.axdr_plain import Tag
 from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.hdlc.frame import FLAG, MAX_HEADER, decode_header
 from headend.protocols.wrapper import HEADER_LENGTH, VERSION
@@ -29,8 +30,13 @@ _TITLED: Final = frozenset({0xDB, 0xDC})
 """general ciphering by a meter that gives its title"""
 _NEVER_FIRST: Final = frozenset({0x05, 0x06, 0x0C, 0x0D, 0x0E, 0x16})
 """Services by short names that nobody begins with; too short to be told from something else."""
+_DATA_NOTIFICATION: Final = 0x0F
 _BODIES: Final = {0x00: 6, 0x0C: 18, 0x09: 19}
 """Where the body of a data-notification begins, by what follows its number."""
+_SEVERAL: Final = frozenset({0x01, 0x02})
+"""array, structure"""
+_MANY: Final = 0x7F
+_TAGS: Final = frozenset(Tag)
 _ERRORS: Final = frozenset(range(1, 7))
 _SECURITY: Final = frozenset(suite | bits for suite in range(3) for bits in (0x10, 0x20, 0x30, 0x50, 0x60, 0x70))
 """Security control: a suite, authenticated or encrypted or both, with one of two keys."""
@@ -56,12 +62,12 @@ def _sniff_hdlc(data: bytes, at: int) -> Sniffed | Sniff:
         start += 1
     header = data[start : start + MAX_HEADER]
     try:
-        if decode_header(header) is None:
-            return Sniff.NEED_DATA
+        whole = decode_header(header) is not None
     except HeadendError:
         return Sniff.NO
-    length = (header[0] & 0x07) << 8 | header[1]
-    return Sniffed(framing="hdlc", end=start + min(MAX_HEADER, length), sure=True)
+    if len(header) < 2:
+        return Sniff.NEED_DATA
+    return Sniffed(framing="hdlc", end=start + 2, whole=whole, sure=True)
 
 
 def _sniff_wrapper(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
@@ -74,31 +80,34 @@ def _sniff_wrapper(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
     if not (source and destination and length):
         return Sniff.NO
     start = at + HEADER_LENGTH
-    end = _apdu_in_wrapper(data, start, length)
-    if isinstance(end, int):
-        return Sniffed(framing="wrapper", end=end, sure=True)
+    apdu = _apdu_in_wrapper(data, start, length)
+    if isinstance(apdu, bool):
+        return Sniffed(framing="wrapper", end=start + 1, whole=apdu, sure=max(source, destination) < 0x100)
     if silent and len(data) == start + length:
         return Sniffed(framing="wrapper", end=start + length)  # whatever it is, it fits
-    return Sniff.NEED_DATA if len(data) <= start + length else end
+    return Sniff.NEED_DATA if len(data) <= start + length else apdu
 
 
-def _apdu_in_wrapper(data: bytes, start: int, length: int) -> int | Sniff:
-    """The offset behind the octets that tell that an APDU fills a frame."""
+def _apdu_in_wrapper(data: bytes, start: int, length: int) -> bool | Sniff:
+    """Whether an APDU fills a frame: True, False while it may, NEED_DATA without its tag, NO when it does not."""
     wanted = min(length, _ENOUGH)
     head = data[start : start + wanted]
     if not head:
         return Sniff.NEED_DATA
+    said: Sniffed | Sniff | None = None
     if head[0] in _ASSOCIATING:
-        sniffed = _sniff_association(data, start)
-        return sniffed.end if isinstance(sniffed, Sniffed) else sniffed
+        said = _sniff_association(data, start)
+    elif head[0] == _DATA_NOTIFICATION:
+        said = _sniff_notification(head, 0)
+    if said is not None:
+        return Sniff.NO if said is Sniff.NO else isinstance(said, Sniffed)
     try:
         end = Delimiter(length).find_end(head)
     except DecodeError:
         return Sniff.NO
     if len(head) < wanted:
-        return Sniff.NEED_DATA if end is None else Sniff.NO
-    fills = head[0] in _TITLED or end == (length if wanted == length else None)
-    return start + wanted if fills else Sniff.NO
+        return Sniff.NO if end is not None else False
+    return True if head[0] in _TITLED or end == (length if wanted == length else None) else Sniff.NO
 
 
 def _sniff_bare(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
@@ -113,6 +122,8 @@ def _sniff_bare(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
         return Sniff.NO
     if tag in _ASSOCIATING:
         return _sniff_association(data, start)
+    if tag == _DATA_NOTIFICATION:
+        return _sniff_notification(data, start)
     if tag in SERVICE_CIPHERED:
         return _sniff_ciphered(data, start)
     head = data[start : start + _ENOUGH]
@@ -157,6 +168,20 @@ def _sniff_association(data: bytes, at: int) -> Sniffed | Sniff:
     return Sniff.NO
 
 
+def _sniff_notification(data: bytes, at: int) -> Sniffed | Sniff:
+    """A push, up to the first of several values: what they are some meters write in ways of their own."""
+    head = data[at : at + 6]
+    if len(head) < 6:
+        return Sniff.NEED_DATA
+    body = at + _BODIES.get(head[5], 0)
+    values = data[body : body + 3]
+    if body == at or (values and values[0] not in _SEVERAL) or (len(values) > 1 and not 0 < values[1] <= _MANY):
+        return Sniff.NO
+    if len(values) < 3:
+        return Sniff.NEED_DATA
+    return Sniffed(framing="apdu", end=body + 3) if values[2] in _TAGS else Sniff.NO
+
+
 def _sniff_ciphered(data: bytes, at: int) -> Sniffed | Sniff:
     """An APDU of one service, ciphered: length, security control, counter; told by the whole of it."""
     head = data[at + 1 : at + 6]
@@ -177,8 +202,6 @@ def _is_plausible(head: bytes) -> bool:
     tag = head[0]
     if tag in _TITLED:
         return head[1:2] in {b"", b"\x08"}  # a system title has eight octets
-    if tag == 0x0F and len(head) > 5:
-        return head[_BODIES[head[5]] :][:1] in {b"", b"\x01", b"\x02"}  # several values
     if tag == 0xD8:
         return head[1:2] in {b"", b"\x01", b"\x02"} and (len(head) < 3 or head[2] in _ERRORS)
     return True

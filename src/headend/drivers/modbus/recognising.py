@@ -11,6 +11,7 @@ MBAP_HEADER = 7
 _UNCOUNTED = 6
 """Octets of the MBAP header that its length does not count."""
 _CRC = 2
+_EXCEPTIONS = frozenset(bytes((code,)) for code in range(0x01, 0x0C))
 
 
 def recognise(data: bytes) -> str | NeedData:
@@ -53,7 +54,7 @@ def sniff(data: bytes, at: int) -> Sniffed | Sniff:
     if is_mbap(header):
         end = at + _UNCOUNTED + int.from_bytes(header[4:6], "big") if len(header) > MBAP_HEADER else len(data) + 1
         if end <= len(data) and _is_pdu(data[at + _UNCOUNTED : end]):
-            found.append(Sniffed(framing="tcp", end=end, sure=True, address=str(header[6])))
+            found.append(Sniffed(framing="tcp", end=end, address=str(header[6])))
         undecided |= end > len(data)
     if found:
         return min(found, key=lambda each: each.end)
@@ -62,4 +63,6 @@ def sniff(data: bytes, at: int) -> Sniffed | Sniff:
 
 def _is_pdu(addressed: bytes) -> bool:
     """True for unit id and PDU that are as long as the function says, in one direction or the other."""
+    if addressed[1] & 0x80 and addressed[2:3] not in _EXCEPTIONS:
+        return False
     return any(rtu_length(addressed, 0, sender) == len(addressed) + _CRC for sender in Role)
