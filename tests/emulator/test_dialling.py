@@ -53,13 +53,13 @@ def test_what_is_said_is_what_was_captured() -> None:
 def test_every_registration_knows_what_its_meters_say(name: str) -> None:
     registration = built_in().get(name)
     dialogue = Dialogue(registration)
-    for number in ("210600402941", "00000000000000000042", "869951031234567", "00112233AABB"):
+    for number in ("210600402941", "00000000000000000042", "869951031234567", "00112233AABB", "EXXXX001692675614"):
         try:
             said = [dialogue.login(number), dialogue.heartbeat(number)]
         except LocalProtocolError:
             continue
         for octets in said:
-            found = registration.match(octets, silent=True)
+            found = registration.match(octets, silent=True) or registration.match_alone(octets)
             assert found is not None
             assert getattr(found, "octets", None) == octets
         return

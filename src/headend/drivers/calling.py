@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from headend.drivers.heartbeats import HeartbeatFilter, Known
-from headend.protocols.registration import Field, FrameForm, Kind, Registration
+from headend.protocols.frame_layout import Field, nothing
+from headend.protocols.registration import FrameForm, Kind, Registration
 
 _METER: Final = "meter"
 """What a meter calls itself, in a field whose values have names."""
@@ -44,7 +45,7 @@ class Dialogue:
         values: dict[str, str | bytes] = {}
         for part in form.layout.parts:
             if isinstance(part, Field):
-                usual = _METER if _METER in part.values.values() else bytes(part.least)
+                usual = _METER if _METER in part.values.values() else nothing(part)
                 values[part.name] = self._given.get(part.name, usual)
         return self.registration.encode(kind, {**values, "number": number})
 

@@ -259,6 +259,12 @@ def to_text(part: Field, octets: bytes) -> str:
     return "".join(chr(octet) if octet in allowed else "0" for octet in octets)
 
 
+def nothing(part: Field) -> bytes:
+    """Octets of a field that say nothing: zeros."""
+    text = part.form not in _SHOWN_IN_HEX and part.pad is None
+    return (b"0" if text else b"\x00") * part.least
+
+
 def to_octets(layout: Layout, name: str, value: str | int | bytes) -> bytes:
     """The octets of a field; raises LocalProtocolError when the value does not fit it."""
     for part in layout.parts:

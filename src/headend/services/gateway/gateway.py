@@ -155,7 +155,8 @@ class Gateway:
         """The protocol is known."""
         self._books.count("recognised", found.label)
         caller.patience = self.limits.first_octet
-        caller.speak(found, HeartbeatFilter(self._recognition.known))
+        opening = found.registered[0] if found.registered else None
+        caller.speak(found, HeartbeatFilter(self._recognition.known, opening))
         if caller.stage is Stage.NAMELESS and found.address and caller.link.is_open:
             self._identify(caller, MeterIdentity(serial=found.address, meter_address=found.address))
 
