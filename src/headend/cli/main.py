@@ -42,7 +42,9 @@ app = typer.Typer(
 profile_app = typer.Typer(no_args_is_help=True, help="The meter library.")
 user_app = typer.Typer(no_args_is_help=True, help="People who may use the console and REST.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys for programs.")
+meters_app = typer.Typer(no_args_is_help=True, help="The meters in the database.")
 app.add_typer(profile_app, name="profile")
+app.add_typer(meters_app, name="meters")
 app.add_typer(user_app, name="user")
 app.add_typer(key_app, name="key")
 
@@ -330,6 +332,30 @@ def profile_check(
 def profile_quantities(*, json: Json = False) -> None:
     """List the catalogue of quantities."""
     _run("profile", "list_quantities", as_json=json)
+
+
+@meters_app.command("import")
+def meters_import(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What `headend emulate --json` says, or a meter URL and a name in each line; - for standard input.",
+        ),
+    ],
+    poll: Annotated[
+        float, typer.Option(help="Seconds between polls; 0: they are not polled.", min=0, max=2_678_400)
+    ] = 60.0,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag that they get; several are possible.")] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="A secret of all of them: secret=env:NAME, ek=file:PATH …", metavar="NAME=PLACE"),
+    ] = None,
+    config: Config = None,
+    data: DataFolder = None,
+) -> None:
+    """Enter many meters at once, all or none; those that are known by that name are changed."""
+    _run("meters", "import_meters", file, poll=poll, tags=tag or (), secrets=secret or (), config=config, data=data)
 
 
 Role = Annotated[str, typer.Option(help="viewer, operator, dispatcher or admin")]

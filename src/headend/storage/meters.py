@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,31 @@ class Meters:
             row = {**_row(meter), "revision": known + 1}
             connection.execute(table.update().where(table.c.id == meter.id) if known else table.insert(), row)
         return known + 1
+
+    def put_all(self, meters: Iterable[Meter]) -> tuple[Sequence[Meter], Sequence[Meter]]:
+        """Add or replace many at once: all of them or none; returns those that are new and those that were otherwise before.
+
+        What a meter has said about itself stays.
+        """
+        given = {meter.id: meter for meter in meters}
+        added: list[Meter] = []
+        changed: list[tuple[Meter, int]] = []
+        with self._database.write() as connection:
+            known = {row.id: row for row in connection.execute(sa.select(table)) if row.id in given}
+            for meter in given.values():
+                if meter.id not in known:
+                    added.append(meter)
+                    continue
+                stored = _stored(known[meter.id])
+                kept = dataclasses.replace(meter, identity=stored.meter.identity)
+                if kept != stored.meter:
+                    changed.append((kept, stored.revision + 1))
+            if added:
+                connection.execute(table.insert(), [{**_row(meter), "revision": 1} for meter in added])
+            if changed:
+                rows = [{**_row(meter), "revision": revision, "known": meter.id} for meter, revision in changed]
+                connection.execute(table.update().where(table.c.id == sa.bindparam("known")), rows)
+        return added, [meter for meter, _ in changed]
 
     def get(self, meter_id: str) -> StoredMeter:
         """One meter; raises NotFound."""
