@@ -20,6 +20,8 @@ from headend.model.url import format_url, parse_url
         "inbound://210600402941?protocol=dlms&framing=apdu",
         "dlms+serial:///dev/ttyUSB0?mode_e=1&baud=300",
         "dlt645://192.0.2.7:8899/000000001234",
+        "dlt645+serial:///dev/ttyUSB0/000000001234?baud=2400",
+        "dlt645+serial:///dev/ttyUSB0/000000001234?baud=9600&line=8N1",
         "modbus://192.0.2.7:502/3?profile=eastron-sdm630",
         "modbus+rtu://[2001:db8::1]:4196/1",
         "modbus+serial:///dev/ttyUSB0/17?baud=9600",
@@ -38,6 +40,8 @@ def test_default_ports_and_wire() -> None:
     assert parse_url("modbus://h/1").endpoint.wire == parse_url("modbus://h:502/2").endpoint.wire
     serial = parse_url("modbus+serial:///dev/ttyUSB0/17?baud=2400").endpoint
     assert (serial.kind, serial.path, serial.baud) == (EndpointKind.SERIAL, "/dev/ttyUSB0", 2400)
+    chinese = parse_url("dlt645+serial:///dev/ttyUSB0/1234").endpoint
+    assert (chinese.baud, chinese.line, serial.line) == (2400, "8E1", "8N1")
 
 
 def test_secrets_are_taken_apart_and_never_shown() -> None:

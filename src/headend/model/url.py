@@ -9,7 +9,7 @@ modbus://HOST[:502]/UNIT            Modbus TCP         modbus+rtu://HOST:PORT/UN
 inbound://IDENTITY                  a meter that dials in
 ```
 
-A serial port takes `baud` (9600) and `line` (data bits, parity and stop bits: 8N1). The other query parameters go to the
+A serial port takes `baud` (9600; DL/T 645 2400) and `line` (data bits, parity and stop bits: 8N1; DL/T 645 8E1). The other query parameters go to the
 driver as text, `profile=ID` chooses the meter file, and the secrets (`SECRET_PARAMS`) are given as `env:NAME`,
 `file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
 """
@@ -99,8 +99,9 @@ def parse_url(text: str) -> MeterUrl:
         params.setdefault(path_param, last)
     elif path_param and path.strip("/"):
         params[path_param] = path.strip("/")
-    baud = _number(params.pop("baud", "9600"), "baud")
-    line = params.pop("line", "8N1").upper()
+    usual_baud, usual_line = _usual_port(protocol)
+    baud = _number(params.pop("baud", usual_baud), "baud")
+    line = params.pop("line", usual_line).upper()
     if kind is EndpointKind.SERIAL:
         if not path.startswith("/") or parts.hostname:
             raise ConfigError(f"{shown!r} names no serial device", hint=f"write {parts.scheme}:///dev/ttyUSB0")
@@ -131,7 +132,7 @@ def format_url(meter: Meter) -> str:
     if endpoint.kind is EndpointKind.SERIAL:
         where = f"{endpoint.path}{tail}"
         params["baud"] = str(endpoint.baud)
-        if endpoint.line != "8N1":
+        if endpoint.line != _usual_port(meter.protocol)[1]:
             params["line"] = endpoint.line
     elif endpoint.kind is EndpointKind.INBOUND:
         where = endpoint.host
@@ -144,6 +145,11 @@ def format_url(meter: Meter) -> str:
         params["profile"] = meter.profile_id
     query = f"?{urlencode(params, safe='/:,')}" if params else ""
     return f"{scheme}://{where}{query}"
+
+
+def _usual_port(protocol: str) -> tuple[str, str]:
+    """Speed and character format of serial ports where a URL does not say them."""
+    return ("2400", "8E1") if protocol == "dlt645" else ("9600", "8N1")
 
 
 def _scheme(meter: Meter) -> tuple[str, str]:
