@@ -167,12 +167,28 @@ def _volt_squared_hours(meter: VirtualMeter, at: int) -> float:
     return max(0, at - meter.started_at) / _HOUR_MS * meter.kind.nominal_voltage**2
 
 
+def _prepaid(price: float) -> Callable[[str], Evaluator]:
+    """What is left of the last purchase, at so much for a watt-hour; who has used it up buys again at once."""
+
+    def made(load: str) -> Evaluator:
+        used = channel_value(load, "active", "energy", "import", "total")
+        return lambda meter, at: (_PURCHASE - used(meter, at) % _PURCHASE) * price
+
+    return made
+
+
+_PURCHASE: Final = 200_000.0
+"""Watt-hours that are bought at a time."""
+
 _PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
     {
         "frequency": _hertz,
         "voltage_phase_avg": phases.volts("total"),
         "voltage_neutral": _constant(0.3),
         "temperature_ambient": _daily(18.0, 7.0),
+        "temperature_internal": _daily(31.0, 9.0),
+        "battery_voltage_clock": _constant(3.6),
+        "battery_voltage_reading": _constant(6.0),
         "humidity": _daily(55.0, -10.0),
         "volt_squared_hours_total": _volt_squared_hours,
         "relay_closed": lambda meter, at: meter.supplied(at),
@@ -194,6 +210,8 @@ _LOADED: Final[Mapping[str, Callable[[str], Evaluator]]] = MappingProxyType(
         "current_phase_avg": phases.amperes,
         "charge_total": charge,
         "ampere_squared_hours_total": charge,
+        "credit_energy": _prepaid(1.0),
+        "credit_balance": _prepaid(0.00056),
     }
 )
 """what a quantity is that follows from the load as a whole"""

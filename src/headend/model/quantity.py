@@ -3,7 +3,7 @@
 A key is `<quantity>[_<processing>]_<direction>[_<phase>|_total][_tN]`, for example `active_energy_import_total`,
 `active_energy_import_t1`, `active_power_export_l2`, `voltage_l1`, `frequency`. The electricity quantities follow from
 groups C, D and E of their OBIS codes (IEC 62056-6-1, 5.4), so families of them are written as one row each. A quantity
-without an OBIS code of its own (what only Modbus meters give) has a row in `_PLAIN`.
+without an OBIS code of its own (what only meters of other protocols give) has a row in `_PLAIN`.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ _PLAIN = (
     ("firmware_version", "1-0:0.2.0.255", "", Kind.STATUS, "Firmware version"),
     ("tariff_active", "0-0:96.14.0.255", "", Kind.STATUS, "Active tariff"),
 )
-# quantities without an OBIS code, given by Modbus meters: (stem, unit, kind, label, ends of the keys)
+# quantities without an OBIS code, given by Modbus and DL/T 645 meters: (stem, unit, kind, label, ends of the keys)
 _ALL_PHASES = ("total", "l1", "l2", "l3")
 _LINES = ("l1l2", "l2l3", "l3l1")
 _UNCODED: tuple[tuple[str, str, Kind, str, tuple[str, ...]], ...] = (
@@ -180,6 +180,8 @@ _UNCODED: tuple[tuple[str, str, Kind, str, tuple[str, ...]], ...] = (
     ("credit_energy", "Wh", Kind.INSTANT, "Credit, energy left", ("",)),
     ("meter", "", Kind.STATUS, "Meter", ("model", "name", "code")),
     ("manufacturer", "", Kind.STATUS, "Manufacturer", ("",)),
+    ("temperature_internal", "°C", Kind.INSTANT, "Temperature in the meter", ("",)),
+    ("battery_voltage", "V", Kind.INSTANT, "Battery voltage", ("clock", "reading")),
 )
 _PHASES = (("total", 0), ("l1", 20), ("l2", 40), ("l3", 60))
 
