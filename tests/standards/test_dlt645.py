@@ -128,6 +128,8 @@ def test_lengths() -> None:
         "XXXXXX.XX": 4,
         "XX.XXXX,YYMMDDhhmm": 8,
         "NN": 1,
+        "XXX": 2,
+        "DIGITS12": 6,
         "ASCII32": 32,
         "BITS16": 2,
         "OCTETS": 0,
@@ -205,6 +207,8 @@ def _stated(row: dict[str, str], length: str, items: str) -> tuple[object, ...]:
     bits = "bitmap" in format_ or row["canonical"].startswith(_BITMAPS) or row["canonical"].endswith("combination_word")
     if bits:
         format_ = f"BITS{8 * octets}"
+    elif format_ == "NNNNNNNNNNNN":
+        format_ = "DIGITS12"
     elif format_ == "struct":
         format_ = f"OCTETS{octets or ''}"
     return row["canonical"], unit, format_, octets, int(items), row["signed"] == "1"

@@ -69,11 +69,12 @@ def format_length(text: str) -> int:
     found = _COUNTED.fullmatch(text)
     if found is not None:
         number = int(found[2] or 0)
-        return number // 8 if found[1] == "BITS" else number
+        return number // _PER_OCTET.get(found[1], 1)
     return sum((len(part.replace(".", "")) + 1) // 2 for part in text.split(","))
 
 
-_COUNTED: Final = re.compile(r"(ASCII|BITS|OCTETS)(\d*)")
+_COUNTED: Final = re.compile(r"(DIGITS|ASCII|BITS|OCTETS)(\d*)")
+_PER_OCTET: Final = {"DIGITS": 2, "BITS": 8}
 _BLOCK: Final = -1
 
 # letter of a pattern: values in 2007; in 1997, where it is a single digit
