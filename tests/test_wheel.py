@@ -44,7 +44,7 @@ def test_entry_points_and_licences(wheel: zipfile.Path) -> None:
     points = ConfigParser()
     points.read_string((info / "entry_points.txt").read_text())
     assert points["console_scripts"]["headend"] == "headend.cli.main:run"
-    assert {"dlms", "modbus"} <= set(points["headend.drivers"])
+    assert {"dlms", "dlt645", "modbus"} <= set(points["headend.drivers"])
     metadata = (info / "METADATA").read_text()
     assert "License-Expression: Apache-2.0" in metadata
     licences = [name for name in wheel.root.namelist() if "/licenses/" in name]

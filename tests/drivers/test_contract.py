@@ -82,6 +82,64 @@ scaler = -1
 ref = "holding/0x0010/text8"
 quantity = "serial_number"
 """
+DLT645 = """
+[meter]
+vendor = "Acme"
+model = "T1"
+protocol = "dlt645"
+source = "test"
+[[object]]
+ref = "00010000"
+quantity = "active_energy_import_total"
+unit = "kWh"
+scaler = -2
+[[object]]
+ref = "02010100"
+quantity = "voltage_l1"
+unit = "V"
+scaler = -1
+[[object]]
+ref = "02030000"
+quantity = "active_power_total"
+unit = "kW"
+scaler = -4
+[[object]]
+ref = "02030100"
+quantity = "active_power_l1"
+unit = "kW"
+scaler = -4
+[[object]]
+ref = "04000402"
+quantity = "serial_number"
+emulate = { value = "{number:012}" }
+"""
+DLT645_1997 = """
+[meter]
+vendor = "Acme"
+model = "T0"
+protocol = "dlt645"
+source = "test"
+[link]
+version = "1997"
+[[object]]
+ref = "9010"
+quantity = "active_energy_import_total"
+unit = "kWh"
+scaler = -2
+[[object]]
+ref = "B611"
+quantity = "voltage_l1"
+unit = "V"
+[[object]]
+ref = "B630"
+quantity = "active_power_total"
+unit = "kW"
+scaler = -4
+[[object]]
+ref = "C032"
+quantity = "serial_number"
+emulate = { value = "{number:012}" }
+"""
 
 
 @dataclass(frozen=True)
@@ -104,6 +162,8 @@ CASES = [
     Case("dlms", "hdlc", DLMS, "3/1-0:9.9.9.255/2", checked=True),
     Case("modbus", "tcp", MODBUS, "input/0x7000/u16", checked=False),
     Case("modbus", "rtu", MODBUS, "input/0x7000/u16", checked=True),
+    Case("dlt645", "tcp", DLT645, "00FF0000", checked=True),
+    Case("dlt645", "serial", DLT645_1997, "D0FF", checked=True),
 ]
 ENDPOINT = Endpoint(kind=EndpointKind.MEMORY, host="memory")
 

@@ -9,9 +9,9 @@ modbus://HOST[:502]/UNIT            Modbus TCP         modbus+rtu://HOST:PORT/UN
 inbound://IDENTITY                  a meter that dials in
 ```
 
-A serial port takes `baud` (9600; DL/T 645 2400) and `line` (data bits, parity and stop bits: 8N1; DL/T 645 8E1). The other query parameters go to the
-driver as text, `profile=ID` chooses the meter file, and the secrets (`SECRET_PARAMS`) are given as `env:NAME`,
-`file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
+A serial port takes `baud` (9600; 2400 in DL/T 645) and `line` (data bits, parity and stop bits: 8N1; 8E1 in DL/T 645). The
+other query parameters go to the driver as text, `profile=ID` chooses the meter file, and the secrets (`SECRET_PARAMS`) are
+given as `env:NAME`, `file:PATH`, `hex:…` or `text:…` and never appear in the text that `format_url` makes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The DL/T 645 driver as everybody above the drivers sees it; see `headend.drivers.base.Driver`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headend.drivers.base import NO_SECRETS, Capability
+from headend.drivers.dlt645 import explaining, parameters, recorded, refs, server
+from headend.drivers.dlt645.client import Dlt645Session
+from headend.drivers.dlt645.meter.image import image_of
+from headend.drivers.dlt645.wire import Wire
+from headend.errors import CapabilityError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headend.drivers.base import Ear, Layer, MeterModel, Notification, Push, PushList, Secrets, Sniff, Sniffed
+    from headend.model.meter import Meter
+    from headend.model.objects import ObjectRef
+    from headend.model.profile import MeterProfile
+    from headend.model.reading import Value
+    from headend.protocols.base import CounterStore
+    from headend.transport.link import Link
+
+_FRAMINGS = ("", "tcp", "serial")
+_NO_PUSHES = CapabilityError("meters of DL/T 645 push nothing")
+
+
+class Dlt645Driver:
+    """DL/T 645-2007 and -1997: the same frames over TCP and serial lines."""
+
+    name = "dlt645"
+    ports = (8899, 4196, 10001, 20108, 4001)
+    capabilities = frozenset(Capability) - {Capability.PUSH}
+
+    def parse_ref(self, text: str) -> ObjectRef:
+        """`00010000`, `0001FF00`, `9010`, `01010000/time` and their like; raises ConfigError."""
+        return refs.parse_ref(text)
+
+    def check_params(self, params: Mapping[str, Value]) -> None:
+        """`address`, `version`, `operator`, `level`, `leader`, `clock`, `blocks`, `zone`; raises ConfigError."""
+        parameters.check_params(params)
+
+    def use_counters(self, store: CounterStore) -> None:
+        """DL/T 645 counts nothing."""
+
+    async def attach(
+        self,
+        link: Link,
+        meter: Meter,
+        profile: MeterProfile | None,
+        secrets: Secrets,
+        *,
+        buffered: bytes = b"",
+        timeout: float = 5.0,
+    ) -> Dlt645Session:
+        """A session with one meter; no octet is sent."""
+        if meter.framing not in _FRAMINGS:
+            raise ConfigError(f"unknown framing {meter.framing!r} of DL/T 645", hint="tcp or serial")
+        said = parameters.parameters_of(meter, profile)
+        password = parameters.password_of(secrets, said.level)
+        wire = Wire(link, said, timeout, meter.endpoint.line)
+        wire.start(buffered)
+        return Dlt645Session(wire, said, password, profile)
+
+    def serve(self, link: Link, model: MeterModel) -> None:
+        """Play a meter; called again for the same link, one more meter on its line."""
+        server.serve(link, model)
+
+    def check_file(self, profile: MeterProfile) -> None:
+        """Every object has a format, in the tables or in the file."""
+        image_of(profile)
+
+    def begin(self, model: MeterModel) -> None:
+        """A meter of DL/T 645 says nothing unasked."""
+
+    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
+        """By a whole frame with a right checksum."""
+        return recorded.sniff(data, at)
+
+    def listen(self, max_octets: int) -> Ear:  # noqa: ARG002 - there is nothing to bound
+        """DL/T 645 has no pushes."""
+        raise _NO_PUSHES
+
+    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:  # noqa: ARG002 - never called
+        """DL/T 645 has no pushes."""
+        raise _NO_PUSHES
+
+    def understand(
+        self,
+        push: Push,  # noqa: ARG002 - never called
+        meter: Meter | None,  # noqa: ARG002
+        profile: MeterProfile | None,  # noqa: ARG002
+        lists: Sequence[PushList] = (),  # noqa: ARG002
+    ) -> Notification:
+        """DL/T 645 has no pushes."""
+        raise _NO_PUSHES
+
+    def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
+        """The password."""
+        return recorded.spoken(secrets)
+
+    def reseal(self, data: bytes) -> bytes:
+        """Frames with right checksums."""
+        return recorded.reseal(data)
+
+    def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:  # noqa: ARG002 - requests have no numbers
+        """The same request has the same octets."""
+        return None
+
+    def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
+        """Decode frames."""
+        return explaining.explain(data)
+
+    def translate(self, data: bytes, secrets: Secrets = NO_SECRETS) -> str:  # noqa: ARG002 - ditto
+        """DL/T 645 has no notation in XML."""
+        raise CapabilityError("dlt645: there is no notation in XML")

@@ -1,0 +1,60 @@
+"""Octets that come unasked or were recorded: whose they are, what of a password stands in them, checksums made right. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headend.drivers.base import Sniff, Sniffed
+from headend.drivers.dlt645.parameters import read_password
+from headend.errors import ConfigError
+from headend.protocols.base import NeedData
+from headend.protocols.dlt645.frame import LEADER, START, STOP, decode_frame, frame_length, recognise, to_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headend.drivers.base import Secrets
+
+_ENVELOPE: Final = 12
+_LENGTH_AT: Final = 9
+_HIDDEN: Final = b"***"
+_FACTORY: Final = bytes(3)
+"""A password that is none, and octets that stand in most answers."""
+
+
+def sniff(data: bytes, at: int) -> Sniffed | Sniff:
+    """The frame that begins at an offset, behind octets FE: whole, and with a right checksum."""
+    found = recognise(data[at:])
+    if isinstance(found, NeedData):
+        return Sniff.NEED_DATA
+    if not found:
+        return Sniff.NO
+    start = len(data) - len(data[at:].lstrip(LEADER))
+    frame, _ = decode_frame(data, start)
+    address = "" if frame.address.has_wildcard or frame.address.is_broadcast else str(frame.address)
+    return Sniffed(framing="tcp", end=start + frame_length(data, start), sure=True, address=address)
+
+
+def spoken(secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
+    """How a password stands in frames: its three octets, 33H added to each."""
+    secret = secrets.get("secret")
+    if secret is None:
+        return ()
+    try:
+        octets = read_password(secret.reveal(), 0).octets
+    except ConfigError:  # none that could be sent
+        return ()
+    return () if octets == _FACTORY else ((to_wire(octets), _HIDDEN),)
+
+
+def reseal(data: bytes) -> bytes:
+    """Frames with the checksum that belongs to their octets; everything else as it is."""
+    octets = bytearray(data)
+    at = octets.find(START)
+    while at >= 0:
+        end = at + _ENVELOPE + octets[at + _LENGTH_AT] if at + _LENGTH_AT < len(octets) else len(octets) + 1
+        if end <= len(octets) and octets[at + 7] == START and octets[end - 1] == STOP:
+            octets[end - 2] = sum(octets[at : end - 2]) & 0xFF
+            at = end - 1
+        at = octets.find(START, at + 1)
+    return bytes(octets)
