@@ -275,6 +275,12 @@ async def test_pushes_go_over_the_connection(world: World) -> None:
     await ear.hear(b"late")
     world.at(3600)
     assert len(world.outside) == 0  # without a registration there are no heartbeats
+    ear.link.abort()
+    await until(lambda: line._call is None)
+    for push in (b"again ", b"and again"):
+        line.push(push)  # it does not wait until it would have dialled again
+    world.at(3600)
+    await (await world.called()).hear(b"again and again")
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REFUSE, FaultKind.CLOSE])

@@ -121,6 +121,7 @@ class Line:
         "_call",
         "_clock",
         "_dialler",
+        "_dialling",
         "_failures",
         "_fault",
         "_intervals",
@@ -156,6 +157,7 @@ class Line:
         self._serve = serve
         self._dialler, self._outside, self._clock = around
         self._call: Call | None = None
+        self._dialling = False
         self._alive_at = 0
         self._failures = 0
         self._intervals = 0
@@ -167,6 +169,7 @@ class Line:
 
     def connected(self, link: Link) -> None:
         """The connection stands: say who it is, and what has waited for it."""
+        self._dialling = False
         if self._fault is not None:
             link = FaultyLink(link, self._fault, self._seed)
         call = self._call = Call(self, link, self._serve)
@@ -182,12 +185,13 @@ class Line:
         self._plan_heartbeat()
 
     def push(self, octets: bytes) -> None:
-        """Send over the connection, or as soon as there is one."""
+        """Send over the connection, or dial at once and send as soon as there is one."""
         if self._call is not None:
             self._call.write(octets)
         else:
             self._pushes = self._pushes or deque(maxlen=_MOST_PUSHES)
             self._pushes.append(octets)
+            self._wake(0.0, self._dial)
 
     def heard(self) -> None:
         """The head-end is alive: the next heartbeat is due a whole period from now."""
@@ -202,6 +206,7 @@ class Line:
 
     def lost(self, *, heard: bool) -> None:
         """There is no connection: dial again later."""
+        self._dialling = False
         self._failures = 1 if heard else self._failures + 1
         wait = min(self.dial.most, self.dial.retry * 2.0 ** min(self._failures - 1, 30))
         self._wake(wait * (0.5 + self._chance()), self._dial)
@@ -215,7 +220,9 @@ class Line:
             call.abort()
 
     def _dial(self) -> None:
-        self._dialler.dial(self)
+        if not self._dialling and self._call is None:
+            self._dialling = True
+            self._dialler.dial(self)
 
     def _plan_heartbeat(self) -> None:
         if self.dial.period:
