@@ -22,8 +22,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bench.common import CLIENT_CORE, SERVER_CORE, Result, Settings, pin
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.delivery import WINDOW
+from headend.northbound.layouts import HeadendLayout
 from headend.northbound.mqtt import Broker, MqttSink
 from headend.northbound.topics import Request, Topics, telemetry_payload
+from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.storage.outbox import Outbox
 from headend.telemetry import SINK_MESSAGES
@@ -70,7 +72,14 @@ async def ours(port: int, work: list[ReadingBatch]) -> float:
     bus = Bus()
     target = Broker(host="127.0.0.1", port=port, version="5")
     outbox = Outbox(Path("/nonexistent/outbox.db"), max_messages=1, max_octets=1)
-    sink = MqttSink(target.connect, Topics("headend/v1"), bus, _no_answer, lambda: 5, outbox=outbox, version="1")
+    sink = MqttSink(
+        target.connect,
+        Voice([HeadendLayout(Topics("headend/v1"))], version="1"),
+        bus,
+        _no_answer,
+        lambda: 5,
+        outbox=outbox,
+    )
     task = asyncio.create_task(sink.run())
     await sink.connected.wait()
     sent = SINK_MESSAGES.labels("mqtt", "sent")._value

@@ -18,14 +18,22 @@ import pytest
 from headend.model.event import Event, EventType
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.delivery import Delivery
+from headend.northbound.layouts import HeadendLayout
 from headend.northbound.message import Message
 from headend.northbound.mqtt import Broker, MqttSink
 from headend.northbound.topics import Request, Topics
+from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.storage.outbox import Outbox
 from tests.services.support import clock, virtual
 
 TOPICS = Topics("headend/v1")
+
+
+def voice() -> Voice:
+    return Voice([HeadendLayout(TOPICS)], version="1")
+
+
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
@@ -90,7 +98,7 @@ def box(folder: Path, *, max_messages: int = 1_000_000) -> Outbox:
 
 @asynccontextmanager
 async def sinking(bus: Bus, broker: MemoryBroker, outbox: Outbox) -> AsyncIterator[MqttSink]:
-    sink = MqttSink(broker.connect, TOPICS, bus, no_answer, clock, outbox=outbox, version="1")
+    sink = MqttSink(broker.connect, voice(), bus, no_answer, clock, outbox=outbox)
     task = asyncio.create_task(sink.run())
     try:
         yield sink
@@ -281,9 +289,7 @@ async def test_a_real_broker_that_is_stopped_in_the_middle_of_publishing_gets_ev
     bus, seen = Bus(), Counter[int]()
     async with mosquitto(port, tmp_path) as again:
         outbox = box(tmp_path)
-        sink = MqttSink(
-            Broker(host="127.0.0.1", port=port).connect, TOPICS, bus, no_answer, lambda: 5, outbox=outbox, version="1"
-        )
+        sink = MqttSink(Broker(host="127.0.0.1", port=port).connect, voice(), bus, no_answer, lambda: 5, outbox=outbox)
 
         async def watch() -> None:
             while True:

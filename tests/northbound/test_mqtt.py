@@ -21,12 +21,20 @@ from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Secret
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.broker import EmbeddedBroker
+from headend.northbound.layouts import HeadendLayout
 from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
 from headend.northbound.topics import Request, Topics
+from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.storage.outbox import Outbox
 
 TOPICS = Topics("headend/v1")
+
+
+def voice() -> Voice:
+    return Voice([HeadendLayout(TOPICS)], version="1")
+
+
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
@@ -77,7 +85,7 @@ async def answer(request: Request) -> object:
 
 def make(target: Broker, bus: Bus, folder: Path) -> MqttSink:
     outbox = Outbox(folder / "outbox.db", max_messages=100_000, max_octets=1 << 30)
-    return MqttSink(target.connect, TOPICS, bus, answer, lambda: 5, outbox=outbox, version="1")
+    return MqttSink(target.connect, voice(), bus, answer, lambda: 5, outbox=outbox)
 
 
 def free_port() -> int:

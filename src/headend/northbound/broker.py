@@ -190,6 +190,11 @@ class EmbeddedBroker:
         self._servers: list[asyncio.Server | Server] = []
         self._cuts: set[Callable[[], None]] = set()
 
+    @property
+    def clients(self) -> int:
+        """Open connections, without that of the head-end."""
+        return max(0, len(self._cuts) - 1)
+
     async def start(self) -> None:
         """Listen; `port` is the real one afterwards. Raises ConfigError when an address cannot be had."""
         for name in ("amqtt", "transitions"):

@@ -31,8 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
-_STORED = SINK_MESSAGES.labels("mqtt", "stored")
-_DROPPED = SINK_MESSAGES.labels("mqtt", "dropped")
+_METRICS: Final = {result: SINK_MESSAGES.labels("mqtt", result) for result in ("sent", "failed", "stored", "dropped")}
 
 
 class Delivery:
@@ -40,6 +39,8 @@ class Delivery:
 
     def __init__(self, outbox: Outbox, full: Callable[[int], None]) -> None:
         """`full` is told how many messages were dropped when the outbox begins to overflow."""
+        self.counts = dict.fromkeys(_METRICS, 0)
+        """messages so far, by what became of them"""
         self._outbox = outbox
         self._full = full
         self._overflows = False
@@ -65,6 +66,11 @@ class Delivery:
             self._more.set()
         else:
             await self._keep(messages)
+
+    def count(self, result: str, messages: int = 1) -> None:
+        """Count messages that were sent, failed, stored or dropped."""
+        self.counts[result] += messages
+        _METRICS[result].inc(messages)
 
     async def drained(self) -> None:
         """Wait until the broker has all that was in memory."""
@@ -138,11 +144,11 @@ class Delivery:
                 self._hold(late, error)
                 return
         self._failing = False
-        _STORED.inc(len(late))
+        self.count("stored", len(late))
         self._counted()
         self._stored.set()
         if gone:
-            _DROPPED.inc(gone)
+            self.count("dropped", gone)
             if not self._overflows:
                 self._overflows = True
                 self._full(gone)
@@ -152,7 +158,7 @@ class Delivery:
             log.error("the outbox cannot be written", reason=str(error))
         self._failing = True
         self._left = late[-MEMORY:]
-        _DROPPED.inc(len(late) - len(self._left))
+        self.count("dropped", len(late) - len(self._left))
 
     def _counted(self) -> None:
         OUTBOX_MESSAGES.set(self._outbox.messages)

@@ -11,10 +11,10 @@ import math
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -26,20 +26,13 @@ from headend.errors import ConfigError, HeadendError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Secret
 from headend.model.reading import ReadingBatch
-from headend.northbound.delivery import WINDOW, Delivery, send_all
+from headend.northbound.delivery import WINDOW, Delivery, Send, send_all
+from headend.northbound.layouts import Stats
 from headend.northbound.message import Message
-from headend.northbound.topics import (
-    Request,
-    Topics,
-    event_payload,
-    parse_request,
-    response_payload,
-    status_payload,
-    telemetry_payload,
-)
+from headend.northbound.topics import Request, parse_request
+from headend.northbound.voice import Voice
 from headend.services.bus import Bus, Subscription
 from headend.storage.outbox import Outbox
-from headend.telemetry import SINK_MESSAGES
 
 QUEUE: Final = 20_000
 TRANSACTION: Final = 5000
@@ -82,9 +75,6 @@ _quiet = logging.getLogger("headend.aiomqtt")
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
 
-_SENT = SINK_MESSAGES.labels("mqtt", "sent")
-_FAILED = SINK_MESSAGES.labels("mqtt", "failed")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
@@ -126,6 +116,14 @@ class Broker:
         return client
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How often, and how, the sink says how the head-end is doing."""
+
+    seconds: float
+    make: Callable[[MqttSink], Stats]
+
+
 class _EndError(Exception):
     """The sink is to end: leaves the task group of a connection."""
 
@@ -136,25 +134,26 @@ class MqttSink:
     def __init__(
         self,
         connect: Connect,
-        topics: Topics,
+        voice: Voice,
         bus: Bus,
         answer: Answer,
         clock: Callable[[], int],
         *,
         outbox: Outbox,
-        version: str,
+        report: Report | None = None,
     ) -> None:
         self._connect = connect
-        self._topics = topics
+        self._voice = voice
         self._bus = bus
         self._answer = answer
         self._clock = clock
-        self._version = version
+        self._report = report
+        self._since = clock()
+        self.requests = 0
+        """how many were answered"""
         self._items: Subscription[ReadingBatch | Event] = bus.subscribe("mqtt", ReadingBatch, Event, maxsize=QUEUE)
         self._delivery = Delivery(outbox, self._overflows)
         self._outbox = outbox
-        self._statuses: dict[str, Message] = {}
-        """the last status of each meter: a broker that comes back may have forgotten what it retained"""
         self._ending = asyncio.Event()
         self._awake = asyncio.Event()
         """set while what passes over the bus is wanted at once"""
@@ -187,9 +186,9 @@ class MqttSink:
             await asyncio.to_thread(self._outbox.close)
 
     async def _connections(self) -> None:
-        will = Message(self._topics.gateway_status, status_payload(self._clock(), online=False), retain=True)
         failures = 0
         while not self._ending.is_set():
+            will = self._voice.gateway(self._clock(), online=False)[0]
             try:
                 async with self._connect(will) as client:
                     failures = 0
@@ -206,6 +205,16 @@ class MqttSink:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), pause)
 
+    @property
+    def published(self) -> Mapping[str, int]:
+        """Messages made so far: telemetry, status, events."""
+        return self._voice.published
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Messages so far, by what became of them: sent, failed, stored, dropped."""
+        return self._delivery.counts
+
     def _end(self) -> None:
         self.close()
         self._ending.set()
@@ -219,11 +228,10 @@ class MqttSink:
         async def send(message: Message) -> None:
             await self._send(client, message)
 
-        hello = status_payload(self._clock(), online=True, version=self._version)
-        await send(Message(self._topics.gateway_status, hello, retain=True))
-        await client.subscribe([(self._topics.requests, 1), (f"{self._topics.requests}/+", 1)])
-        await send_all(send, list(self._statuses.values()))
-        self._statuses = {topic: said for topic, said in self._statuses.items() if said.payload}
+        await self._say_hello(send)
+        filters = [each.topics.requests for each in self._voice.layouts]
+        await client.subscribe([(each, 1) for one in filters for each in (one, f"{one}/+")])
+        await send_all(send, self._voice.statuses())
         log.info("broker connected")
         self.connected.set()
         self._awake.set()
@@ -231,11 +239,23 @@ class MqttSink:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._delivery.run(send), name="mqtt-delivery")
                 group.create_task(self._take_requests(client), name="mqtt-requests")
+                if self._report is not None:
+                    group.create_task(self._tell(send, self._report), name="mqtt-stats")
                 group.create_task(self._until_the_end(), name="mqtt-end")
         except* _EndError:
             pass
-        goodbye = status_payload(self._clock(), online=False)
-        await send(Message(self._topics.gateway_status, goodbye, retain=True))
+        await send_all(send, self._voice.gateway(self._clock(), online=False))
+
+    async def _say_hello(self, send: Send) -> None:
+        now = self._clock()
+        await send_all(send, self._voice.gateway(now, online=True, uptime=(now - self._since) // 1000))
+
+    async def _tell(self, send: Send, report: Report) -> NoReturn:
+        """Say from time to time how the head-end is doing; only now, never later."""
+        while True:
+            await asyncio.sleep(report.seconds)
+            await self._say_hello(send)
+            await send_all(send, self._voice.stats(report.make(self)))
 
     async def _until_the_end(self) -> None:
         await self._ending.wait()
@@ -249,7 +269,7 @@ class MqttSink:
         """Make messages of what passes over the bus. While the broker is away, what came within a second goes together."""
         try:
             while items := await self._take():
-                await self._delivery.offer([message for item in items for message in self._messages(item)])
+                await self._delivery.offer([message for item in items for message in self._voice.messages(item)])
         finally:
             self._collected.set()
 
@@ -258,28 +278,6 @@ class MqttSink:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), 1.0)
         return await self._items.take(WINDOW, 0.02, TRANSACTION)
-
-    def _messages(self, item: ReadingBatch | Event) -> list[Message]:
-        if isinstance(item, Event):
-            return self._of_event(item)
-        if not len(item):
-            return []
-        return [Message(self._topics.meter(item.meter_id, "telemetry"), telemetry_payload(item))]
-
-    def _of_event(self, event: Event) -> list[Message]:
-        if not event.meter_id:
-            return [Message(f"{self._topics.prefix}/gateway/events", event_payload(event))]
-        messages = [Message(self._topics.meter(event.meter_id, "events"), event_payload(event))]
-        status = self._topics.meter(event.meter_id, "status")
-        if event.type in (EventType.METER_ONLINE, EventType.METER_OFFLINE):
-            online = event.type is EventType.METER_ONLINE
-            said = Message(status, status_payload(event.occurred_at, online=online), retain=True)
-            self._statuses[status] = said
-            messages.append(said)
-        elif event.type is EventType.METER_REMOVED:
-            self._statuses[status] = Message(status, b"", retain=True)
-            messages.append(self._statuses[status])
-        return messages
 
     def _overflows(self, dropped: int) -> None:
         log.warning("the outbox is full: the oldest messages are dropped", dropped=dropped)
@@ -302,9 +300,9 @@ class MqttSink:
                 timeout=math.inf,
             )
         except aiomqtt.MqttError:
-            _FAILED.inc()
+            self._delivery.count("failed")
             raise
-        _SENT.inc()
+        self._delivery.count("sent")
 
     async def _take_requests(self, client: Client) -> None:
         room = asyncio.Semaphore(REQUESTS_AT_ONCE)
@@ -316,32 +314,35 @@ class MqttSink:
 
     async def _respond(self, client: Client, message: aiomqtt.Message) -> None:
         """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
-        meter_id, user = self._topics.requested(message.topic.value)
+        asked = message.topic.value
+        layout = next(each for each in self._voice.layouts if each.topics.is_request(asked))
+        meter_id, user = layout.topics.requested(asked)
         if len(meter_id) > MAX_METER_ID or message.retain:
             # A retained request would be carried out anew at every start.
             log.info("MQTT request is not taken", octets=len(message.topic.value), retained=message.retain)
             return
+        self.requests += 1
         request_id = ""
         try:
             request = parse_request(meter_id, message.payload, user)
             request_id = request.id
-            body = response_payload(request_id, self._clock(), result=await self._answer(request))
+            body = layout.response(request, self._clock(), await self._answer(request))
         except HeadendError as error:
-            body = response_payload(request_id, self._clock(), error=error.code, detail=str(error))
+            body = layout.refusal(request_id, self._clock(), error)
         except Exception:
             log.exception("MQTT request failed", meter=meter_id)
-            body = response_payload(
-                request_id, self._clock(), error=HeadendError.code, detail="an internal error; the log says more"
-            )
-        usual = self._topics.meter(meter_id, "command/response")
-        topic, properties = _where_to(getattr(message, "properties", None), usual, self._topics.prefix)
+            bug = HeadendError("an internal error; the log says more")
+            body = layout.refusal(request_id, self._clock(), bug)
+        usual = layout.topics.meter(meter_id, "command/response")
+        prefixes = [each.topics.prefix for each in self._voice.layouts]
+        topic, properties = _where_to(getattr(message, "properties", None), usual, prefixes)
         await self._send(client, Message(topic, body, properties=properties))
 
 
-def _where_to(asked: Properties | None, usual: str, prefix: str) -> tuple[str, Properties | None]:
+def _where_to(asked: Properties | None, usual: str, prefixes: Sequence[str]) -> tuple[str, Properties | None]:
     """The topic of an answer: MQTT 5's response topic where the request has one, with its correlation data.
 
-    `asked` are the properties of the request; MQTT 3.1.1 has none. Below our own prefix only the usual topic is taken:
+    `asked` are the properties of the request; MQTT 3.1.1 has none. Below our own prefixes only the usual topic is taken:
     whoever may ask must not be able to make us say something in the name of a meter.
     """
     if asked is None:
@@ -351,7 +352,7 @@ def _where_to(asked: Properties | None, usual: str, prefix: str) -> tuple[str, P
     if data is not None:
         properties.CorrelationData = data
     topic = getattr(asked, "ResponseTopic", usual)
-    ours = topic == prefix or topic.startswith((f"{prefix}/", "$"))
+    ours = topic in prefixes or topic.startswith(("$", *(f"{prefix}/" for prefix in prefixes)))
     return topic if topic and not ours and not set("+#") & set(topic) else usual, properties
 
 

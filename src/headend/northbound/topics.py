@@ -2,6 +2,7 @@
 
 ```text
 headend/v1/gateway/status                      retained, last will     {"online": true, "ts": …, "version": …}
+headend/v1/gateway/stats                                               {"ts": …, "meters": {"total": 3, "online": 2}, …}
 headend/v1/meters/ID/status                    retained                {"online": true, "ts": …}
 headend/v1/meters/ID/telemetry                                         {"ts": …, "source": "poll", "values": {"voltage_l1": 230.1}}
 headend/v1/meters/ID/events                                            {"ts": …, "event": "METER_OFFLINE", "severity": …, …}
@@ -31,6 +32,14 @@ from headend.model.reading import ReadingBatch, Value
 MAX_REQUEST = 65536
 
 
+class UnknownMethod(ConfigError):
+    """A request asks for what nobody knows how to do."""
+
+
+class UnknownRegister(ConfigError):
+    """A request names a register that the meter's file, or its protocol, does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics under a prefix."""
@@ -52,6 +61,16 @@ class Topics:
         return f"{self.prefix}/gateway/status"
 
     @property
+    def gateway_events(self) -> str:
+        """Where it says what happened to itself."""
+        return f"{self.prefix}/gateway/events"
+
+    @property
+    def gateway_stats(self) -> str:
+        """Where it says how it is doing."""
+        return f"{self.prefix}/gateway/stats"
+
+    @property
     def requests(self) -> str:
         """The filter for requests to all meters; one level more names who asks, where the broker vouches for it."""
         return f"{self.prefix}/meters/+/command/request"
@@ -59,6 +78,10 @@ class Topics:
     def meter(self, meter_id: str, tail: str) -> str:
         """A topic of one meter: `telemetry`, `status`, `events`, `command/response`."""
         return f"{self.prefix}/meters/{quote(meter_id, safe=' :@,;=')}/{tail}"
+
+    def is_request(self, topic: str) -> bool:
+        """True for a topic on which somebody asks."""
+        return topic.startswith(f"{self.prefix}/meters/")
 
     def requested(self, topic: str) -> tuple[str, str]:
         """The meter that a request topic names, and the user; empty where the topic names none."""

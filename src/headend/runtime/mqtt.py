@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from urllib.parse import quote
 
 from headend.errors import ConfigError
-from headend.model.meter import Secret
+from headend.model.meter import EndpointKind, Secret
 from headend.northbound.broker import EmbeddedBroker, WebSocketPlace
 from headend.northbound.gate import Limits
-from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
+from headend.northbound.ivy import IvyLayout
+from headend.northbound.layouts import HeadendLayout, Layout, Stats
+from headend.northbound.mqtt import Broker, MqttSink, Report, broker_from_url
 from headend.northbound.rights import EVERYTHING, User, user
 from headend.northbound.topics import Topics
+from headend.northbound.voice import Voice
 from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import MqttSettings, Settings
@@ -25,18 +30,62 @@ def mqtt_sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None
     """What publishes and answers; nothing runs yet."""
     mqtt = settings.mqtt
     requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=mqtt.commands)
+    outbox = Outbox(
+        settings.data_folder / "outbox.db", max_messages=mqtt.outbox_messages, max_octets=mqtt.outbox_megabytes << 20
+    )
     return MqttSink(
         mqtt_target(mqtt, broker).connect,
-        Topics(mqtt.prefix),
+        Voice(layouts(mqtt), version=parts.version, address=partial(_address, parts)),
         parts.bus,
         requests.answer,
         wall_millis,
-        outbox=Outbox(
-            settings.data_folder / "outbox.db",
-            max_messages=mqtt.outbox_messages,
-            max_octets=mqtt.outbox_megabytes << 20,
-        ),
-        version=parts.version,
+        outbox=outbox,
+        report=Report(mqtt.stats_seconds, partial(_stats, parts, broker, outbox, wall_millis()))
+        if mqtt.stats_seconds
+        else None,
+    )
+
+
+def layouts(mqtt: MqttSettings) -> list[Layout]:
+    """What is published, in the order of the settings."""
+    if len(set(mqtt.layouts)) < len(mqtt.layouts) or (len(mqtt.layouts) > 1 and mqtt.prefix == mqtt.ivy_prefix):
+        raise ConfigError("mqtt.layouts: expected each layout once, and each with a prefix of its own")
+    made: dict[str, Layout] = {
+        "headend": HeadendLayout(Topics(mqtt.prefix)),
+        "ivy": IvyLayout(Topics(mqtt.ivy_prefix)),
+    }
+    return [made[name] for name in mqtt.layouts]
+
+
+def _address(parts: WebParts, meter_id: str) -> str:
+    """Where a meter is, or calls from."""
+    caller = parts.gateway.caller_of(meter_id)
+    if caller is not None:
+        return caller.host
+    if meter_id not in parts.roster:
+        return ""
+    endpoint = parts.roster.state(meter_id).meter.endpoint
+    return endpoint.host if endpoint.kind in (EndpointKind.TCP, EndpointKind.UDP) else ""
+
+
+def _stats(parts: WebParts, broker: EmbeddedBroker | None, outbox: Outbox, since: int, sink: MqttSink) -> Stats:
+    states = list(parts.roster)
+    online = Counter(state.online for state in states)
+    polls = Counter(state.meter.poll_seconds for state in states if state.meter.enabled)
+    now = wall_millis()
+    return Stats(
+        at=now,
+        uptime=(now - since) // 1000,
+        meters=len(states),
+        online=online[True],
+        offline=online[False],
+        poll_seconds=max(polls, key=lambda seconds: polls[seconds], default=0.0),
+        polled_at=max((state.last_seen for state in states if state.last_seen), default=None),
+        clients=broker.clients if broker else None,
+        connections=len(parts.gateway.callers),
+        messages={**sink.counts, "waiting": outbox.messages},
+        published=dict(sink.published),
+        requests=sink.requests,
     )
 
 
@@ -54,7 +103,7 @@ def embedded_broker(mqtt: MqttSettings) -> EmbeddedBroker | None:
             "mqtt.commands with an embedded broker without users would let anybody switch meters",
             hint="name users in mqtt.embedded_users",
         )
-    requests = (Topics(mqtt.prefix).requests,)
+    requests = [layout.topics.requests for layout in layouts(mqtt)]
     return EmbeddedBroker(
         mqtt.embedded_host,
         mqtt.embedded_port,

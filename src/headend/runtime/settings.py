@@ -82,7 +82,16 @@ class MqttSettings(_Section):
     version: Literal["3.1.1", "5"] = Field(
         default="5", description="MQTT version spoken to your broker (the embedded one speaks 3.1.1)"
     )
-    prefix: str = Field(default="headend/v1", description="first levels of every topic")
+    layouts: tuple[Literal["headend", "ivy"], ...] = Field(
+        default=("headend",),
+        min_length=1,
+        description="what is published and answered: `headend`, `ivy` (as `ivy/v1/…`) or both; the first has the last will",
+    )
+    prefix: str = Field(default="headend/v1", description="first levels of every topic of the layout `headend`")
+    ivy_prefix: str = Field(default="ivy/v1", description="first levels of every topic of the layout `ivy`")
+    stats_seconds: float = Field(
+        default=60.0, ge=0, le=86400, description="seconds between messages on `gateway/stats`; 0: none"
+    )
     client_id: str = Field(default="", description="client id; empty: made from the host name")
     ca_file: str = Field(
         default="", description="PEM file with the authorities trusted for `mqtts`; empty: the system's"
