@@ -100,9 +100,9 @@ class MqttSettings(_Section):
         default=False,
         description="requests on `command/request` may change meters; everybody who may publish there then can",
     )
-    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(
+    roles: dict[str, Literal["operator", "dispatcher", "admin"]] = Field(
         default={},
-        description="who may ask on `command/request`: user name at the broker to `viewer` (reads only), `operator` or `admin`",
+        description="who may ask on `command/request`: user name at the broker to `operator` (reads, clocks), `dispatcher` (also supply) or `admin`",
     )
     outbox_messages: int = Field(
         default=1_000_000, ge=1, description="messages kept on disk for a broker that is away; the oldest go first"
