@@ -102,7 +102,7 @@ class MqttSettings(_Section):
     )
     roles: dict[str, Literal["operator", "dispatcher", "admin"]] = Field(
         default={},
-        description="who may ask on `command/request`: user name at the broker to `operator` (reads, clocks), `dispatcher` (also supply) or `admin`",
+        description="who may ask on `command/request`: user at the broker to `operator`, `dispatcher` or `admin`",
     )
     outbox_messages: int = Field(
         default=1_000_000, ge=1, description="messages kept on disk for a broker that is away; the oldest go first"
