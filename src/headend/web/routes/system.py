@@ -86,6 +86,7 @@ def _summary(profile: MeterProfile) -> dict[str, Any]:
     return {
         "id": profile.id,
         "vendor": profile.vendor,
+        "registration": profile.registration,
         "model": profile.model,
         "protocol": profile.protocol,
         "state": profile.state.value,

@@ -63,6 +63,7 @@ class ProfileSummary(BaseModel):
     protocol: str = Field(examples=["modbus"])
     state: str = Field(examples=["EMULATED"])
     revision: int
+    registration: str = Field(description="with which login and heartbeats it dials in; empty where it does not")
 
 
 class Profiles(BaseModel):

@@ -7,14 +7,16 @@ import { useRoute } from "./lib/route.js";
 import { moment } from "./lib/format.js";
 import { follow } from "./lib/feed.js";
 import { api } from "./lib/api.js";
+import { Connections } from "./pages/connections.js";
 import { Decode } from "./pages/decode.js";
 import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
 import { Meter } from "./pages/meter.js";
+import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { fleet: Fleet, meters: Meter, events: Events, decode: Decode };
-const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const PAGES = { fleet: Fleet, meters: Meter, events: Events, decode: Decode, connections: Connections, wire: Wire };
+const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {

@@ -45,3 +45,6 @@ export function findings(layer) {
   }
   return found.sort((one, other) => other.wrong - one.wrong);
 }
+
+/** How many octets, for people. */
+export const size = (count) => (count < 10_000 ? `${count} B` : count < 10_000_000 ? `${Math.round(count / 1000)} kB` : `${Math.round(count / 1e6)} MB`);

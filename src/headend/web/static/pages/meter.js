@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { POWER, loadLatest, store, useStore } from "../lib/store.js";
-import { remember } from "../lib/route.js";
+import { href, remember } from "../lib/route.js";
 import { signedIn } from "../lib/access.js";
 import { age } from "../lib/format.js";
 import { PRESETS } from "../lib/series.js";
@@ -86,7 +86,7 @@ export function Meter({ id, params }) {
   const { last_seen: seen, last_error_code: code, last_error_text: text } = { ...meter.state, last_seen: meters.get(id)?.state?.last_seen || meter.state?.last_seen };
   return html`
     <div class="head-line">${back}<h1 tabindex="-1">${name}</h1><${State} state=${state} /><span class="where mono" title=${meter.url}>${place(meter)}</span>
-      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span><${ReadNow} id=${id} /></div>
+      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span><a class="tool" href=${href("wire", "", { meter: id })}>Watch the wire</a><${ReadNow} id=${id} /></div>
     ${state === "offline" && code && html`<p class="note bad"><b>${code}</b> ${text}</p>`}
     <${Headline} id=${id} chosen=${chosen} choose=${choose} />
     <div class="cards">
