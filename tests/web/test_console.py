@@ -521,7 +521,7 @@ def test_every_call_is_an_operation_of_the_interface() -> None:
             "/api/v1/meters/{}",
             arguments.split(" + query")[0].split(", {")[0],
         )
-        path = re.sub(r"\$\{\w+\}", "{}", path).strip('`"')
+        path = re.sub(r"\$\{(?:encodeURIComponent\(\w+\)|\w+)\}", "{}", path).strip('`"')
         found = re.search(r'method: "(\w+)"', arguments)
         method = found[1].lower() if found else "get"
         assert method in known.get(path, set()), f"{name}: {method} {path}"
