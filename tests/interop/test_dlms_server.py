@@ -224,6 +224,18 @@ async def test_a_foreign_head_end_knows_the_meter_by_short_names(run: Run, frami
             raise
 
 
+async def test_a_foreign_head_end_leaves_out_the_wrapper(run: Run) -> None:
+    """Gurux calls it the PDU interface. It takes an APDU for whole as soon as octets come, so answers are in short blocks."""
+    levels = ("none", "lls", "md5", "sha256")
+    meetings: list[Meeting] = [
+        {"framing": "apdu", "auth": auth, "password": "" if auth == "none" else PASSWORD, "max_pdu": 200}
+        for auth in levels
+    ]
+    for meeting, (said, meter, tags) in zip(meetings, await run("gurux_client.py", meetings), strict=True):
+        check_steps(said, meter, "gurux_client.py", secured=meeting["auth"] not in ("none", "lls"))
+        assert not tags
+
+
 async def test_a_foreign_head_end_has_a_pre_established_association(run: Run) -> None:
     meetings: list[Meeting] = [
         {"framing": framing, "auth": "none", "password": "", "max_pdu": 0xFFFF, "preset": "007e1f"}

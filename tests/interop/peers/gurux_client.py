@@ -1,6 +1,6 @@
 """A DLMS head-end played by gurux_dlms, in a process of its own: `gurux_client.py < PLAN.json`.
 
-The plan is {"start": ISO time, "end": ISO time, "meetings": [{"port": …, "framing": "wrapper" or "hdlc", "auth": …,
+The plan is {"start": ISO time, "end": ISO time, "meetings": [{"port": …, "framing": "wrapper", "hdlc" or "apdu", "auth": …,
 "password": …, "max_pdu": OCTETS, "suite": …, "ciphering": …, "ref": "ln" or "sn", "ek": HEX, "ak": HEX}]}: a range of the
 load profile, and with whom to talk, and how. Prints one line of JSON for each step of each meeting: {"meeting": NUMBER,
 "step": NAME, "value": …}, or with "error": TEXT where the stack raised.
@@ -46,6 +46,7 @@ LEVELS = {
     "sha256": Authentication.HIGH_SHA256,
     "gmac": Authentication.HIGH_GMAC,
 }
+KINDS = {"wrapper": InterfaceType.WRAPPER, "hdlc": InterfaceType.HDLC, "apdu": InterfaceType.PDU}
 TITLE = b"GRX\x00\x00\x00\x00\x01"
 CLIENT, SERVER = 16, 1
 ASSOCIATION, REPLY_TO_HLS = 0xFA00, 8
@@ -109,7 +110,7 @@ class HeadEnd(Asking):
     def __init__(self, meeting: dict[str, Any]) -> None:
         self.hdlc = meeting["framing"] == "hdlc"
         self.preset = "preset" in meeting
-        kind = InterfaceType.HDLC if self.hdlc else InterfaceType.WRAPPER
+        kind = KINDS[meeting["framing"]]
         self.logical_names = meeting.get("ref", "ln") == "ln"
         self.high = meeting["auth"] not in ("none", "lls")
         level = LEVELS[meeting["auth"]]
