@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from headend.cli.commanding import audit_app, command, job_app
+from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
+from headend.cli.options import run_lazily as _run
 from headend.errors import (
     ConfigError,
     HeadendError,
@@ -47,19 +49,9 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(meters_app, name="meters")
 app.add_typer(user_app, name="user")
 app.add_typer(key_app, name="key")
-
-Url = Annotated[
-    str, typer.Argument(metavar="URL", help="Meter URL, e.g. dlms://192.0.2.7?client=16 or modbus://192.0.2.8/1")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for one answer.", min=0.1, max=600)]
-Profiles = Annotated[list[str] | None, typer.Option("--profiles", help="Folder with meter files of your own.")]
-Config = Annotated[str | None, typer.Option("--config", "-c", help="Settings file (TOML).", metavar="FILE")]
-DataFolder = Annotated[str | None, typer.Option("--data", help="Folder for database and keys.", metavar="DIR")]
-
-
-def _run(module: str, function: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passes a command's own options on
-    getattr(import_module(f"headend.cli.{module}"), function)(*args, **kwargs)
+app.add_typer(job_app, name="job")
+app.add_typer(audit_app, name="audit")
+app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
