@@ -13,6 +13,7 @@ import typer
 from headend.cli.output import print_json, print_table
 from headend.errors import ConfigError
 from headend.model.access import Role
+from headend.model.audit import Action
 from headend.runtime.database import open_store
 from headend.runtime.settings import settings_of
 from headend.storage.store import Store
@@ -51,6 +52,7 @@ def add_user(name: str, *, role: str, config: str | None, data: str | None) -> N
     chosen = _role(role)
     with _store(config, data) as store:
         store.access.put_user(name, chosen, _password())
+        store.audit.append(_shell(), Action.USER_CHANGED, f"user:{name}", {"role": chosen.value})
     typer.echo(f"{name} may sign in as {chosen.value}")
 
 
@@ -65,6 +67,7 @@ def remove_user(name: str, *, config: str | None, data: str | None) -> None:
     """Remove a user."""
     with _store(config, data) as store:
         store.access.remove_user(name)
+        store.audit.append(_shell(), Action.USER_REMOVED, f"user:{name}")
     typer.echo(f"{name} is removed")
 
 
@@ -73,6 +76,7 @@ def add_key(name: str, *, role: str, config: str | None, data: str | None) -> No
     chosen = _role(role)
     with _store(config, data) as store:
         key = store.access.create_key(name, chosen)
+        store.audit.append(_shell(), Action.KEY_CREATED, f"key:{name}", {"role": chosen.value})
     typer.echo(key)
     typer.echo(f"key {name} ({chosen.value}); it is shown only now", err=True)
 
@@ -88,7 +92,13 @@ def revoke_key(name: str, *, config: str | None, data: str | None) -> None:
     """Revoke a key."""
     with _store(config, data) as store:
         store.access.remove_key(name)
+        store.audit.append(_shell(), Action.KEY_REMOVED, f"key:{name}")
     typer.echo(f"key {name} is revoked")
+
+
+def _shell() -> str:
+    """Who works at the command line of this machine, as the audit trail names them."""
+    return f"shell:{getpass.getuser()}"
 
 
 def _day(millis: int) -> str:

@@ -8,9 +8,10 @@ from fastapi import Request
 
 from headend.errors import Conflict, NotFound
 from headend.model.access import ApiKey, Role, User
+from headend.model.audit import Action
 from headend.storage.access import Access
-from headend.web.access import ADMIN, Authority
-from headend.web.routes import Parts, router
+from headend.web.access import ADMIN, Authority, Principal
+from headend.web.routes import Asking, Parts, router
 from headend.web.schemas import access as schemas
 from headend.web.times import parse_time
 
@@ -35,16 +36,20 @@ def list_users(parts: Parts) -> schemas.Users:
 
 
 @api.post("/users", operation_id="createUser", status_code=201, openapi_extra=ADMIN)
-def create_user(body: schemas.UserIn, parts: Parts) -> schemas.UserOut:
+def create_user(body: schemas.UserIn, parts: Parts, asking: Asking) -> schemas.UserOut:
     """Make a user."""
     access = parts.store.access
     if _user(access, body.name) is not None:
         raise Conflict(f"there is a user {body.name} already")
-    return _user_out(access.put_user(body.name, body.role, body.password))
+    made = access.put_user(body.name, body.role, body.password)
+    _keep(parts, asking, Action.USER_CHANGED, f"user:{body.name}", made.role)
+    return _user_out(made)
 
 
 @api.patch("/users/{name}", operation_id="changeUser", openapi_extra=ADMIN)
-async def change_user(name: str, body: schemas.UserChange, request: Request, parts: Parts) -> schemas.UserOut:
+async def change_user(
+    name: str, body: schemas.UserChange, request: Request, parts: Parts, asking: Asking
+) -> schemas.UserOut:
     """Give a user another role or password; the user's sessions end."""
 
     def change() -> User:
@@ -55,7 +60,9 @@ async def change_user(name: str, body: schemas.UserChange, request: Request, par
         role = body.role or user.role
         if role is not Role.ADMIN:
             _keep_an_admin(access, name)
-        return access.put_user(name, role, body.password)
+        made = access.put_user(name, role, body.password)
+        _keep(parts, asking, Action.USER_CHANGED, f"user:{name}", role)
+        return made
 
     changed = await asyncio.to_thread(change)
     authority: Authority = request.app.state.authority
@@ -64,12 +71,13 @@ async def change_user(name: str, body: schemas.UserChange, request: Request, par
 
 
 @api.delete("/users/{name}", operation_id="removeUser", status_code=204, openapi_extra=ADMIN)
-async def remove_user(name: str, request: Request, parts: Parts) -> None:
+async def remove_user(name: str, request: Request, parts: Parts, asking: Asking) -> None:
     """Remove a user; the user's sessions end."""
 
     def remove() -> None:
         _keep_an_admin(parts.store.access, name)
         parts.store.access.remove_user(name)
+        _keep(parts, asking, Action.USER_REMOVED, f"user:{name}")
 
     await asyncio.to_thread(remove)
     authority: Authority = request.app.state.authority
@@ -84,19 +92,27 @@ def list_keys(parts: Parts) -> schemas.Keys:
 
 
 @api.post("/keys", operation_id="createKey", status_code=201, openapi_extra=ADMIN)
-def create_key(body: schemas.KeyIn, parts: Parts) -> schemas.KeyMade:
+def create_key(body: schemas.KeyIn, parts: Parts, asking: Asking) -> schemas.KeyMade:
     """Make a key for a machine. The answer holds its text, once."""
     expires_at = None if body.expires_at is None else parse_time(str(body.expires_at), "body.expires_at")
     key = parts.store.access.create_key(body.name, body.role, expires_at=expires_at)
+    _keep(parts, asking, Action.KEY_CREATED, f"key:{body.name}", body.role)
     return schemas.KeyMade(name=body.name, role=body.role, expires_at=expires_at, key=key)
 
 
 @api.delete("/keys/{name}", operation_id="removeKey", status_code=204, openapi_extra=ADMIN)
-async def remove_key(name: str, request: Request, parts: Parts) -> None:
+async def remove_key(name: str, request: Request, parts: Parts, asking: Asking) -> None:
     """Remove a key: who uses it is refused from now on."""
     await asyncio.to_thread(parts.store.access.remove_key, name)
+    await asyncio.to_thread(_keep, parts, asking, Action.KEY_REMOVED, f"key:{name}")
     authority: Authority = request.app.state.authority
     authority.forget("key", name)
+
+
+def _keep(parts: Parts, asking: Principal, action: Action, subject: str, role: Role | None = None) -> None:
+    """Keep a change of who may use the head-end in the audit trail."""
+    data = {"role": role.value} if role is not None else {}
+    parts.store.audit.append(f"{asking.kind}:{asking.name}", action, subject, data)
 
 
 def _user_out(user: User) -> schemas.UserOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Annotated, Any
 
@@ -9,15 +10,17 @@ from fastapi import Query
 from fastapi.responses import Response
 
 from headend.errors import HeadendError, NotFound
+from headend.model.audit import Action
 from headend.model.caller import UnknownCaller
+from headend.model.reading import Value
 from headend.model.url import address_param
 from headend.services.gateway.caller import Caller, Stage
 from headend.transport.deadline import NEVER
-from headend.web.access import ADMIN, OPERATOR, VIEWER
+from headend.web.access import ADMIN, OPERATOR, VIEWER, Principal
 from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
-from headend.web.routes import Parts, router
+from headend.web.routes import Asking, Parts, router
 from headend.web.routes.meters import add_meter, created
 from headend.web.schemas import callers as schemas
 from headend.web.schemas.meters import MeterIn, MeterOut
@@ -91,13 +94,13 @@ async def read_caller(caller_id: str, parts: Parts) -> Response:
 
 
 @api.post("/callers/adopt", operation_id="adoptCallers", response_model=schemas.AdoptedMany, openapi_extra=ADMIN)
-async def adopt_callers(body: schemas.AdoptManyIn, parts: Parts) -> Response:
+async def adopt_callers(body: schemas.AdoptManyIn, parts: Parts, asking: Asking) -> Response:
     """Make meters of callers, as many as can be; each that cannot is told with its problem."""
     items = []
     for caller_id in dict.fromkeys(body.callers):
         one = schemas.AdoptIn(id=None, name="", **body.model_dump(exclude={"callers"}))
         try:
-            meter_id, problem = await _adopt(parts, caller_id, one), ""
+            meter_id, problem = await _adopt(parts, caller_id, one, asking), ""
         except (HeadendError, Refused) as error:
             meter_id, problem = "", str(error)
         items.append({"caller": caller_id, "meter_id": meter_id, "problem": problem})
@@ -111,17 +114,19 @@ async def adopt_callers(body: schemas.AdoptManyIn, parts: Parts) -> Response:
     response_model=MeterOut,
     openapi_extra=ADMIN,
 )
-async def adopt_caller(caller_id: str, body: schemas.AdoptIn, parts: Parts) -> Response:
+async def adopt_caller(caller_id: str, body: schemas.AdoptIn, parts: Parts, asking: Asking) -> Response:
     """Make a meter of a caller; the connection that it has open is the meter's at once."""
-    return created(parts, await _adopt(parts, caller_id, body))
+    return created(parts, await _adopt(parts, caller_id, body, asking))
 
 
 @api.post(
     "/callers/{caller_id}/block", operation_id="blockCaller", response_model=schemas.CallerOut, openapi_extra=ADMIN
 )
-async def block_caller(caller_id: str, parts: Parts) -> Response:
+async def block_caller(caller_id: str, parts: Parts, asking: Asking) -> Response:
     """Close its connections, now and whenever it comes again."""
-    return ready(_caller(parts, parts.gateway.block(caller_id)))
+    blocked = parts.gateway.block(caller_id)
+    await _keep(parts, asking, Action.CALLER_BLOCKED, f"caller:{blocked.key}", {})
+    return ready(_caller(parts, blocked))
 
 
 @api.delete("/callers/{caller_id}", operation_id="forgetCaller", status_code=204, openapi_extra=ADMIN)
@@ -130,7 +135,7 @@ async def forget_caller(caller_id: str, parts: Parts) -> None:
     parts.gateway.forget(caller_id)
 
 
-async def _adopt(parts: WebParts, caller_id: str, body: schemas.AdoptIn) -> str:
+async def _adopt(parts: WebParts, caller_id: str, body: schemas.AdoptIn, asking: Principal) -> str:
     """The id of the new meter."""
     entry = parts.gateway.quarantine.find(caller_id)
     profile = parts.library.get(body.profile_id) if body.profile_id else None
@@ -152,7 +157,13 @@ async def _adopt(parts: WebParts, caller_id: str, body: schemas.AdoptIn) -> str:
     }
     meter_id = await add_meter(parts, MeterIn.model_validate(meter))
     parts.gateway.adopted(caller_id)
+    await _keep(parts, asking, Action.CALLER_ADOPTED, f"caller:{entry.key}", {"meter": meter_id})
     return meter_id
+
+
+async def _keep(parts: WebParts, asking: Principal, action: Action, subject: str, data: dict[str, Value]) -> None:
+    """Keep in the audit trail what was made of a caller."""
+    await asyncio.to_thread(parts.store.audit.append, f"{asking.kind}:{asking.name}", action, subject, data)
 
 
 def _matches(caller: Caller, stages: set[str], text: str) -> bool:

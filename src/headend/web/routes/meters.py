@@ -12,14 +12,15 @@ from fastapi import Header, Query
 from fastapi.responses import Response
 
 from headend.errors import ConfigError, Conflict
+from headend.model.audit import Action
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.url import SECRET_PARAMS, format_url, parse_url
 from headend.storage.records import StoredMeter
-from headend.web.access import ADMIN, VIEWER
+from headend.web.access import ADMIN, VIEWER, Principal
 from headend.web.encode import ready
 from headend.web.parts import WebParts
 from headend.web.problems import Refused
-from headend.web.routes import Parts, router
+from headend.web.routes import Asking, Parts, router
 from headend.web.schemas import meters as schemas
 
 api = router("meters")
@@ -99,20 +100,28 @@ async def list_secrets(meter_id: str, parts: Parts) -> schemas.SecretNames:
 
 
 @api.put("/meters/{meter_id}/secrets/{name}", operation_id="putSecret", status_code=204, openapi_extra=ADMIN)
-async def put_secret(meter_id: str, name: str, body: schemas.SecretIn, parts: Parts) -> None:
+async def put_secret(meter_id: str, name: str, body: schemas.SecretIn, parts: Parts, asking: Asking) -> None:
     """Set a secret of a meter; the next session uses it, even if the meter has refused it before."""
     meter = parts.roster.state(meter_id).meter
     await asyncio.to_thread(parts.store.secrets.put, meter_id, name, secret_octets(body.value, name))
+    await asyncio.to_thread(_keep, parts, asking, meter_id, name)
     await parts.lanes.release(meter)
     parts.roster.update(meter)
 
 
 @api.delete("/meters/{meter_id}/secrets/{name}", operation_id="removeSecret", status_code=204, openapi_extra=ADMIN)
-async def remove_secret(meter_id: str, name: str, parts: Parts) -> None:
+async def remove_secret(meter_id: str, name: str, parts: Parts, asking: Asking) -> None:
     """Remove a secret of a meter."""
     meter = parts.roster.state(meter_id).meter
     await asyncio.to_thread(parts.store.secrets.delete, meter_id, name)
+    await asyncio.to_thread(_keep, parts, asking, meter_id, name)
     parts.roster.update(meter)
+
+
+def _keep(parts: WebParts, asking: Principal, meter_id: str, name: str) -> None:
+    """Keep in the audit trail that the head-end has another secret of a meter, or none."""
+    actor = f"{asking.kind}:{asking.name}"
+    parts.store.audit.append(actor, Action.SECRET_CHANGED, f"meter:{meter_id}", {"secret": name})
 
 
 async def add_meter(parts: WebParts, body: schemas.MeterIn) -> str:
