@@ -247,16 +247,35 @@ class IvyLayout:
         )
 
     def response(self, request: Request, at: int, result: object) -> bytes:
-        """The result; values that were read by name, in the units of there."""
-        if isinstance(result, dict) and request.method == "read_register":
-            result = _read(result)
-        elif isinstance(result, dict) and request.method == "read_all" and isinstance(result.get("values"), list):
-            result = result | {"values": [_read(row) for row in result["values"]]}
-        return dumps({"ts": at, "id": request.id, "success": True, "result": result})
+        """The result, values in the units of there; a command that is not confirmed, or was not done, is no success."""
+        body: dict[str, Any] = {"ts": at, "id": request.id, "success": True, "result": result}
+        if isinstance(result, dict):
+            error = _not_done(result)
+            if error:
+                body = {"ts": at, "id": request.id, "success": False, "error": error, "result": result}
+            elif request.method == "read_register":
+                body["result"] = _read(result)
+            elif isinstance(result.get("readings"), dict):
+                rows = {_name(name, row): _short(row) for name, row in result["readings"].items()}
+                body["result"] = result | {"readings": rows}
+        return dumps(body)
 
     def refusal(self, request_id: str, at: int, error: HeadendError) -> bytes:
         """One of the texts of there, where one fits."""
         return dumps({"ts": at, "id": request_id, "success": False, "error": error_text(error)})
+
+
+def _not_done(result: Mapping[str, Any]) -> str:
+    """Why a command is no success; empty where it is one, or no command."""
+    if result.get("confirmation") == "required":
+        return "Confirmation required"
+    if result.get("state") in ("queued", "expired", "cancelled"):
+        return "Meter not connected"
+    if result.get("state") == "running" or result.get("verdict") == "unknown":
+        return "Command timeout"
+    if result.get("verdict") in ("refused", "not-sent"):
+        return f"Protocol error: {result.get('detail', '')}"
+    return ""
 
 
 def _read(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -270,6 +289,18 @@ def _read(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return (
         {"register": register.name} | data_id | {"value": shown(register, row["value"]), "unit": register.unit} | rest
     )
+
+
+def _name(asked: str, row: Mapping[str, Any]) -> str:
+    """The name under which a row is told: that by which it was asked for, unless that was our own key."""
+    return register_of(asked).name if row.get("quantity") == asked else asked
+
+
+def _short(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "value" not in row:
+        return {"error": row.get("detail") or row.get("error", "")}
+    read = _read(row)
+    return {"value": read["value"], "unit": read["unit"]}
 
 
 def _raw(register: Register, said: Value) -> Value:

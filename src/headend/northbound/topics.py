@@ -30,6 +30,7 @@ from headend.model.jsontext import dumps
 from headend.model.reading import ReadingBatch, Value
 
 MAX_REQUEST = 65536
+MAX_ID = 128
 
 
 class UnknownMethod(ConfigError):
@@ -120,13 +121,14 @@ def status_payload(at: int, *, online: bool, **more: Value) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request to one meter; `user` is empty where the broker does not say who asks."""
+    """A request to one meter; `user` is empty where the broker does not say who asks. `deadline` in seconds."""
 
     meter_id: str
     id: str
     method: str
     params: Mapping[str, Any]
     user: str = ""
+    deadline: float | None = None
 
 
 def parse_request(meter_id: str, payload: bytes, user: str = "") -> Request:

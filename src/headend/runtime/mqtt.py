@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import quote
 
+import structlog
+
+from headend.drivers.registry import driver
 from headend.errors import ConfigError
+from headend.model.access import Role
 from headend.model.meter import EndpointKind, Secret
 from headend.northbound.broker import EmbeddedBroker, WebSocketPlace
 from headend.northbound.gate import Limits
@@ -25,11 +29,24 @@ from headend.storage.store import wall_millis
 from headend.web.parts import WebParts
 from headend.web.settings import is_loopback
 
+log = structlog.get_logger(__name__)
+
 
 def mqtt_sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
     """What publishes and answers; nothing runs yet."""
     mqtt = settings.mqtt
-    requests = Requests(parts.roster, parts.lanes, parts.poller, parts.commands, allow_commands=mqtt.commands)
+    requests = Requests(
+        parts.roster,
+        parts.lanes,
+        parts.poller,
+        parts.commands,
+        parts.bus,
+        wall_millis,
+        driver=driver,
+        profile=lambda meter: parts.library.get(meter.profile_id) if meter.profile_id else None,
+        roles={name: Role(role) for name, role in mqtt.roles.items()},
+        allow_commands=mqtt.commands,
+    )
     outbox = Outbox(
         settings.data_folder / "outbox.db", max_messages=mqtt.outbox_messages, max_octets=mqtt.outbox_megabytes << 20
     )
@@ -124,6 +141,8 @@ def embedded_broker(mqtt: MqttSettings) -> EmbeddedBroker | None:
 
 def _users(mqtt: MqttSettings, requests: Sequence[str]) -> list[User]:
     """Everybody reads everything; who has a role asks, under the own name."""
+    if mqtt.commands and not mqtt.roles:
+        log.warning("nobody may publish requests at the embedded broker", hint="name users in mqtt.roles")
     for setting, names in (("roles", mqtt.roles), ("embedded_rights", mqtt.embedded_rights)):
         if unknown := set(names) - set(mqtt.embedded_users):
             raise ConfigError(f"mqtt.{setting}: no such user of the embedded broker: {', '.join(sorted(unknown))}")

@@ -78,7 +78,7 @@ class Reads:
         batch = to_batch(meter.id, plan, result, self._clock(), Source.POLL)
         if batch.quantities:
             self._bus.publish(batch)
-        rows = _rows(plan, result)
+        rows = rows_of(plan, result)
         missing = sum("error" in row for row in rows)
         detail = f"{len(rows) - missing} values" + (f", {missing} missing" if missing else "")
         return Found(Outcome(verdict=Verdict.CONFIRMED, detail=detail), rows)
@@ -118,7 +118,8 @@ class Reads:
         return text.removeprefix(f"{meter.protocol}:")
 
 
-def _rows(plan: ReadPlan, result: ReadResult) -> list[dict[str, Any]]:
+def rows_of(plan: ReadPlan, result: ReadResult) -> list[dict[str, Any]]:
+    """What a read has brought, object by object: a value in base units, or an error."""
     exponents = result.exponents or [entry.exponent for entry in plan.entries]
     units = result.units or [base_unit(entry.unit)[0] for entry in plan.entries]
     rows: list[dict[str, Any]] = []
