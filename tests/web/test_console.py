@@ -60,7 +60,16 @@ faults = [{{ kind = "silent" }}]
 """
 SETTINGS = "[web]\nport = {port}\n[mqtt]\nenabled = false\n[poll]\ntimeout = 2.0\n[log]\njson_lines = true\n"
 FRAME = "0001 0010 0001 000d c0 01 c1 00 03 01 00 01 08 00 ff 02 00"
-PAGES = ("#/", "#/meters/panel-06", "#/meters/broken-10", "#/events", f"#/decode?hex={quote(FRAME)}", "#/nothing")
+PAGES = (
+    "#/",
+    "#/meters/panel-06",
+    "#/meters/broken-10",
+    "#/events",
+    "#/alarms",
+    "#/rules",
+    f"#/decode?hex={quote(FRAME)}",
+    "#/nothing",
+)
 
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => console.error("CSP", event.violatedDirective, event.blockedURI));

@@ -154,8 +154,8 @@ _NUMBERS: Final[Mapping[str, tuple[float, float]]] = {
     "clear": (-1e15, 1e15),
     "hysteresis": (0.0, 100.0),
     "hold_seconds": (0.0, MAX_HOLD),
-    "flap_seconds": (1.0, MAX_HOLD),
     "flap_changes": (2, 1000),
+    "flap_seconds": (1.0, MAX_HOLD),
     "load": (0.0, 1e12),
 }
 _OWN: Final = frozenset({"quantity", "comparison", "event", "until"})
@@ -185,7 +185,11 @@ def fields_of(rule: str) -> tuple[str, ...]:
     built_in = BUILT_IN.get(rule)
     if built_in is None:
         return tuple(name for name in FIELDS if name not in ("percent", "load"))
-    absent = _OWN if built_in.rating else _OWN | {"percent"}
+    absent = set(_OWN)
+    absent |= set() if built_in.rating else {"percent"}
+    absent |= set() if built_in.load else {"load"}
+    if built_in.event or built_in.silence or isinstance(built_in.threshold, bool):
+        absent |= {"clear", "hysteresis"} if built_in.silence else {"threshold", "clear", "hysteresis"}
     return tuple(name for name in FIELDS if name not in absent)
 
 

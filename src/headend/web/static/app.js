@@ -4,19 +4,22 @@ import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/pr
 import { refreshStatus, useStore } from "./lib/store.js";
 import { askToSignIn } from "./lib/access.js";
 import { useRoute } from "./lib/route.js";
+import { SEVERITIES } from "./lib/alarms.js";
 import { moment } from "./lib/format.js";
 import { follow } from "./lib/feed.js";
 import { api } from "./lib/api.js";
+import { Alarms } from "./pages/alarms.js";
 import { Connections } from "./pages/connections.js";
 import { Decode } from "./pages/decode.js";
 import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
 import { Meter } from "./pages/meter.js";
+import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { fleet: Fleet, meters: Meter, events: Events, decode: Decode, connections: Connections, wire: Wire };
-const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire };
+const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {
@@ -37,6 +40,13 @@ function useFocus(turn) {
     scrollTo({ top: 0 });
     document.querySelector("main h1")?.focus({ preventScroll: true });
   }, [turn]);
+}
+
+/** How many alarms stand, in the colour of the gravest. */
+function Standing() {
+  const { active } = useStore().alarms;
+  const total = Object.values(active).reduce((sum, one) => sum + one, 0);
+  return total ? html` <span class=${"count " + SEVERITIES.find((name) => active[name])} title="active alarms">${total > 999 ? "999+" : total}</span>` : null;
 }
 
 function Account() {
@@ -84,7 +94,7 @@ function App() {
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header class="top">
       <a class="brand" href="#/"><img src="/static/icon.svg" alt="" />Headend</a>
-      <nav aria-label="Pages">${NAVIGATION.map(([name, to, pages]) => html`<a href=${to} aria-current=${pages.includes(route.page) ? "page" : null}>${name}</a>`)}</nav>
+      <nav aria-label="Pages">${NAVIGATION.map(([name, to, pages]) => html`<a href=${to} aria-current=${pages.includes(route.page) ? "page" : null}>${name}${name === "Alarms" && html`<${Standing} />`}</a>`)}</nav>
       <span class="space"></span>
       <span class="pulse" role="status"><i class=${"dot " + (connected ? "live" : loading ? "" : "lost")}></i>${connected ? "live" : loading ? "connecting" : "not connected"}</span>
       <button class="tool" onClick=${nextTheme} title=${`Theme: ${theme}`} aria-label=${`Theme: ${theme}. Change to ${THEMES[theme][0]}`}><span aria-hidden="true">${THEMES[theme][1]}</span><span class="not-small"> ${theme}</span></button>

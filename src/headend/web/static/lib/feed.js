@@ -1,6 +1,7 @@
 // The live feed: one stream of server-sent events, kept only while the page is seen (a browser has few connections to
 // one server), opened again when it broke, and what was missed meanwhile read anew.
 
+import { countAlarms } from "./alarms.js";
 import { changed, load, reloadMeters, store, takeEvents, takeReadings, takeStatus } from "./store.js";
 
 const AGAIN = 3000;
@@ -35,6 +36,7 @@ export async function start() {
   feed = new EventSource("/api/v1/live?topics=readings,status,events");
   feed.onopen = () => {
     if (!first) reloadMeters().catch(() => {});
+    countAlarms();
     store.connected = true;
     store.lostAt = 0;
     changed();
@@ -42,7 +44,11 @@ export async function start() {
   feed.onerror = () => { stop(); lost(); later(); };
   feed.addEventListener("readings", (event) => takeReadings(JSON.parse(event.data)));
   feed.addEventListener("status", (event) => takeStatus(JSON.parse(event.data)));
-  feed.addEventListener("events", (event) => takeEvents(JSON.parse(event.data)));
+  feed.addEventListener("events", (event) => {
+    const told = JSON.parse(event.data);
+    takeEvents(told);
+    if (told.events.some((one) => one.type.startsWith("ALARM_"))) countAlarms();
+  });
 }
 
 export function follow() {

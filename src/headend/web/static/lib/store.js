@@ -17,6 +17,7 @@ export const store = {
   live: new Map(),      // meter id -> Map(quantity -> {value, at, quality, changed})
   trail: new Map(),     // meter id -> [[at, power], …] of the last hour, oldest first
   told: [],             // events that came since the page was opened, newest first
+  alarms: { active: {}, unacknowledged: 0, turn: 0 }, // how many stand, by severity; the turn grows when one changed
   status: null,
   me: null,
   connected: false,

@@ -1,5 +1,7 @@
 // States, events and qualities in words.
 
+import { amount } from "./format.js";
+
 export const STATES = ["online", "offline", "waiting", "disabled"];
 
 export function stateOf(meter) {
@@ -26,6 +28,9 @@ const EVENTS = {
   COMMAND_FINISHED: ["Command", (data) => `${data.command}: ${data.verdict}${data.detail ? `, ${data.detail}` : ""}${data.actor ? ` (by ${data.actor})` : ""}`],
   PUSH_UNKNOWN: ["Push of nobody known", (data) => `${[data.system_title, data.logical_device_name, data.serial].filter(Boolean).join(", ") || data.address} at ${data.source}${times(data)}`],
   PUSH_REFUSED: ["Push refused", (data) => `${because(data)}, from ${data.source}${times(data)}`],
+  ALARM_RAISED: ["Alarm", alarm],
+  ALARM_CLEARED: ["Alarm over", alarm],
+  ALARM_ACKNOWLEDGED: ["Alarm acknowledged", (data) => `${alarm(data)}, by ${data.actor.replace(/^\w+:/, "")}${data.note ? `: ${data.note}` : ""}`],
   STORAGE_FULL: ["Storage full", () => "the database does not take readings"],
   STORAGE_RECOVERED: ["Storage works", () => "the database takes readings again"],
 };
@@ -33,6 +38,11 @@ export const EVENT_TYPES = Object.keys(EVENTS);
 
 function because(data) {
   return [data.code, data.reason].filter(Boolean).join(": ");
+}
+
+function alarm({ label, phase, value, threshold, unit }) {
+  const seen = typeof value === "number" && typeof threshold === "number" ? `: ${amount(value, unit).join(" ")}, limit ${amount(threshold, unit).join(" ")}` : "";
+  return `${label}${phase ? ` ${phase.toUpperCase()}` : ""}${seen}`;
 }
 
 const times = ({ count }) => (count > 1 ? `, ${count} times` : "");

@@ -11,6 +11,7 @@ import { api } from "../lib/api.js";
 import { Identity, MeterEvents, Settings } from "../parts/identity.js";
 import { Headline, Values } from "../parts/values.js";
 import { Plot, fits } from "../parts/plot.js";
+import { MeterAlarms } from "../parts/alarms.js";
 import { Objects } from "../parts/objects.js";
 import { State } from "../parts/state.js";
 
@@ -95,6 +96,6 @@ export function Meter({ id, params }) {
         <${Values} id=${id} chosen=${chosen} choose=${choose} />
         <${Objects} id=${id} />
       </div>
-      <aside><${Identity} meter=${meter} told=${refresh} /><${Settings} meter=${meter} /><${MeterEvents} id=${id} /></aside>
+      <aside><${MeterAlarms} id=${id} /><${Identity} meter=${meter} told=${refresh} /><${Settings} meter=${meter} /><${MeterEvents} id=${id} /></aside>
     </div>`;
 }
