@@ -143,9 +143,9 @@ export function Rules({ params }) {
       ${level === "meter" && html`<input type="search" aria-label="Meter" placeholder="Id of the meter" value=${subject} onChange=${(event) => setView({ level, subject: event.target.value.trim() })} />`}</div>
     ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
     ${told ? html`<${Ratings} told=${told} mine=${own("ratings")} level=${level} subject=${subject} done=${load} />
-    <section class="card wide" aria-label="Rules"><table class="list rules"><thead><tr><th>Alarm</th><th>Raised when</th><th>Severity</th><th class="r not-small">Held for</th><th class="not-small">From</th><th></th></tr></thead><tbody>
+    <section class="card wide" aria-label="Rules"><table class="list rules"><thead><tr><th>Alarm</th><th>Raised when</th><th class="not-small">Severity</th><th class="r not-small">Held for</th><th class="not-small">From</th><th></th></tr></thead><tbody>
       ${told.items.map((rule) => html`<tr key=${rule.id} class=${rule.in_force ? "" : "idle"}><td><b>${rule.label}</b>${!rule.enabled && html` <span class="tag">off</span>`}</td><td class="num">${condition(rule)}</td>
-        <td><span class=${"grave " + rule.severity}>${rule.severity}</span></td><td class="r num nowrap not-small">${rule.hold_seconds ? span(rule.hold_seconds) : "–"}</td><td class="quiet not-small">${origin(rule) || "built in"}</td>
+        <td class="not-small"><span class=${"grave " + rule.severity}>${rule.severity}</span></td><td class="r num nowrap not-small">${rule.hold_seconds ? span(rule.hold_seconds) : "–"}</td><td class="quiet not-small">${origin(rule) || "built in"}</td>
         <td class="r"><button class="tool" onClick=${() => setAsked(rule)} aria-label=${`Change ${rule.label}`}>Change</button></td></tr>`)}</tbody></table></section>`
       : !problem && html`<p class="empty">${ready ? "Loading …" : "Name a meter."}</p>`}
     ${asked && html`<${Change} rule=${asked} mine=${asked.id ? own(asked.id) : {}} level=${level} subject=${subject} done=${load} close=${() => setAsked(null)} />`}`;
