@@ -219,8 +219,12 @@ def test_what_was_read_is_shown_in_the_units_of_there() -> None:
     shown = {"register": "TOTAL_ACTIVE_POSITIVE", "dataId": "0x00010000", "value": 1.5, "unit": "kWh", "timestamp": AT}
     assert json.loads(IVY.response(request, AT, row)) == {"ts": AT, "id": "7", "success": True, "result": shown}
     several = Request(meter_id=METER, id="7", method="read_all", params={})
-    failed = {"quantity": "frequency", "error": "access-denied"}
-    assert json.loads(IVY.response(several, AT, {"values": [row, failed]}))["result"] == {"values": [shown, failed]}
+    failed = {"quantity": "frequency", "error": "access-denied", "detail": "the meter says no"}
+    answer = json.loads(IVY.response(several, AT, {"readings": {"TOTAL_ACTIVE_POSITIVE": row, "frequency": failed}}))
+    assert answer["result"]["readings"] == {
+        "TOTAL_ACTIVE_POSITIVE": {"value": 1.5, "unit": "kWh"},
+        "FREQUENCY": {"error": "the meter says no"},
+    }
 
 
 def test_both_layouts_speak_of_the_same() -> None:
