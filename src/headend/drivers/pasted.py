@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniffed
+from headend.drivers.registration_layers import explain_mixed, explain_opening
+from headend.drivers.registrations import built_in
 from headend.errors import ConfigError
 
 _NOISE: Final = re.compile(r"0[xX]|\\x|[\s:,;_|\-.'\"{}()\[\]]")
@@ -88,7 +90,24 @@ def _octets(line: str, wanted: int, *, exact: bool) -> bytes:
 
 
 def explain_any(data: bytes, drivers: Iterable[Driver], secrets: Secrets = NO_SECRETS) -> tuple[str, Layer]:
-    """The name and the explanation of the driver that finds nothing wrong, knows the beginning, or sees most in it."""
+    """The name and the explanation of the driver that finds nothing wrong, knows the beginning, or sees most in it.
+
+    Logins and heartbeats of meters that dial in are told apart from what stands between them.
+    """
+    drivers = list(drivers)
+
+    def explain(octets: bytes) -> tuple[str, Layer]:
+        return _explain_best(octets, drivers, secrets)
+
+    mixed = explain_mixed(data, built_in(), explain)
+    if mixed is not None:
+        return mixed
+    name, layer = explain(data)
+    opening = explain_opening(data, built_in()) if data and next(errors(layer), "") else None
+    return (name, layer) if opening is None else ("", opening)
+
+
+def _explain_best(data: bytes, drivers: Iterable[Driver], secrets: Secrets) -> tuple[str, Layer]:
     explained = [
         (isinstance(driver.sniff(data), Sniffed), driver.name, driver.explain(data, secrets)) for driver in drivers
     ]

@@ -16,7 +16,9 @@ from headend.drivers.base import NO_SECRETS, Driver, Layer, Secrets, Sniffed
 from headend.drivers.captures.flows import LINK_TYPES, Chunk, Flow, read_flows
 from headend.drivers.captures.packets import Packet, read_packets
 from headend.drivers.pasted import explain_any
+from headend.drivers.registrations import built_in
 from headend.errors import DecodeError
+from headend.protocols.registration import Registered
 
 _PLACE: Final = re.compile(r"at octet (\d+)")
 _WRAPPER: Final = b"\x00\x01"
@@ -96,7 +98,14 @@ def conversations(data: bytes, driver: Driver, ports: Iterable[int] = ()) -> Ite
 def _fits(flow: Flow, octets: bytes, drivers: Sequence[Driver], ports: frozenset[int], *, only: bool) -> bool:
     """True for a conversation of one of the ports, or, unless these are the only ones, one that begins like a protocol."""
     listed = bool({flow.client.port, flow.server.port} & ports)
-    return listed or (not only and any(isinstance(driver.sniff(octets[:_SNIFFED]), Sniffed) for driver in drivers))
+    return listed or (not only and _is_known(octets[:_SNIFFED], drivers))
+
+
+def _is_known(first: bytes, drivers: Sequence[Driver]) -> bool:
+    """True for octets that begin like a frame of a protocol, or with a login or heartbeat that is described."""
+    if any(isinstance(driver.sniff(first), Sniffed) for driver in drivers):
+        return True
+    return any(isinstance(each.match(first, opening=False), Registered) for each in built_in())
 
 
 def _all_packets(data: bytes) -> tuple[list[Packet], str]:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from headend.drivers.decoding import to_document
 from headend.drivers.masking import Piece
+from headend.drivers.pasted import explain_any
 from headend.errors import NotFound
 from headend.model.jsontext import dumps
 from headend.services.captures import CaptureInfo, Captures, Target, Watch
@@ -140,7 +141,7 @@ async def _follow(request: Request, parts: WebParts, target: Target) -> Response
     keys = {name.rpartition(" ")[2]: secret for name, secret in target.secrets.items()}
 
     def explain(octets: bytes) -> object:
-        return to_document(target.driver.explain(octets, keys)) if target.driver is not None else None
+        return to_document(explain_any(octets, [target.driver], keys)[1]) if target.driver is not None else None
 
     return PacketStream(parts.captures, parts.captures.watch(target), explain, known)
 
