@@ -76,6 +76,8 @@ class Sniffed:
     """by check octets, or more structure than noise has: to be believed where noise comes first, too"""
     address: str = ""
     """of the meter, where the frame says it"""
+    label: str = ""
+    """a word for it; without one, the name of the driver and the framing"""
 
 
 PushList: TypeAlias = Sequence[ObjectRef | None]

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from headend.drivers import strangers
-from headend.drivers.base import Sniff, Sniffed
+from headend.drivers.base import Driver, Sniff, Sniffed
 from headend.drivers.heartbeats import HeartbeatFilter, Known
 from headend.drivers.strangers import Stranger
-from headend.protocols.dlt645 import frame as dlt645
 from headend.protocols.registration import Kind, Policy, Registered, Registration
 
 __all__ = (
@@ -69,34 +68,7 @@ class Recognised:
     """why it is unknown, for people"""
 
 
-class Sniffer(Protocol):
-    """What a driver needs for this."""
-
-    name: str
-
-    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
-        """As `Driver.sniff`."""
-
-
-class _Dlt645:
-    """DL/T 645, where no driver of it is installed."""
-
-    name = "dlt645"
-
-    def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
-        """A whole frame with a right checksum."""
-        if data[at] != dlt645.START:
-            return Sniff.NO
-        said = dlt645.recognise(data[at:])
-        if not said:
-            return Sniff.NO
-        if len(data) < at + 8:
-            return Sniff.NEED_DATA
-        address = dlt645.Address(data[at + 1 : at + 7])
-        return Sniffed(framing="", end=at + 8, whole=said is True, sure=True, address=str(address))
-
-
-_Asked: TypeAlias = "Sniffer | Registration | None"
+_Asked: TypeAlias = "Driver | Registration | None"
 """Who may know what begins somewhere; None for the strangers."""
 
 
@@ -134,11 +106,9 @@ class Recogniser:
 
     __slots__ = ("_drivers", "_known", "_limit", "_octets", "_open", "_polite", "_seen")
 
-    def __init__(self, known: Known, drivers: Iterable[Sniffer], *, limit: int = LIMIT) -> None:
+    def __init__(self, known: Known, drivers: Iterable[Driver], *, limit: int = LIMIT) -> None:
         self._known = known
         self._drivers = tuple(drivers)
-        if all(each.name != _Dlt645.name for each in self._drivers):
-            self._drivers += (_Dlt645(),)
         self._limit = limit
         self._octets = b""
         self._seen = 0
@@ -194,7 +164,7 @@ class Recogniser:
             return _registered(caller, self._octets[at + len(caller.octets) :], noise)
         protocol = hit.question.name
         framed = Recognised(
-            label=f"{protocol}-{caller.framing}" if caller.framing else protocol,
+            label=caller.label or f"{protocol}-{caller.framing}",
             protocol=protocol,
             framing=caller.framing,
             address=caller.address,

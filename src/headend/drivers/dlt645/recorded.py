@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.base import Sniff, Sniffed
 from headend.drivers.dlt645.parameters import read_password
 from headend.errors import ConfigError
-from headend.protocols.base import NeedData
-from headend.protocols.dlt645.frame import LEADER, START, STOP, decode_frame, frame_length, recognise, to_wire
+from headend.protocols.dlt645.frame import LEADER, START, STOP, Address, recognise, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from headend.drivers.base import Secrets
 
 _ENVELOPE: Final = 12
+_TOLD: Final = 8
+"""Octets up to the second 68."""
 _LENGTH_AT: Final = 9
 _HIDDEN: Final = b"***"
 _FACTORY: Final = bytes(3)
@@ -23,16 +24,16 @@ _FACTORY: Final = bytes(3)
 
 
 def sniff(data: bytes, at: int) -> Sniffed | Sniff:
-    """The frame that begins at an offset, behind octets FE: whole, and with a right checksum."""
+    """The frame that begins at an offset, behind octets FE: likely by its second 68, and whole with a right checksum."""
     found = recognise(data[at:])
-    if isinstance(found, NeedData):
-        return Sniff.NEED_DATA
+    start = len(data) - len(data[at:].lstrip(LEADER))
     if not found:
         return Sniff.NO
-    start = len(data) - len(data[at:].lstrip(LEADER))
-    frame, _ = decode_frame(data, start)
-    address = "" if frame.address.has_wildcard or frame.address.is_broadcast else str(frame.address)
-    return Sniffed(framing="tcp", end=start + frame_length(data, start), sure=True, address=address)
+    if len(data) < start + _TOLD:
+        return Sniff.NEED_DATA
+    meter = Address(data[start + 1 : start + 7])
+    address = "" if meter.has_wildcard or meter.is_broadcast else str(meter)
+    return Sniffed(framing="tcp", label="dlt645", end=start + _TOLD, whole=found is True, sure=True, address=address)
 
 
 def spoken(secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
