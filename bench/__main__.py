@@ -24,6 +24,7 @@ NAMES = (
     "acquisition",
     "polling",
     "modbus",
+    "dlt645",
     "storage",
     "emulator",
     "cli",
