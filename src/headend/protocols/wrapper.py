@@ -94,9 +94,9 @@ class WrapperFraming(StandingFraming):
     ) -> None:
         """A client names both ports; a server may leave them out, to be learned from what it receives.
 
-        With a `delimiter` APDUs without header are taken, too; then a server also names both.
+        With a `delimiter` APDUs without header are taken, too; they are for the ports that are named, or have none (0).
         """
-        if (role is Role.CLIENT or delimiter) and (client_sap is None or server_sap is None):
+        if role is Role.CLIENT and (client_sap is None or server_sap is None):
             raise LocalProtocolError("a wrapper client needs its own port and the port of the meter")
         super().__init__(HEADER_LENGTH + max_apdu + READ_SIZE)
         self.role = role

@@ -134,6 +134,21 @@ def test_a_wrapper_stream_finds_its_way_back() -> None:
     assert any(isinstance(each, RemoteProtocolError) for each in said)
 
 
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_pushes_without_wrapper_and_with_it(step: int) -> None:
+    event = bytes.fromhex("c200 0007 0000636201ff 02 01010202090c07e90a1f05110f39ff8000000600000029")
+    stream = PLAIN + event + wrap(PLAIN, 1, 0x66) + event + wrap(event, 1, 0x66) + PLAIN
+    found = [each for each in hear(stream, step=step) if isinstance(each, Push)]
+    assert [each.octets for each in found] == [PLAIN, event, PLAIN, event, event, PLAIN]
+    assert [each.address for each in found[:3]] == ["apdu", "apdu", "wrapper 1"]
+
+
+def test_answers_without_wrapper_are_no_pushes() -> None:
+    """What nobody has asked for any more; the next frame is found."""
+    said = hear(bytes.fromhex("c401c100090c07e90b130311103bffffc400") + wrap(PLAIN, 1, 0x66))
+    assert [each.octets for each in said if isinstance(each, Push)] == [PLAIN]
+
+
 def test_a_datagram_that_is_cut_short_spoils_no_other() -> None:
     for frame in (wrap(PLAIN, 1, 0x66), encode_apdu(PLAIN, 1, 0x67)):
         ear = shared_driver.listen(65536)

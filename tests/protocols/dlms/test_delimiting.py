@@ -133,6 +133,15 @@ def test_what_no_apdu_begins_with_is_refused_and_forgotten(name: str) -> None:
     assert delimiter.find_end(b"\x62\x00") == 2
 
 
+def test_only_what_is_expected() -> None:
+    delimiter = Delimiter(firsts=frozenset({0x0F}))
+    assert delimiter.find_end(b"") is None
+    for octets in (b"\x62\x00", b"\xc4"):
+        with pytest.raises(DecodeError, match="expected here"):
+            delimiter.find_end(octets)
+    assert delimiter.find_end(bytes.fromhex("0f 40000001 00 1105")) == 8
+
+
 @pytest.mark.parametrize(
     ("head", "level"), [("c401c100", "0101"), ("c401c100", "0201"), ("c401c10013", "010001"), ("c401c10013", "0201")]
 )

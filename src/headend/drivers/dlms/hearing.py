@@ -4,6 +4,7 @@
 7E A0 …           HDLC: UI frames, segmented ones too, and the I-frames of Kaifa
 00 01 … 0F        wrapper, in TCP and in datagrams
 68 L L 68         M-Bus long frames
+0F, C2, DB …      APDUs without wrapper, at the beginning of what comes or between wrapper frames
 ```
 
 The framing is told by the first thing that begins like one of them; what comes before, such as the rest of a frame, is noise.
@@ -14,16 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from headend.drivers.base import Push
+from headend.drivers.base import Push, Sniff, Sniffed
 from headend.drivers.dlms.explaining.tags import APDU_NAMES
 from headend.drivers.dlms.nodes import read_data
 from headend.drivers.dlms.pushes import read_push
+from headend.drivers.dlms.sniffing import sniff
 from headend.drivers.dlms.unsealing import is_sealed
 from headend.drivers.mapping import octets_to_text
 from headend.errors import DecodeError, RemoteProtocolError
 from headend.model.meter import MeterIdentity
 from headend.protocols.base import NEED_DATA, ApduReceived, NeedData, Role
 from headend.protocols.dlms.apdu.notification import DataNotification, decode_data_notification
+from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.dlms.octets import Reader
 from headend.protocols.gateway import REQUEST, decode_routed
 from headend.protocols.hdlc import HdlcListener
@@ -44,6 +47,8 @@ _LAST_BLOCK: Final = 0x80
 _TITLED: Final = frozenset({0xDB, 0xDC})
 _TITLED_SECOND: Final = frozenset({0xDD, 0xDF})
 """general-ciphering and general-signing: a transaction id stands before the title of the originator."""
+_PUSHES: Final = frozenset({0x0F, 0xC2, 0xCA, 0xD2, 0xDB, 0xDC, 0xDF})
+"""What a meter says unasked, without wrapper; one of these in noise is told by what follows it."""
 _BEGINNINGS: Final = frozenset({REQUEST, *APDU_NAMES})
 _NAME: Final = Obis(0, 0, 42, 0, 0, 255)
 _SERIALS: Final = (Obis(0, 0, 96, 1, 0, 255), Obis(0, 0, 96, 1, 1, 255))
@@ -156,6 +161,11 @@ def begins(data: bytearray, at: int, max_octets: int) -> Heard | NeedData | None
         except RemoteProtocolError:
             return None
         return NEED_DATA if header is None else HdlcListener(max_octets)
+    if first in _PUSHES and at == 0:
+        told = sniff(bytes(data))
+        if isinstance(told, Sniffed):
+            return _wrapper(max_octets)
+        return NEED_DATA if told is Sniff.NEED_DATA else None
     if first == VERSION[0]:
         head = data[at : at + HEADER_LENGTH + 1]
         if head[:2] != VERSION[: len(head)]:
@@ -163,7 +173,7 @@ def begins(data: bytearray, at: int, max_octets: int) -> Heard | NeedData | None
         if len(head) <= HEADER_LENGTH:
             return NEED_DATA
         plausible = 0 < (head[6] << 8 | head[7]) <= max_octets and head[HEADER_LENGTH] in _BEGINNINGS
-        return WrapperFraming(Role.SERVER, max_apdu=min(max_octets, 0xFFFF)) if plausible else None
+        return _wrapper(max_octets) if plausible else None
     if first == MBUS_START:
         head = data[at : at + 4]
         if len(head) < 4:
@@ -172,7 +182,15 @@ def begins(data: bytearray, at: int, max_octets: int) -> Heard | NeedData | None
     return None
 
 
+def _wrapper(max_octets: int) -> WrapperFraming:
+    """For the wrapper, and for pushes without it in between."""
+    limit = min(max_octets, 0xFFFF)
+    return WrapperFraming(Role.SERVER, max_apdu=limit, delimiter=Delimiter(limit, firsts=_PUSHES))
+
+
 def _address(framing: Heard, source: int) -> str:
+    if isinstance(framing, WrapperFraming) and not source:
+        return "apdu"
     if isinstance(framing, HdlcListener):
         return f"hdlc {source >> 14}/{source & 0x3FFF}"
     return f"{'wrapper' if isinstance(framing, WrapperFraming) else 'mbus'} {source}"

@@ -37,11 +37,12 @@ _LONGEST_LENGTH: Final = 4
 class Delimiter:
     """Finds the ends of APDUs that follow one another."""
 
-    __slots__ = ("_at", "_limit", "_todo")
+    __slots__ = ("_at", "_firsts", "_limit", "_todo")
 
-    def __init__(self, limit: int = MAX_APDU) -> None:
-        """An APDU longer than `limit` is refused."""
+    def __init__(self, limit: int = MAX_APDU, *, firsts: frozenset[int] | None = None) -> None:
+        """An APDU longer than `limit` is refused, and one that begins otherwise than with `firsts`, where they are given."""
         self._limit = limit
+        self._firsts = firsts
         self._at = 0
         self._todo: list[Entry] = [_WHOLE]
 
@@ -51,6 +52,9 @@ class Delimiter:
         After None the next call is for the same octets and more. Raises DecodeError for what no APDU begins with; then, and
         after an end, the next call is for another APDU.
         """
+        if self._firsts is not None and octets and octets[0] not in self._firsts:
+            self._restart()
+            raise DecodeError("APDU", offset=0, expected="one that is expected here", got=f"{octets[0]:02x}")
         at, todo = self._at, self._todo
         more: list[Entry] = []
         try:
