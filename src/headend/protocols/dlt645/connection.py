@@ -59,6 +59,10 @@ from headend.protocols.dlt645.state import Message, State, step
 _ROOM: Final = MAX_DATA - 5
 
 
+_PARTS: Final = (Read, ReadFollowing, ReRead)
+_NAMED: Final = (*_PARTS, Authenticate)
+"""Requests that name what they want, as their answers do."""
+
 _UNANSWERED: Final = (SetTime, Freeze, ClearDemand)
 """Requests that may go to everybody without an answer."""
 
@@ -211,7 +215,7 @@ class Dlt645Connection:
         if not asked.is_answered and not isinstance(request, _UNANSWERED):
             raise LocalProtocolError(f"nobody answers a {type(request).__name__} that goes to everybody")
         self._step(asked.message)
-        named = isinstance(request, Read | ReadFollowing | ReRead | Authenticate)
+        named = isinstance(request, _NAMED)
         self._expected = (control, data[: DI_SIZE[asked.version]] if named else b"")
         self._asked = asked
         self._out += octets
@@ -249,11 +253,7 @@ class Dlt645Connection:
             self._step(Message.REFUSAL)
             return AnswerFrom(frame.address, response)
         self._step(Message.PART if isinstance(response, Data) and response.more else Message.ANSWER)
-        if (
-            isinstance(response, Data)
-            and self._assembly is not None
-            and isinstance(asked.request, Read | ReadFollowing | ReRead)
-        ):
+        if isinstance(response, Data) and self._assembly is not None and isinstance(asked.request, _PARTS):
             whole = self._assembly.add(response, asked.request)
             if not isinstance(whole, Data):
                 self._ask(RequestTo(frame.address, whole, asked.version), whole)
@@ -278,7 +278,7 @@ class Dlt645Connection:
             self._step(Message.SILENCE)
         self._step(asked.message)
         self._asked = asked
-        if isinstance(request, ReadFollowing | ReRead) and self._handout is not None:
+        if isinstance(request, (ReadFollowing, ReRead)) and self._handout is not None:
             part = self._handout.answer(asked.address, request)
             if part is not None:
                 self._reply(asked, AnswerFrom(self._handout.address, part))

@@ -34,7 +34,7 @@ class RequestTo:
         """What it is to the conversation."""
         if not self.is_answered:
             return Message.UNANSWERED
-        return Message.NEXT if isinstance(self.request, ReadFollowing | ReRead) else Message.REQUEST
+        return Message.NEXT if isinstance(self.request, (ReadFollowing, ReRead)) else Message.REQUEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ checksum, the 16.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from headend.errors import LocalProtocolError, RemoteProtocolError
@@ -96,6 +97,8 @@ class Address:
             octet in (mine, WILDCARD) for octet, mine in zip(self.octets, own.octets, strict=True)
         )
 
+
+_address: Final = lru_cache(maxsize=0x4000)(Address)  # the meters of a line are always the same
 
 BROADCAST: Final = Address(b"\x99" * 6)
 ANYBODY: Final = Address(bytes((WILDCARD,)) * 6)
@@ -184,7 +187,7 @@ def decode_frame(data: bytes, offset: int = 0) -> tuple[Frame, int]:
 def _decode(data: Octets, start: int, end: int) -> Frame:
     """The frame between two offsets, already verified."""
     plain = bytes(data[start + 10 : end - 2].translate(_MINUS_33))
-    return Frame(Address(bytes(data[start + 1 : start + 7])), data[start + 8], plain)
+    return Frame(_address(bytes(data[start + 1 : start + 7])), data[start + 8], plain)
 
 
 class FrameExtractor:
@@ -222,7 +225,8 @@ class FrameExtractor:
             self._drop(start)
             return NEED_DATA
         frame = _decode(data, start, end)
-        self._drop(start)
+        if start:
+            self._drop(start)
         self._buffer.consume(end - start)
         return frame
 
@@ -234,14 +238,16 @@ class FrameExtractor:
 def _find(data: bytearray) -> tuple[int, int]:
     """Beginning and end of the frame that ends first; without one, the first possible beginning and 0."""
     beginning, best_start, best_end = len(data), 0, 0
+    limit = len(data)
     start = data.find(START)
-    while start >= 0 and (not best_end or start + _ENVELOPE < best_end):
+    while start >= 0:
         length = frame_length(data, start)
         if length and start + length > len(data):
             beginning = min(beginning, start)
         elif length and (not best_end or start + length < best_end):
             best_start, best_end = start, start + length
-        start = data.find(START, start + 1)
+            limit = best_end - _ENVELOPE  # a frame that begins here or later does not end before
+        start = data.find(START, start + 1, limit)
     return (best_start, best_end) if best_end else (beginning, 0)
 
 
