@@ -65,10 +65,10 @@ inbound://62124000007?protocol=dlms&framing=apdu&auth=lls&secret=text:own
 """
     said = headend("meters", "import", "-", "--secret", "secret=env:OF_ALL", "--data", data, stdin=text)
     assert said.out == "2 meters added, 0 changed, 0 as they were\n"
-    assert sorted(rows(data)) == ["62124000007", "hall 2"]
+    assert sorted(rows(data)) == ["62124000007", "hall-2"]
     key = bytes.fromhex((Path(data) / "vault.key").read_text())
     with Store.open(Path(data) / "headend.db", vault_key=key) as store:
-        assert store.secrets.get("hall 2", "secret") == Secret(b"12345678")
+        assert store.secrets.get("hall-2", "secret") == Secret(b"12345678")
         assert store.secrets.get("62124000007", "secret") == Secret(b"own")
 
 

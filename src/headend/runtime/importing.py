@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
@@ -13,6 +15,8 @@ from headend.model.meter import EndpointKind, Meter, Secret
 from headend.model.url import MeterUrl, parse_url
 from headend.runtime.secrets import resolve_secrets
 from headend.storage.store import Store
+
+_NO_ID: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ class Listed:
 def read_list(text: str, library: Library, *, poll_seconds: float, tags: Sequence[str] = ()) -> Sequence[Listed]:
     """The meters of a JSON list of objects with `url` and `name`, or of lines with a URL and a name.
 
-    The name is also the id; without one the address is. Raises ConfigError that says which meter is wrong.
+    The id is made of the name, or else of the address. Raises ConfigError that says which meter is wrong.
     """
     found: dict[str, Listed] = {}
     for place, url_text, name in _rows(text):
@@ -44,7 +48,7 @@ def read_list(text: str, library: Library, *, poll_seconds: float, tags: Sequenc
             _check(url, library)
         except HeadendError as error:
             raise ConfigError(f"{place}: {error.message}", hint=error.hint) from None
-        meter_id = name or url.endpoint.path or url.endpoint.host
+        meter_id = _NO_ID.sub("-", name or url.endpoint.path or url.endpoint.host).strip("-._:")[:64] or "meter"
         if meter_id in found:
             raise ConfigError(f"{place}: there is a meter {meter_id!r} before it", hint="give each a name of its own")
         meter = url.meter(meter_id, name=name, poll_seconds=poll_seconds, tags=tuple(dict.fromkeys(tags)))

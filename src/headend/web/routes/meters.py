@@ -124,12 +124,18 @@ def _keep(parts: WebParts, asking: Principal, meter_id: str, name: str) -> None:
     parts.store.audit.append(actor, Action.SECRET_CHANGED, f"meter:{meter_id}", {"secret": name})
 
 
-async def add_meter(parts: WebParts, body: schemas.MeterIn) -> str:
-    """Add a meter; its id."""
+def meter_of(parts: WebParts, body: schemas.MeterIn) -> tuple[Meter, Mapping[str, Secret]]:
+    """The meter that a body describes, checked, and its secrets; raises Refused, ConfigError or NotFound."""
     meter, secrets = _changed(None, body)
     secrets = {**secrets, **{name: secret_octets(text, name) for name, text in body.secrets.items()}}
     meter = dataclasses.replace(meter, id=body.id or _invent_id(parts, meter))
     _check(parts, meter)
+    return meter, secrets
+
+
+async def add_meter(parts: WebParts, body: schemas.MeterIn) -> str:
+    """Add a meter; its id."""
+    meter, secrets = meter_of(parts, body)
     await asyncio.to_thread(_put_new, parts, meter, secrets)
     parts.roster.add(meter)
     return meter.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from headend.web.schemas.base import In, MeterId, Tag, Text
 
@@ -42,6 +42,31 @@ class MeterIn(MeterFields):
     secrets: dict[str, str] = Field(
         {}, max_length=8, description="secrets by name (`secret`, `ek`, `ak`, `mk`), each `hex:…` or `text:…`"
     )
+
+
+_METER_ID = TypeAdapter[str](MeterId)
+
+
+def id_of(name: str | None) -> str | None:
+    """The name, if it can be an id."""
+    try:
+        return _METER_ID.validate_python(name)
+    except ValidationError:
+        return None
+
+
+class MeterList(In):
+    """Meters to be entered together."""
+
+    meters: list[MeterIn] = Field(max_length=20_000)
+
+
+class MetersImported(BaseModel):
+    """How many were new, were otherwise before, and were as they are now."""
+
+    added: int
+    changed: int
+    same: int
 
 
 class Identity(BaseModel):
