@@ -26,6 +26,7 @@ NAMES = (
     "modbus",
     "dlt645",
     "storage",
+    "alarms",
     "emulator",
     "cli",
     "web",

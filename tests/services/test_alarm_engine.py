@@ -142,6 +142,18 @@ def test_readings_over_time_give_these_alarms(
     assert run(engine(only(rule, **fields)), quantity, readings, until) == expected
 
 
+def test_a_clock_that_does_not_tell_its_zone_is_of_the_zone_that_is_set() -> None:
+    made = engine({"ratings": {"utc_offset": 480}, **only("clock_drift")})
+    shown = [
+        (0, "2026-01-01 08:00:59"),
+        (60, "2026-01-01 08:02:01"),
+        (120, "9999-12-31 23:59:59.9"),
+        (121, "0001-01-01"),
+    ]
+    assert run(made, "meter_time", shown) == [(60, "raised", "CLOCK_DRIFT")]
+    assert run(made, "meter_time", [(180, "2026-01-01 08:03:00")]) == [(180, "cleared", "CLOCK_DRIFT")]
+
+
 def test_a_lost_phase_is_not_low_as_well() -> None:
     made = engine({"undervoltage": {"hold_seconds": 0}})
     made.evaluate(batch(0, {"voltage_l1": 230, "voltage_l2": 200, "voltage_l3": 3}))

@@ -104,6 +104,8 @@ class AlarmRule:
     flap_seconds: float = 900.0
     load: float = 0.0
     """power in W below which the value means nothing"""
+    utc_offset: float | None = None
+    """minutes that local time is ahead of UTC, for clocks that do not tell"""
     event: EventType | None = None
     until: EventType | None = None
     silence: bool = False

@@ -17,8 +17,9 @@ Layer: TypeAlias = Mapping[str, Fields]
 """Rule to the fields that a layer changes."""
 
 PHASES: Final = ("l1", "l2", "l3")
-RATED: Final = {"nominal_voltage": "V", "rated_current": "A", "rated_power": "W"}
-"""what a meter is made for, and the unit of it"""
+RATED: Final = {"nominal_voltage": "V", "rated_current": "A", "rated_power": "W", "utc_offset": "min"}
+"""what a meter is made for, and the unit of it; `utc_offset` is that of its clock, where the clock itself does not tell"""
+MAX_OFFSET: Final = 840.0
 LARGEST: Final = 1e18
 MAX_HOLD: Final = 7 * 86_400.0
 OWN_EVENTS: Final = frozenset(EventType) - {kind for kind in EventType if kind.name.startswith("ALARM_")}
@@ -196,6 +197,8 @@ def fields_of(rule: str) -> tuple[str, ...]:
 def _rating_problem(name: str, value: Value) -> str:
     if name not in RATED:
         return f"one of {', '.join(RATED)}"
+    if name == "utc_offset":
+        return "" if _number(value) and abs(float(value)) <= MAX_OFFSET else "minutes from -840 to 840"
     return "" if _number(value) and 0 < float(value) <= 1e9 else "a number above 0"
 
 
@@ -254,4 +257,4 @@ def _rule(name: str, fields: Fields, ratings: Mapping[str, float]) -> AlarmRule:
     rule = replace(rule, **changes)
     if rule.percent is not None and rule.rating in ratings:
         rule = replace(rule, threshold=round(rule.percent * ratings[rule.rating] / 100, 6))
-    return rule
+    return replace(rule, utc_offset=ratings.get("utc_offset")) if rule.kind is AlarmKind.CLOCK_DRIFT else rule

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple, TypeAlias
 
 from headend.model.alarm import AlarmKind, AlarmRule, Comparison, Taken, Watched
@@ -88,7 +88,7 @@ class Check:
         """What is held against the threshold; None where the value is of no use."""
         watched = self._watched
         if watched.taken is Taken.DRIFT:
-            return _drift(value, at)
+            return _drift(value, at, self.rule.utc_offset)
         if isinstance(value, str) or not math.isfinite(value):
             return value if isinstance(value, str) and not self.ordered else None
         number = value if watched.factor == 1.0 else value * watched.factor
@@ -128,13 +128,16 @@ class Check:
         return (low, high) if watched.factor > 0 else (-high, -low)
 
 
-def _drift(value: Value, at: int) -> float | None:
-    """Seconds between a time that a meter shows, with its zone, and ours; None for what is no such time."""
+def _drift(value: Value, at: int, utc_offset: float | None) -> float | None:
+    """Seconds between a time that a meter shows and ours; None for what is no time, or one of a zone that nobody knows."""
     if not isinstance(value, str):
         return None
     try:
-        return abs(to_millis(datetime.fromisoformat(value)) - at) / 1000
-    except ValueError:
+        shown = datetime.fromisoformat(value)
+        if shown.tzinfo is None and utc_offset is not None:
+            shown = shown.replace(tzinfo=timezone(timedelta(minutes=utc_offset)))
+        return abs(to_millis(shown) - at) / 1000
+    except (ValueError, OverflowError):
         return None
 
 

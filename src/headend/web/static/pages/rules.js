@@ -12,7 +12,7 @@ import { Ask } from "../parts/alarms.js";
 
 const LEVELS = { global: "all meters", profile: "a meter file", meter: "one meter" };
 const LAYERS = { settings: "settings", global: "set for all", file: "meter file", profile: "set for the file", meter: "set for the meter" };
-const RATINGS = { nominal_voltage: ["Nominal voltage", "V"], rated_current: ["Rated current", "A"], rated_power: ["Rated power", "W"] };
+const RATINGS = { nominal_voltage: ["Nominal voltage", "V"], rated_current: ["Rated current", "A"], rated_power: ["Rated power", "W"], utc_offset: ["Clock ahead of UTC", "min"] };
 const RANGES = { "24 hours": 1, "7 days": 7, "30 days": 30 };
 const WORDS = {
   label: "Name", severity: "Severity", enabled: "In use", quantity: "Quantity (voltage: of any phase)", comparison: "Comparison", threshold: "Threshold", percent: "Threshold, % of the rating",
