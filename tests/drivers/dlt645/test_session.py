@@ -262,6 +262,6 @@ async def test_parts_of_items_and_words(bench: Any, profile: str) -> None:
     midnight, first = 1_763_654_400_000, 1_761_926_400_000
     """in China: of the day, and of the month"""
     assert abs(result.values[3] * 10 - meter.value(index, midnight)) <= 5
-    assert result.values[4] == "2025-11-21 00:00:*"
+    assert result.values[4] == "2025-11-21 00:00"
     assert len(result.values[5]) == 5
     assert abs(result.values[6] * 10 - meter.value(index, first)) <= 5

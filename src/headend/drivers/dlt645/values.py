@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.refs import TIME, DataRef
+from headend.drivers.mapping import scale
 from headend.errors import ConfigError, LocalProtocolError, ObjectUndefined
 from headend.model.quantity import base_unit, find_quantity, for_obis
 from headend.protocols.dlt645.formats import Format, Layout, Number, parse_format
@@ -68,7 +69,7 @@ class Meaning:
         if part >= width:
             raise ConfigError(f"{ref}: there is no time beside this value")
         if item is None and self.block:
-            return [_plain(value) for value in values[part::width]]
+            return [_scaled(value, 0 if part else self.exponent) for value in values[part::width]]
         if (item or 0) * width + part >= len(values):
             raise ObjectUndefined(f"{ref}: the meter gives {len(values) // width} of them")
         value = values[(item or 0) * width + part]
@@ -80,7 +81,21 @@ class Meaning:
 
 
 def _plain(value: FormatValue) -> RawValue:
-    return str(value) if isinstance(value, Moment) else value
+    return moment_text(value) if isinstance(value, Moment) else value
+
+
+def _scaled(value: FormatValue, exponent: int) -> RawValue:
+    """An item of a list, which nobody scales later."""
+    return scale(_plain(value), exponent) if isinstance(value, int | float) else _plain(value)
+
+
+def moment_text(moment: Moment) -> str:
+    """What a moment tells: `2024-02-29 23:59:59`, `2024-02-29`, `23:59`; `*` for what comes every time in between."""
+    date, time = str(moment).split(" ")
+    told = [date] if date.strip("*-") else []
+    while time.endswith(":*"):
+        time = time[:-2]
+    return " ".join([*told, *([time] if time != "*" else [])])
 
 
 @lru_cache(maxsize=8192)
@@ -125,9 +140,10 @@ def entry_meaning(entry: ObjectEntry, ref: DataRef) -> Meaning:
 
 def entry_exponent(entry: ObjectEntry, ref: DataRef) -> int:
     """The power of ten of an object: that of its meter file where that tells it, else that of the tables."""
-    if ref.part:
+    known = entry_meaning(entry, ref)
+    if ref.part or (known.block and ref.item is None):
         return 0
-    return entry.exponent if entry.scaler is not None else entry_meaning(entry, ref).exponent
+    return entry.exponent if entry.scaler is not None else known.exponent
 
 
 def encode_value(format_: Format, value: Value | None, exponent: int, ref: DataRef) -> bytes:
