@@ -186,7 +186,7 @@ def _with_meter(
 
     async def main() -> None:
         library = Library([Path(folder) for folder in folders or []])
-        masking = Masking(driver(parsed.protocol), secrets)
+        masking = Masking(driver(parsed.protocol) if parsed.protocol else None, secrets)
         try:
             with _captured(capture, parsed.endpoint, masking) as keep:
                 tap = _both(show, keep) if hexdump and keep else show if hexdump else keep
