@@ -15,6 +15,7 @@ from headend.model.job import Command, CommandKind, Outcome
 from headend.model.meter import Meter, MeterIdentity
 from headend.model.objects import HistoryColumn, HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, RawValue, ReadPlan
 from headend.model.profile import MeterProfile
+from headend.model.quantity import base_unit
 from headend.model.reading import Quality, Value, from_millis, to_millis
 
 Plain: TypeAlias = Value | list["Plain"] | None
@@ -81,7 +82,7 @@ class Connected:
             self._plans[names] = plan
         result = await self.session.read(plan)
         exponents = result.exponents or [entry.exponent for entry in plan.entries]
-        units = result.units or [entry.unit for entry in plan.entries]
+        units = result.units or [base_unit(entry.unit)[0] for entry in plan.entries]
         return [
             Measured(
                 ref=entry.ref,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -94,6 +95,11 @@ class Bench:
     def damage(self, **line: Any) -> None:
         """From now on the answers of the meters suffer."""
         self.far._line = Line(**line)
+
+    async def settle(self) -> None:
+        """Until everything that is under way has arrived."""
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     @property
     def asked(self) -> list[tuple[str, int, str]]:

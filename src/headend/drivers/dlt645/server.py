@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.dlt645.meter import deeds
 from headend.drivers.dlt645.meter.image import Face, Refused
 from headend.drivers.dlt645.meter.load import load_records
-from headend.drivers.dlt645.meter.memory import memory_of, model_parameters
-from headend.errors import ConfigError, LinkError, RemoteProtocolError
+from headend.drivers.dlt645.meter.memory import address_of, model_parameters
+from headend.errors import LinkError, RemoteProtocolError
 from headend.protocols.base import NeedData, Role
 from headend.protocols.dlt645.connection import Dlt645Connection
 from headend.protocols.dlt645.events import AnswerFrom, RequestTo
-from headend.protocols.dlt645.frame import ANYBODY, Address
+from headend.protocols.dlt645.frame import ANYBODY
 from headend.protocols.dlt645.requests import (
     ChangeBaudRate,
     ChangePassword,
@@ -36,15 +36,6 @@ from headend.standards.dlt645 import Version
 if TYPE_CHECKING:
     from headend.drivers.base import MeterModel
     from headend.transport.link import Link
-
-
-def address_of(model: MeterModel) -> Address:
-    """The address of a virtual meter: what was written last, its parameter, or its number."""
-    said = memory_of(model).address or str(model.params.get("address", "")) or model.identity.meter_address
-    try:
-        return Address.parse(said)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def version_of(model: MeterModel) -> Version:
@@ -151,13 +142,12 @@ class VirtualMeters:
         if len(meant) != 1:  # several would talk at once, and nobody would understand them
             self._connection.abandon()
             return
-        own = address_of(meant[0])
         response = (
             Refusal(ErrorBit.OTHER)
             if isinstance(asked.request, InvalidRequest)
             else respond(meant[0], asked.request, asked.version)
         )
-        self._connection.send(AnswerFrom(own, response))
+        self._connection.send(AnswerFrom(address_of(meant[0]), response))
 
     def _is_meant(self, model: MeterModel, asked: RequestTo) -> bool:
         """By its address and its version; what concerns addresses goes to anybody alone."""

@@ -104,10 +104,10 @@ def _set_clock(face: Face, request: Write, form: str) -> None:
     now = face.now
     if not isinstance(moment, Moment) or len(request.data) != parse_format(form).size:
         raise Refused(ErrorBit.OTHER)
-    date = (moment.year, moment.month, moment.day) if moment.month else (now.year, now.month, now.day)
-    time = (
-        (moment.hour, moment.minute, moment.second) if moment.hour is not None else (now.hour, now.minute, now.second)
-    )
+    date = (moment.year, moment.month, moment.day) if moment.month is not None else (now.year, now.month, now.day)
+    time = (moment.hour, moment.minute, moment.second)
+    if moment.hour is None:
+        time = (now.hour, now.minute, now.second)
     wanted = Moment(date[0], date[1], date[2], None, *time).to_datetime()
     if wanted is None:
         raise Refused(ErrorBit.OTHER)

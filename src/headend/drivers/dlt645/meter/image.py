@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.dlt645.meter.memory import (
     Event,
     Memory,
+    address_of,
     last_times,
     local,
     memory_of,
@@ -50,6 +51,7 @@ _BY_COMMAND: Final = (_FREEZE_TIMED, _FREEZE_INSTANT)
 _MINUTE: Final = parse_format("YYMMDDhhmm")
 _SECOND: Final = parse_format("YYMMDDhhmmss")
 _FREEZE_END: Final = b"\xaa"
+_ADDRESS: Final = 0x04000401
 _RELAY_OPEN: Final = 1 << 4
 _RELAY_COMMANDED: Final = 1 << 6
 _ALARM: Final = 1 << 7
@@ -133,6 +135,8 @@ class Face:
         clock = _CLOCKS.get((version, di))
         if clock is not None and (self.image.has(di, version) or di in _ALWAYS):
             return self.clock(clock)
+        if di == _ADDRESS and version is Version.V2007:
+            return address_of(self.model).octets
         octets = self._computed(di) if version is Version.V2007 else self._of_month(di)
         if octets is None:
             octets = self._objects(di, version, self.at)

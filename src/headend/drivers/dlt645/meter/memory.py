@@ -8,7 +8,9 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.parameters import password_of, read_params
+from headend.errors import ConfigError
 from headend.model.reading import from_millis, to_millis
+from headend.protocols.dlt645.frame import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +83,15 @@ def memory_of(model: MeterModel) -> Memory:
 def model_parameters(model: MeterModel) -> Parameters:
     """The parameters of a virtual meter over those of its file."""
     return read_params({**model.profile.link, **model.profile.association, **model.params})
+
+
+def address_of(model: MeterModel) -> Address:
+    """The address of a virtual meter: what was written last, its parameter, or its number."""
+    said = memory_of(model).address or str(model.params.get("address", "")) or model.identity.meter_address
+    try:
+        return Address.parse(said)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def local(at: int, zone: tzinfo) -> datetime:
