@@ -292,13 +292,13 @@ class Dlt645Connection:
         own = answer.address
         if own.has_wildcard or not (asked.address.matches(own) or isinstance(asked.request, WriteAddress)):
             raise LocalProtocolError(f"{own} does not answer for {asked.address}")
-        if isinstance(asked.request, Read) and isinstance(answer.response, Data):
-            handout = Handout.split(own, answer.response, self._room)
-            first = handout.answer(own, asked.request)
-            if first is None:
-                raise LocalProtocolError(f"data of {answer.response.di:08X} do not answer {asked.request.di:08X}")
+        request, response = asked.request, answer.response
+        if isinstance(request, Read) and isinstance(response, Data):
+            if response.di != request.di:
+                raise LocalProtocolError(f"data of {response.di:08X} do not answer {request.di:08X}")
+            handout = Handout.split(own, response, self._room)
+            answer = AnswerFrom(own, handout.first)
             self._handout = handout
-            answer = AnswerFrom(own, first)
         self._reply(asked, answer)
 
     def _reply(self, asked: RequestTo, answer: AnswerFrom) -> None:

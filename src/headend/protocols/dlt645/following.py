@@ -65,23 +65,25 @@ class Handout:
     def split(cls, address: Address, answer: Data, room: int) -> Handout:
         """The answer in parts of `room` octets; an empty answer is one part."""
         data = answer.data
-        return cls(address, answer.di, [data[at : at + room] for at in range(0, len(data), room)] or [b""])
+        if len(data) <= room:
+            return cls(address, answer.di, (data,))
+        return cls(address, answer.di, [data[at : at + room] for at in range(0, len(data), room)])
 
-    def answer(self, asked: Address, request: Read | ReadFollowing | ReRead) -> Data | None:
+    @property
+    def first(self) -> Data:
+        """The part that answers the read itself."""
+        return Data(self.di, self.parts[0], len(self.parts) > 1)
+
+    def answer(self, asked: Address, request: ReadFollowing | ReRead) -> Data | None:
         """The part that is asked for; None when this is another answer, or has no such part."""
         if request.di != self.di or not asked.matches(self.address):
             return None
-        match request:
-            case ReRead():
-                index = self.last
-            case ReadFollowing(sequence=None):
-                index = self.last + 1
-            case ReadFollowing(sequence=int(number)):
-                index = number
-            case _:
-                index = 0
+        if isinstance(request, ReRead):
+            sequence, index = None, self.last
+        else:
+            sequence = request.sequence
+            index = self.last + 1 if sequence is None else sequence
         if index >= len(self.parts):
             return None
         self.last = index
-        sequence = request.sequence if isinstance(request, ReadFollowing) else None
         return Data(self.di, self.parts[index], index + 1 < len(self.parts), sequence)
