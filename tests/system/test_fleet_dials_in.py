@@ -48,6 +48,16 @@ dial = "tcp://127.0.0.1:PORT"
 retry = 0.1
 spread = 0
 [[group]]
+profile = "generic-dlt645-1p"
+name = "dlt-{number}"
+registration = "dtu-digits"
+number = "{number:012}"
+count = 2
+first_address = "127.60.4.1"
+dial = "tcp://127.0.0.1:PORT"
+retry = 0.1
+spread = 0
+[[group]]
 profile = "eastron-sdm630"
 name = "panel-{number}"
 framing = "rtu"
@@ -61,17 +71,8 @@ retry = 0.1
 spread = 0
 """
 NAMES = {
-    "ivy-1",
-    "ivy-2",
-    "ivy-3",
-    "ivy-4",
-    "momas-5",
-    "momas-6",
-    "bare-7",
-    "bare-8",
-    "panel-9",
-    "panel-10",
-    "panel-11",
+    *("ivy-1", "ivy-2", "ivy-3", "ivy-4", "momas-5", "momas-6", "bare-7", "bare-8", "dlt-9", "dlt-10"),
+    *("panel-11", "panel-12", "panel-13"),
 }
 WITHIN = 60.0
 
