@@ -24,7 +24,7 @@ from headend.model.reading import ReadingBatch, Source
 from headend.northbound.delivery import WINDOW
 from headend.northbound.layouts import HeadendLayout
 from headend.northbound.mqtt import Broker, MqttSink
-from headend.northbound.topics import Request, Topics, telemetry_payload
+from headend.northbound.topics import Request, Topics, telemetry_payloads
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.storage.outbox import Outbox
@@ -97,7 +97,7 @@ async def ours(port: int, work: list[ReadingBatch]) -> float:
 
 def bare(port: int, work: list[ReadingBatch]) -> float:
     topics = Topics("headend/v1")
-    ready = [(topics.meter(batch.meter_id, "telemetry"), telemetry_payload(batch)) for batch in work]
+    ready = [(topics.meter(batch.meter_id, "telemetry"), telemetry_payloads(batch)[0]) for batch in work]
     room, connected = threading.Semaphore(WINDOW), threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.max_inflight_messages_set(WINDOW)

@@ -247,3 +247,9 @@ def test_both_layouts_speak_of_the_same() -> None:
         "headend/v1/gateway/status",
     ]
     assert [message.topic for message in voice.stats(STATS)] == ["ivy/v1/gateway/stats", "headend/v1/gateway/stats"]
+
+
+def test_what_no_broker_takes_is_not_sent_again_and_again() -> None:
+    voice = Voice([IVY, HeadendLayout(Topics("headend/v1"))], version="1")
+    assert voice.messages(event(EventType.NOTIFIED, body="x" * (1 << 19))) == []
+    assert voice.messages(batch(("serial_number", "x" * (1 << 19), AT))) == []

@@ -13,7 +13,7 @@ from headend.northbound.topics import (
     parse_request,
     response_payload,
     status_payload,
-    telemetry_payload,
+    telemetry_payloads,
 )
 
 
@@ -30,7 +30,7 @@ def batch(times: list[int]) -> ReadingBatch:
 
 
 def test_one_time_is_one_object() -> None:
-    assert json.loads(telemetry_payload(batch([5, 5]))) == {
+    assert json.loads(telemetry_payloads(batch([5, 5]))[0]) == {
         "ts": 5,
         "source": "poll",
         "values": {"voltage_l1": 230.1, "frequency": 50},
@@ -39,8 +39,25 @@ def test_one_time_is_one_object() -> None:
 
 
 def test_several_times_are_an_array_in_order() -> None:
-    rows = json.loads(telemetry_payload(batch([9, 5])))
+    rows = json.loads(telemetry_payloads(batch([9, 5]))[0])
     assert [(row["ts"], row["values"]) for row in rows] == [(5, {"frequency": 50}), (9, {"voltage_l1": 230.1})]
+
+
+def test_a_long_history_is_several_messages_that_every_platform_takes() -> None:
+    times = list(range(10_000, 0, -1))
+    long = ReadingBatch(
+        meter_id="m1",
+        source=Source.HISTORY,
+        received_at=99,
+        quantities=["active_energy_import_total"] * len(times),
+        values=times,
+        measured_at=[1_760_000_000_000 + at for at in times],
+        quality=[0] * len(times),
+    )
+    said = telemetry_payloads(long)
+    assert max(map(len, said)) < 1 << 17
+    rows = [row for payload in said for row in json.loads(payload)]
+    assert [row["values"]["active_energy_import_total"] for row in rows] == sorted(times)
 
 
 @pytest.mark.parametrize("meter_id", ["m1", "a/b", "x+y#", "ü %"])
@@ -105,7 +122,7 @@ def test_whatever_a_meter_says_can_be_published(value: int | str) -> None:
         measured_at=[5],
         quality=[0],
     )
-    assert json.loads(telemetry_payload(said))["values"] == {"q": value}
+    assert json.loads(telemetry_payloads(said)[0])["values"] == {"q": value}
     event = Event(type=EventType.METER_ONLINE, severity=Severity.INFO, occurred_at=5, data={"said": value})
     assert json.loads(event_payload(event))["data"] == {"said": value}
     assert json.loads(response_payload("1", 5, result={"ref": value}))["result"] == {"ref": value}

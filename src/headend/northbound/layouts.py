@@ -16,7 +16,7 @@ from headend.northbound.topics import (
     event_payload,
     response_payload,
     status_payload,
-    telemetry_payload,
+    telemetry_payloads,
 )
 
 
@@ -89,8 +89,8 @@ class HeadendLayout:
     topics: Topics
 
     def telemetry(self, batch: ReadingBatch) -> Sequence[bytes]:
-        """One message: an object, or an array where there are several measuring times."""
-        return (telemetry_payload(batch),)
+        """One message: an object, or an array where there are several measuring times; more where it is long."""
+        return telemetry_payloads(batch)
 
     def event(self, event: Event) -> bytes | None:
         """Every event."""

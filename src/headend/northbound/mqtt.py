@@ -11,6 +11,7 @@ import math
 import random
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from headend.errors import ConfigError, HeadendError
+from headend.errors import Busy, ConfigError, HeadendError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Secret
 from headend.model.reading import ReadingBatch
@@ -36,7 +37,10 @@ from headend.storage.outbox import Outbox
 
 QUEUE: Final = 20_000
 TRANSACTION: Final = 5000
-REQUESTS_AT_ONCE: Final = 100
+REQUESTS_AT_ONCE: Final = 200
+REQUESTS_OF_ONE: Final = 100
+"""requests of one user that may be under way at once; a meter that is away keeps one waiting for a minute"""
+REQUESTS_QUEUED: Final = 1000
 MAX_METER_ID: Final = 64
 KEEP_ALIVE: Final = 20
 """seconds; a broker that is silent for longer is away, one that is slow is not"""
@@ -108,6 +112,7 @@ class Broker:
             tls_context=ssl.create_default_context(cafile=self.ca_file or None) if self.tls else None,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             max_inflight_messages=3 * WINDOW,
+            max_queued_incoming_messages=REQUESTS_QUEUED,
             keepalive=KEEP_ALIVE,
             logger=_quiet,
             timeout=10,
@@ -149,6 +154,7 @@ class MqttSink:
         self._clock = clock
         self._report = report
         self._since = clock()
+        self._asking: Counter[str] = Counter()
         self.requests = 0
         """how many were answered"""
         self._items: Subscription[ReadingBatch | Event] = bus.subscribe("mqtt", ReadingBatch, Event, maxsize=QUEUE)
@@ -312,6 +318,11 @@ class MqttSink:
                 task = group.create_task(self._respond(client, message), name="mqtt-request")
                 task.add_done_callback(lambda _task: room.release())
 
+    async def _answer_one_of_many(self, request: Request) -> object:
+        if self._asking[request.user] > REQUESTS_OF_ONE:
+            raise Busy(f"more than {REQUESTS_OF_ONE} requests at once")
+        return await self._answer(request)
+
     async def _respond(self, client: Client, message: aiomqtt.Message) -> None:
         """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
         asked = message.topic.value
@@ -322,17 +333,22 @@ class MqttSink:
             log.info("MQTT request is not taken", octets=len(message.topic.value), retained=message.retain)
             return
         self.requests += 1
+        self._asking[user] += 1
         request_id = ""
         try:
             request = parse_request(meter_id, message.payload, user)
             request_id = request.id
-            body = layout.response(request, self._clock(), await self._answer(request))
+            body = layout.response(request, self._clock(), await self._answer_one_of_many(request))
         except HeadendError as error:
             body = layout.refusal(request_id, self._clock(), error)
         except Exception:
             log.exception("MQTT request failed", meter=meter_id)
             bug = HeadendError("an internal error; the log says more")
             body = layout.refusal(request_id, self._clock(), bug)
+        finally:
+            self._asking[user] -= 1
+            if not self._asking[user]:
+                del self._asking[user]
         usual = layout.topics.meter(meter_id, "command/response")
         prefixes = [each.topics.prefix for each in self._voice.layouts]
         topic, properties = _where_to(getattr(message, "properties", None), usual, prefixes)

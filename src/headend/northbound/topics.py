@@ -12,7 +12,7 @@ headend/v1/meters/ID/command/response                                  {"id": "4
 ```
 
 Times are milliseconds since 1970 (UTC), amounts are in the base unit of their quantity. A batch with several measuring
-times (history) is published as an array of telemetry objects, oldest first. Ids are percent-encoded where MQTT needs it.
+times (history) is published as arrays of telemetry objects, oldest first. Ids are percent-encoded where MQTT needs it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from headend.model.reading import ReadingBatch, Value
 
 MAX_REQUEST = 65536
 MAX_ID = 128
+VALUES_AT_ONCE = 1000
+"""readings in one message, roughly: some platforms take no more than 64 KiB"""
 
 
 class UnknownMethod(ConfigError):
@@ -90,8 +92,8 @@ class Topics:
         return unquote(meter_id), unquote(user[0]) if user else ""
 
 
-def telemetry_payload(batch: ReadingBatch) -> bytes:
-    """The readings of a batch: one object, or an array where they were measured at several times."""
+def telemetry_payloads(batch: ReadingBatch) -> list[bytes]:
+    """The readings of a batch: one object, or arrays where they were measured at several times, oldest first."""
     rows: dict[int, dict[str, Any]] = {}
     source = batch.source.name.lower()
     for quantity, value, at, quality in zip(
@@ -103,8 +105,11 @@ def telemetry_payload(batch: ReadingBatch) -> bytes:
         row["values"][quantity] = value
         if quality:
             row.setdefault("quality", {})[quantity] = quality
+    if len(rows) == 1:
+        return [dumps(next(iter(rows.values())))]
     ordered = [rows[at] for at in sorted(rows)]
-    return dumps(ordered[0] if len(ordered) == 1 else ordered)
+    step = max(1, VALUES_AT_ONCE * len(rows) // max(1, len(batch)))
+    return [dumps(ordered[first : first + step]) for first in range(0, len(ordered), step)]
 
 
 def event_payload(event: Event) -> bytes:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
 
 from headend.model.event import Event, EventType
 from headend.model.reading import ReadingBatch
 from headend.northbound.layouts import Layout, Stats
 from headend.northbound.message import Message
+
+MAX_PAYLOAD: Final = 1 << 18
+
+log = structlog.get_logger(__name__)
 
 Address = Callable[[str], str]
 """Where a meter can be reached, or calls from; empty where that is not known."""
@@ -39,6 +46,11 @@ class Voice:
             elif len(item):
                 topic = layout.topics.meter(item.meter_id, "telemetry")
                 said += [Message(topic, payload) for payload in layout.telemetry(item)]
+        for message in said:
+            if len(message.payload) > MAX_PAYLOAD:
+                # A broker would hang up, and would do so again each time it is sent.
+                log.warning("too long for MQTT", topic=message.topic, octets=len(message.payload))
+        said = [message for message in said if len(message.payload) <= MAX_PAYLOAD]
         if not isinstance(item, Event):
             self.published["telemetry"] += len(said)
         return said
