@@ -65,7 +65,7 @@ class HeartbeatFilter:
 
     def __init__(self, known: Known, opening: Registered | None = None) -> None:
         """`opening` is what the connection began with: a text that comes again says that the sender is still there."""
-        text = opening is not None and opening.octets.isascii() and opening.octets.decode("ascii").isprintable()
+        text = opening is not None and _is_text(opening.octets)
         self._known = known
         self._held = b""
         self._skip = 0
@@ -124,7 +124,7 @@ class HeartbeatFilter:
                 if found is not None:
                     registered.append(found)
                     at += len(found.octets)
-                    self._text = found.octets.isascii()
+                    self._text = _is_text(found.octets)
                     continue
                 if undecided or not self._begin(data, at):
                     self._held = data[at:]
@@ -179,6 +179,11 @@ class HeartbeatFilter:
             return len(data)
         self._apdu = None
         return at + size - before
+
+
+def _is_text(octets: bytes) -> bool:
+    """True for letters, digits and signs: octets of a binary frame may all be below 80, too."""
+    return octets.isascii() and octets.decode("ascii").isprintable()
 
 
 def frame_length(data: bytes, at: int) -> int | None:
