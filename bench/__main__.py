@@ -31,6 +31,7 @@ NAMES = (
     "cli",
     "web",
     "mqtt",
+    "gateway",
 )
 FOLDER = ROOT / "bench" / "results"
 PACKAGES = ("uvloop", "fastcrc", "orjson", "sqlalchemy", "starlette", "fastapi", "uvicorn")

@@ -8,11 +8,13 @@ A link that a meter has opened is kept when its last port closes: nobody but the
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from headend import telemetry
 from headend.errors import LinkClosed, LinkError
 from headend.transport.link import Link, Receiver, Tap
+
+_OPEN: Final = telemetry.LANES.labels("open")
 
 
 class Keeper(Protocol):
@@ -44,7 +46,7 @@ class PartyLine:
         """octets of the link that are accounted for already"""
         self.seen_out = 0
         self._link_open = True
-        telemetry.LANES.labels("open").inc()
+        _OPEN.inc()
         link.set_receiver(self)
 
     @property
@@ -79,7 +81,7 @@ class PartyLine:
         """The link is gone: every port is."""
         if self._link_open:
             self._link_open = False
-            telemetry.LANES.labels("open").dec()
+            _OPEN.dec()
             for port in tuple(self.ports):
                 port.lose(error)
 

@@ -75,6 +75,12 @@ class Desk(Protocol):
     beats: int
     """heartbeats that were acknowledged since somebody counted"""
 
+    def recogniser(self) -> Recogniser:
+        """For a caller that cannot be recognised at once."""
+
+    def greeting(self, data: bytes) -> Recognised | None:
+        """What a caller is that begins with a whole login."""
+
     def recognised(self, caller: Caller, found: Recognised) -> None:
         """The protocol is known."""
 
@@ -110,7 +116,7 @@ class Caller:
         "patience", "protocol", "registration", "said", "since", "stage", "states", "trusted", "turnover",
     )  # fmt: skip
 
-    def __init__(self, desk: Desk, link: PausableLink, host: str, number: int, recogniser: Recogniser) -> None:
+    def __init__(self, desk: Desk, link: PausableLink, host: str, number: int) -> None:
         self._desk = desk
         self.link = link
         self.host = host
@@ -136,7 +142,7 @@ class Caller:
         self.lane: Lane | None = None
         self.turnover = 0.0
         """how often the connections of its meter have replaced each other lately"""
-        self._recogniser: Recogniser | None = recogniser
+        self._recogniser: Recogniser | None = None
         self._filter: HeartbeatFilter | None = None
         self._receiver: Receiver | None = None
         self._ear: Ear | None = None
@@ -179,13 +185,21 @@ class Caller:
 
     def _begin(self, data: bytes, now: float) -> None:
         """Nobody knows yet what it speaks."""
+        desk = self._desk
+        greeting = None if self.first else desk.greeting(data)
         if len(self.first) < SHOWN_OCTETS:
             self.first = (self.first + data)[:SHOWN_OCTETS]
-        self.deadline = min(self.since + self._desk.limits.recognise, now + QUIET_SECONDS)
-        if self._recogniser is not None:
-            found = self._recogniser.feed(data)
-            if found is not None:
-                self._found(found)
+        if greeting is not None:
+            self._found(greeting)
+            return
+        self.deadline = min(self.since + desk.limits.recognise, now + QUIET_SECONDS)
+        if self._recogniser is None:
+            if not self.link.is_open:
+                return
+            self._recogniser = desk.recogniser()
+        found = self._recogniser.feed(data)
+        if found is not None:
+            self._found(found)
 
     def _found(self, found: Recognised) -> None:
         self._recogniser = None

@@ -19,7 +19,7 @@ from typing import Final
 
 from headend import telemetry
 from headend.drivers.base import Driver, Ear, Push
-from headend.drivers.recognition import HeartbeatFilter, Kind, Recognised, Registered
+from headend.drivers.recognition import HeartbeatFilter, Kind, Recognised, Recogniser, Registered
 from headend.errors import CapabilityError, ConfigError, LinkError, NotConnected, NotFound, RemoteProtocolError
 from headend.model.caller import UnknownCaller
 from headend.model.event import EventType, Severity
@@ -89,7 +89,7 @@ class Gateway:
             self._books.refused(host, refusal)
             return
         self._numbers += 1
-        caller = Caller(self, link, host, self._numbers, self._recognition.begin(self.limits.recognise_octets))
+        caller = Caller(self, link, host, self._numbers)
         self.callers[caller.number] = caller
         if self._asker.wants_silence:
             caller.deadline = self.time() + SILENT_SECONDS
@@ -150,6 +150,14 @@ class Gateway:
         self._books.report(self.callers)
 
     # --- what callers say ---
+
+    def recogniser(self) -> Recogniser:
+        """For a caller that cannot be recognised at once."""
+        return self._recognition.begin(self.limits.recognise_octets)
+
+    def greeting(self, data: bytes) -> Recognised | None:
+        """What a caller is that begins with a whole login."""
+        return self._recognition.greeting(data)
 
     def recognised(self, caller: Caller, found: Recognised) -> None:
         """The protocol is known."""

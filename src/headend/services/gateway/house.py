@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headend.drivers.base import Driver
-from headend.drivers.recognition import Known, Recogniser
+from headend.drivers.recognition import Known, Recognised, Recogniser, Registered
 from headend.services.acquisition.lanes import Lanes
 from headend.services.bus import Bus
 from headend.services.intake import Intake
@@ -37,3 +37,16 @@ class Recognition:
     def begin(self, limit: int) -> Recogniser:
         """For one more caller."""
         return Recogniser(self.known, self.drivers, limit=limit)
+
+    def greeting(self, data: bytes) -> Recognised | None:
+        """What says with its first octets no more and no less than a login with right check octets.
+
+        That needs no search: of ten thousand meters that come back at once, nearly all begin so.
+        """
+        for registration in self.known.by_first[data[0]]:
+            found = registration.match(data)
+            if isinstance(found, Registered) and found.check_ok and len(found.octets) == len(data):
+                return Recognised(
+                    label=found.registration, protocol=found.protocol, framing=found.framing, registered=(found,)
+                )
+        return None
