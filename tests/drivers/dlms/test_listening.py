@@ -145,8 +145,13 @@ def test_pushes_without_wrapper_and_with_it(step: int) -> None:
 
 def test_answers_without_wrapper_are_no_pushes() -> None:
     """What nobody has asked for any more; the next frame is found."""
-    said = hear(bytes.fromhex("c401c100090c07e90b130311103bffffc400") + wrap(PLAIN, 1, 0x66))
+    answer = bytes.fromhex("c401c100090c07e90b130311103bffffc400")
+    said = hear(answer + wrap(PLAIN, 1, 0x66))
     assert [each.octets for each in said if isinstance(each, Push)] == [PLAIN]
+    for late in (answer, b"\x63\x00", b"\xd8\x01\x01", bytes.fromhex("cc05300000000100")):
+        (push,) = hear(wrap(late, 1, 16) + wrap(PLAIN, 1, 0x66))
+        assert isinstance(push, Push)
+        assert push.octets == PLAIN
 
 
 def test_a_datagram_that_is_cut_short_spoils_no_other() -> None:

@@ -49,6 +49,9 @@ _TITLED_SECOND: Final = frozenset({0xDD, 0xDF})
 """general-ciphering and general-signing: a transaction id stands before the title of the originator."""
 _PUSHES: Final = frozenset({0x0F, 0xC2, 0xCA, 0xD2, 0xDB, 0xDC, 0xDF})
 """What a meter says unasked, without wrapper; one of these in noise is told by what follows it."""
+_ANSWERS: Final = frozenset(
+    tag for tag, name in APDU_NAMES.items() if name.endswith("-response") or name in {"AARE", "RLRE"}
+)
 _BEGINNINGS: Final = frozenset({REQUEST, *APDU_NAMES})
 _NAME: Final = Obis(0, 0, 42, 0, 0, 255)
 _SERIALS: Final = (Obis(0, 0, 96, 1, 0, 255), Obis(0, 0, 96, 1, 1, 255))
@@ -135,7 +138,10 @@ class DlmsEar:
                     return
 
     def _push(self, framing: Heard, event: ApduReceived) -> Push | None:
-        """The push that an APDU is or completes; raises RemoteProtocolError for what cannot be one."""
+        """The push that an APDU is or completes, None for an answer that comes too late for whoever has asked.
+
+        Raises RemoteProtocolError for what cannot be one.
+        """
         routed = decode_routed(event.apdu)
         apdu = routed.apdu if routed is not None else event.apdu
         if apdu[0] == GENERAL_BLOCK:
@@ -143,6 +149,8 @@ class DlmsEar:
             if joined is None:
                 return None
             apdu = joined
+        if apdu[0] in _ANSWERS:
+            return None
         if apdu[0] not in APDU_NAMES:
             raise DecodeError("APDU", offset=0, expected="a known tag", got=f"{apdu[0]:02x}")
         device = octets_to_text(routed.device) if routed is not None else ""
