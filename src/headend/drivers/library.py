@@ -17,10 +17,12 @@ from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
 from headend.model.alarm import RATINGS
 from headend.model.alarm_rules import check_change
+from headend.model.job import CommandKind
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.place import Table, line_of
 from headend.model.profile import (
     AccessRule,
+    CommandSetup,
     DetectRule,
     FunctionSetup,
     LoadProfile,
@@ -34,7 +36,7 @@ from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
 _TOP_KEYS = {
-    *("meter", "link", "association", "object", "load_profile", "push", "function"),
+    *("meter", "link", "association", "object", "load_profile", "push", "function", "command"),
     *("client", "logical_device", "detect", "quirk", "test", "alarm"),
 }
 _METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note", "registration"}
@@ -42,6 +44,7 @@ _CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
 _RULE_KEYS = {"ref", "method", "allow"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
 _PUSH_KEYS = {"objects"}
+_COMMAND_KEYS = {"kind", "ref", "value", "method"}
 
 
 class Library:
@@ -128,6 +131,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),
         push_lists=tuple(_push_list(table, protocol) for table in tables("push")),
         functions=tuple(map(_function, tables("function"))),
+        commands=tuple(_command(table, protocol) for table in tables("command")),
         detect=tuple(
             DetectRule(fact=table.take("fact", str), value=table.take("value", str), weight=table.take("weight", int))
             for table in tables("detect")
@@ -209,6 +213,20 @@ def _push_list(table: Table, protocol: str) -> tuple[ObjectRef, ...]:
 def _function(table: Table) -> FunctionSetup:
     said = {key: value for key, value in table.values.items() if key != "ref"}
     return FunctionSetup(ref=table.take("ref", str), said=said)
+
+
+def _command(table: Table, protocol: str) -> CommandSetup:
+    table.allow(_COMMAND_KEYS)
+    try:
+        kind = CommandKind(table.take("kind", str))
+    except ValueError:
+        raise table.wrong("kind", "one of " + ", ".join(each.value for each in CommandKind)) from None
+    return CommandSetup(
+        kind=kind,
+        ref=_ref(table, "ref", protocol, table.take("ref", str)),
+        value=table.values.get("value", 0),
+        method=table.take("method", bool, default=False),
+    )
 
 
 def _client(table: Table, protocol: str) -> MeterClient:

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from headend.model.job import CommandKind
 from headend.model.meter import NO_PARAMS
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.reading import Value
@@ -51,6 +52,16 @@ class FunctionSetup:
 
     ref: str
     said: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSetup:
+    """How a meter of this model carries out a command: by a value that is written, or by a method that is invoked with one."""
+
+    kind: CommandKind
+    ref: ObjectRef
+    value: Value = 0
+    method: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,7 @@ class MeterProfile:
     push_lists: tuple[tuple[ObjectRef, ...], ...] = ()
     """what the meter pushes without saying what it is, list by list, in the order of the values"""
     functions: tuple[FunctionSetup, ...] = ()
+    commands: tuple[CommandSetup, ...] = ()
     detect: tuple[DetectRule, ...] = ()
     link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)

@@ -23,6 +23,7 @@ from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.security import Counters, begin_counter, make_security
 from headend.drivers.dlms.security_setup import SecuritySetup
 from headend.drivers.dlms.short_conversation import make_conversation
+from headend.drivers.dlms.upkeep import Upkeep
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
@@ -53,6 +54,12 @@ _MAX_PLANS: Final = 64
 _NEEDED: Final = {
     CommandKind.DISCONNECT: Capability.RELAY,
     CommandKind.RECONNECT: Capability.RELAY,
+    CommandKind.ALLOW_RECONNECT: Capability.RELAY,
+    CommandKind.FREEZE: Capability.FREEZE,
+    CommandKind.RESET_DEMAND: Capability.RESET,
+    CommandKind.CLEAR_METER: Capability.RESET,
+    CommandKind.CLEAR_EVENTS: Capability.RESET,
+    CommandKind.CHANGE_SECRET: Capability.SECRETS,
     CommandKind.SET_CLOCK: Capability.CLOCK,
     CommandKind.WRITE: Capability.WRITE,
     CommandKind.INVOKE: Capability.WRITE,
@@ -120,11 +127,12 @@ class DlmsSession:
         self._conversation = access.conversation
         self._parameters = parameters
         self._histories = Histories(access, parameters.zone, entries)
-        self._commander = Commander(access, parameters.zone, entries)
+        upkeep = Upkeep(access, parameters.zone, profile, self._histories)
+        self._commander = Commander(access, parameters.zone, profile, upkeep)
         self._reader = EpochReader(parameters.zone)
         self._plans: dict[ReadPlan, _Ready] = {}
         self._closed = False
-        self.capabilities = _capabilities(entries)
+        self.capabilities = _capabilities(entries, upkeep, profile)
 
     @property
     def sound(self) -> bool:
@@ -252,11 +260,19 @@ class DlmsSession:
         await conversation.link.aclose()
 
 
-def _capabilities(entries: Mapping[ObjectRef, ObjectEntry]) -> frozenset[Capability]:
-    """Everything; a meter file that lists objects but no relay says that there is none."""
-    relay = not entries or any(ref.address.startswith(f"{RELAY.class_id}/") for ref in entries)
-    absent = {Capability.FREEZE, Capability.RESET, Capability.SECRETS}
-    return frozenset(Capability) - (absent if relay else absent | {Capability.RELAY})
+def _capabilities(
+    entries: Mapping[ObjectRef, ObjectEntry], upkeep: Upkeep, profile: MeterProfile | None
+) -> frozenset[Capability]:
+    """Everything but what the meter file or the association speaks against: one that lists objects but no relay has none."""
+    switched = profile is not None and any(setup.kind is CommandKind.DISCONNECT for setup in profile.commands)
+    relay = not entries or switched or any(ref.address.startswith(f"{RELAY.class_id}/") for ref in entries)
+    has = {
+        Capability.RELAY: relay,
+        Capability.FREEZE: upkeep.can_freeze(),
+        Capability.RESET: upkeep.can_reset(),
+        Capability.SECRETS: upkeep.can_change_secrets(),
+    }
+    return frozenset(each for each in Capability if has.get(each, True))
 
 
 def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendError]) -> _Told:

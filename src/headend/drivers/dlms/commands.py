@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, clock_text, date_time_of
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
+from headend.drivers.dlms.upkeep import acknowledged
 from headend.drivers.mapping import octets_to_text
 from headend.errors import CapabilityError, ConfigError, LinkError, LocalProtocolError, MeterError, RemoteProtocolError
 from headend.model.job import Command, CommandKind, Outcome, Verdict
 from headend.model.reading import from_millis, to_millis
-from headend.protocols.dlms.axdr import Data, Tag, decode_typed, encode_data, int8, octet_string
+from headend.protocols.dlms.axdr import Data, Tag, decode_typed, encode_data, int8, octet_string, uint16
 from headend.protocols.dlms.clock import EpochReader
 from headend.standards.obis import Obis
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from headend.drivers.dlms.access import Access
-    from headend.model.objects import ObjectEntry, ObjectRef, RawValue
+    from headend.drivers.dlms.upkeep import Upkeep
+    from headend.model.objects import RawValue
+    from headend.model.profile import CommandSetup, MeterProfile
     from headend.model.reading import Value
 
 RELAY: Final = CosemRef(70, Obis(0, 0, 96, 3, 10, 255), 2)
@@ -30,23 +33,44 @@ CLOCK_TOLERANCE: Final = 10_000
 
 _DISCONNECT: Final = 1
 _RECONNECT: Final = 2
+_CONTROL_STATE, _CONTROL_MODE = 3, 4
+_CONNECTED, _READY = 1, 2
+_BY_HAND: Final = frozenset({1, 3, 5, 6})
+"""control modes in which a remote_reconnect only lets the relay be closed by hand"""
+_SCRIPT_TABLE: Final = 9
+_SECRET_CLASSES: Final = frozenset({12, 15, 64})
+"""associations and security setups: what is written there goes into no record"""
 
 
 class Commander:
     """Carries out the commands of one session."""
 
-    def __init__(self, access: Access, zone: tzinfo, entries: Mapping[ObjectRef, ObjectEntry]) -> None:
+    def __init__(self, access: Access, zone: tzinfo, profile: MeterProfile | None, upkeep: Upkeep) -> None:
         self._access = access
         self._zone = zone
-        self._entries = entries
+        self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._setups = {setup.kind: setup for setup in profile.commands} if profile else {}
+        self._upkeep = upkeep
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out one command; raises ConfigError when its parameters make no sense."""
+        if command.kind in self._setups:
+            return await self._as_set_up(self._setups[command.kind])
         match command.kind:
             case CommandKind.DISCONNECT:
                 return await self._relay(_DISCONNECT, closed=False)
             case CommandKind.RECONNECT:
                 return await self._relay(_RECONNECT, closed=True)
+            case CommandKind.ALLOW_RECONNECT:
+                return await self._allow_reconnect()
+            case CommandKind.FREEZE:
+                return await self._upkeep.freeze(command.params)
+            case CommandKind.RESET_DEMAND | CommandKind.CLEAR_METER:
+                return await self._upkeep.run_script(command.kind, command.params)
+            case CommandKind.CLEAR_EVENTS:
+                return await self._upkeep.clear_events(command.params)
+            case CommandKind.CHANGE_SECRET:
+                return await self._upkeep.change_secret(command.params, command.secret)
             case CommandKind.SET_CLOCK:
                 return await self._set_clock(command.params.get("at"))
             case CommandKind.WRITE:
@@ -63,6 +87,14 @@ class Commander:
                 closed = command.kind is CommandKind.RECONNECT
                 seen = await self._access.get(self._switch())
                 as_wanted = seen is closed
+            case CommandKind.ALLOW_RECONNECT:
+                seen = await self._access.get(self._switch().other(_CONTROL_STATE))
+                as_wanted = seen in (_CONNECTED, _READY)
+            case CommandKind.FREEZE if CommandKind.FREEZE not in self._setups:
+                now = to_millis(datetime.now(UTC))
+                return await self._upkeep.frozen_since(command.params, await self._upkeep.meter_time(since, now))
+            case CommandKind.CLEAR_EVENTS if CommandKind.CLEAR_EVENTS not in self._setups:
+                return await self._upkeep.cleared(command.params)
             case CommandKind.SET_CLOCK:
                 seen = await self._access.get(CLOCK)
                 passed = to_millis(datetime.now(UTC)) - since
@@ -72,9 +104,9 @@ class Commander:
                 as_wanted = abs(off) <= CLOCK_TOLERANCE
             case CommandKind.WRITE:
                 ref, value = _ref(command.params), _value(command.params)
-                now, _ = decode_typed(await self._access.get_encoded(ref))
-                seen = now.plain()
-                as_wanted = seen == _typed(now, self._raw(ref, value), ref).plain()
+                held, _ = decode_typed(await self._access.get_encoded(ref))
+                seen = held.plain()
+                as_wanted = seen == _typed(held, self._raw(ref, value), ref).plain()
             case _:
                 return Outcome(verdict=Verdict.UNKNOWN, detail="reading does not tell whether it was done")
         if as_wanted:
@@ -90,6 +122,36 @@ class Commander:
         switch = self._switch()
         act = self._access.invoke(switch.other(method), encode_data(int8(0)))
         return await self._verified(act, switch, lambda seen: seen is closed)
+
+    async def _allow_reconnect(self) -> Outcome:
+        """Let the customer close the relay; raises CapabilityError where the relay would close at once."""
+        switch = self._switch()
+        mode = await self._access.get(switch.other(_CONTROL_MODE))
+        if mode not in _BY_HAND:
+            raise CapabilityError(
+                f"in control mode {mode!r} the relay is closed from afar, not by hand", hint="reconnect"
+            )
+        act = self._access.invoke(switch.other(_RECONNECT), encode_data(int8(0)))
+        return await self._verified(act, switch.other(_CONTROL_STATE), lambda seen: seen in (_CONNECTED, _READY))
+
+    async def _as_set_up(self, setup: CommandSetup) -> Outcome:
+        """As the meter file says. A relay is looked at where the file has one, other effects cannot be seen."""
+        ref = cosem_ref(setup.ref.address)
+        if setup.kind in (CommandKind.DISCONNECT, CommandKind.RECONNECT) and self._has_switch():
+            closed = setup.kind is CommandKind.RECONNECT
+            return await self._verified(self._act(ref, setup), self._switch(), lambda seen: seen is closed)
+        return await acknowledged(self._act(ref, setup))
+
+    async def _act(self, ref: CosemRef, setup: CommandSetup) -> None:
+        if setup.method:
+            make = uint16 if ref.class_id == _SCRIPT_TABLE else int8
+            await self._access.invoke(ref, encode_data(make(int(setup.value))))
+        else:
+            held, _ = decode_typed(await self._access.get_encoded(ref))
+            await self._access.set(ref, encode_data(_typed(held, setup.value, ref)))
+
+    def _has_switch(self) -> bool:
+        return any(ref.address.startswith(f"{RELAY.class_id}/") for ref in self._entries)
 
     async def _set_clock(self, at: Value | None) -> Outcome:
         """Set the clock to `at` (milliseconds), now without it. The date-time has the form that the meter's own has."""
@@ -116,6 +178,8 @@ class Commander:
     async def _write(self, params: Mapping[str, Value]) -> Outcome:
         """Write an attribute in the type that it has now; the value of an object with a scaler is in base units."""
         ref, value = _ref(params), _value(params)
+        if ref.class_id in _SECRET_CLASSES:
+            raise ConfigError(f"{ref} holds a secret, which a write would show", hint="change-secret")
         now, _ = decode_typed(await self._access.get_encoded(ref))
         data = _typed(now, self._raw(ref, value), ref)
         return await self._verified(self._access.set(ref, encode_data(data)), ref, lambda seen: seen == data.plain())
@@ -126,13 +190,7 @@ class Commander:
         value = params.get("value", 0)
         if isinstance(value, bool) or not isinstance(value, int) or not -0x80 <= value <= 0x7F:
             raise ConfigError(f"a method takes a number of -128 to 127, got {value!r}")
-        try:
-            await self._access.invoke(ref, encode_data(int8(value)))
-        except MeterError as error:
-            return Outcome(verdict=Verdict.REFUSED, detail=str(error))
-        except (LinkError, RemoteProtocolError) as error:
-            return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
-        return Outcome(verdict=Verdict.CONFIRMED, detail="the meter has acknowledged")
+        return await acknowledged(self._access.invoke(ref, encode_data(int8(value))))
 
     async def _verified(self, act: Awaitable[object], ref: CosemRef, as_wanted: Callable[[RawValue], bool]) -> Outcome:
         """Do it, read back, compare."""

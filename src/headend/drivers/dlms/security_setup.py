@@ -90,6 +90,11 @@ class SecuritySetup:
 
     async def transfer_keys(self, keys: Mapping[KeyId, Secret]) -> None:
         """Give the meter other keys, wrapped under the master key `mk`, and go on under them."""
+        await self.give_keys(keys)
+        await self._access.associate_anew({NAMES[key_id]: key for key_id, key in keys.items()})
+
+    async def give_keys(self, keys: Mapping[KeyId, Secret]) -> None:
+        """Give the meter other keys, wrapped under the master key `mk`; the next association must be under them."""
         master = self._access.secrets.get("mk")
         if master is None:
             raise KeyMissing("keys are transferred under the master key", hint="give it as mk=env:NAME")
@@ -97,7 +102,6 @@ class SecuritySetup:
             raise ConfigError("no keys to transfer")
         wrapped = [structure(enum(key_id), octet_string(self._wrapped(master, key_id, keys))) for key_id in keys]
         await self._act(_TRANSFER, array(*wrapped))
-        await self._access.associate_anew({NAMES[key_id]: key for key_id, key in keys.items()})
 
     def _wrapped(self, master: Secret, key_id: KeyId, keys: Mapping[KeyId, Secret]) -> bytes:
         return wrap_key(master.reveal(), check_key(self._suite, keys[key_id].reveal(), NAMES[key_id]))
