@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headend.drivers.base import Capability
-from headend.drivers.library import load_profile
+from headend.drivers.library import Library, load_profile
 from headend.drivers.mapping import to_batch
 from headend.drivers.modbus import driver
 from headend.errors import (
@@ -27,6 +27,8 @@ from headend.model.objects import HistoryRequest, ReadPlan
 from headend.model.profile import MeterProfile
 from headend.model.reading import Source
 from headend.transport.memory import MemoryLink
+
+from .conftest import FixedMeter
 
 FRAMINGS = pytest.mark.parametrize("framing", ["tcp", "rtu"])
 PlanOf = Callable[[MeterProfile], ReadPlan]
@@ -373,6 +375,33 @@ async def test_commands_that_never_reach_the_wire(bench: Any, acme: Any, command
     with pytest.raises(error):
         await session.execute(command)
     assert bench.sent == []
+
+
+@FRAMINGS
+async def test_commands_that_a_meter_file_names(bench: Any, framing: str) -> None:
+    """SDM630 Modbus protocol v1.8: 461457, F0 10, "00 00: reset the Maximum demand", two octets, by function 10."""
+    session = await bench.session(FixedMeter(Library().get("eastron-sdm630"), []), framing)
+    assert Capability.RESET in session.capabilities
+    assert Capability.RELAY not in session.capabilities
+    reset = Command(kind=CommandKind.RESET_DEMAND)
+    outcome = await session.execute(reset)
+    assert (outcome.verdict, outcome.detail) == (Verdict.CONFIRMED, "the meter has acknowledged")
+    assert bytes.fromhex("01 10 F010 0001 02 0000") in bench.sent[0]
+    assert (await session.verify(reset, 0)).verdict is Verdict.UNKNOWN
+    assert len(bench.sent) == 1
+
+
+async def test_a_relay_behind_a_coil(bench: Any) -> None:
+    text = '[meter]\nvendor="a"\nmodel="b"\nprotocol="modbus"\nsource="t"\n'
+    for kind, value in (("disconnect", 0), ("reconnect", 1)):
+        text += f'[[command]]\nkind = "{kind}"\nref = "coil/0x0003"\nvalue = {value}\n'
+    near, far = bench.pair()
+    Scripted(far, "TID 0000 0006 01 05 0003 0000", "TID 0000 0004 01 01 01 00", "TID 0000 0003 01 85 02")
+    session = await bench.attach(near, load_profile(text, "a-b"))
+    assert Capability.RELAY in session.capabilities
+    assert (await session.execute(Command(kind=CommandKind.DISCONNECT))).verdict is Verdict.CONFIRMED
+    assert (await session.verify(Command(kind=CommandKind.DISCONNECT), 0)).verdict is Verdict.CONFIRMED
+    assert (await session.execute(Command(kind=CommandKind.RECONNECT))).verdict is Verdict.REFUSED
 
 
 async def test_without_a_profile_raw_values_are_written(bench: Any, acme: Any) -> None:

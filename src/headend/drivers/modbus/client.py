@@ -35,7 +35,7 @@ from headend.model.objects import (
     ReadPlan,
     ReadResult,
 )
-from headend.model.profile import MeterProfile
+from headend.model.profile import CommandSetup, MeterProfile
 from headend.model.reading import Value
 from headend.protocols.modbus.connection import PreparedRead
 from headend.protocols.modbus.pdu import (
@@ -52,6 +52,15 @@ from headend.protocols.modbus.pdu import (
 
 _CLOSE_SECONDS: Final = 2.0
 _MAX_PLANS: Final = 64
+_NEEDED: Final = {
+    CommandKind.DISCONNECT: Capability.RELAY,
+    CommandKind.RECONNECT: Capability.RELAY,
+    CommandKind.FREEZE: Capability.FREEZE,
+    CommandKind.RESET_DEMAND: Capability.RESET,
+    CommandKind.CLEAR_METER: Capability.RESET,
+    CommandKind.CLEAR_EVENTS: Capability.RESET,
+}
+"""what a meter has that its file gives such a command"""
 
 
 class _PlanState:
@@ -86,6 +95,7 @@ class ModbusSession:
         "_plans",
         "_profile",
         "_rules",
+        "_setups",
         "_sound",
         "_timeout",
         "_unit_id",
@@ -101,6 +111,7 @@ class ModbusSession:
         self._profile = profile
         self._rules = rules
         self._timeout = timeout
+        self._setups = profile.commands if profile else ()
         self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
         self._plans: dict[ReadPlan, _PlanState] = {}
         self._sound = True
@@ -209,7 +220,13 @@ class ModbusSession:
         raise CapabilityError(f"{request.ref.protocol} meters keep no load profile")
 
     async def execute(self, command: Command) -> Outcome:
-        """Write a register or coil and read it back. `value` is in the base unit of the profile's entry, else raw."""
+        """Write a register or coil and read it back. `value` is in the base unit of the profile's entry, else raw.
+
+        Other commands are what the meter file says, in `[[command]]`: a write that only the meter acknowledges.
+        """
+        setup = next((each for each in self._setups if each.kind is command.kind), None)
+        if setup is not None:
+            return await self._as_set_up(setup)
         if command.kind is not CommandKind.WRITE or Capability.WRITE not in self.capabilities:
             raise CapabilityError(f"this meter has no command {command.kind.value}")
         ref, octets, request = self._write_request(command)
@@ -226,11 +243,30 @@ class ModbusSession:
         return Outcome(verdict=Verdict.UNKNOWN, detail=detail, observed=found.observed)
 
     async def verify(self, command: Command, since: int) -> Outcome:  # noqa: ARG002 - registers do not tell when
-        """See by reading alone whether a write has taken effect."""
-        if command.kind is not CommandKind.WRITE:
+        """See by reading alone whether a write, or a coil that the meter file names, is as the command leaves it."""
+        setup = next((each for each in self._setups if each.kind is command.kind), None)
+        if setup is not None and register_ref(setup.ref.address).type is None:
+            return await self._compare(ObjectEntry(ref=setup.ref), b"\1" if setup.value else b"\0", lost=True)
+        if setup is not None or command.kind is not CommandKind.WRITE:
             return Outcome(verdict=Verdict.UNKNOWN, detail="reading does not tell whether it was done")
         ref, octets, _ = self._write_request(command)
-        return await self._compare(ref, octets)
+        return await self._compare(ref, octets, lost=True)
+
+    async def _as_set_up(self, setup: CommandSetup) -> Outcome:
+        """Write what the meter file says; always by the function for several registers, which such meters want."""
+        address = register_ref(setup.ref.address)
+        if address.type is None:
+            request: Request = WriteSingle(Function.WRITE_SINGLE_COIL, address.address, 0xFF00 if setup.value else 0)
+        else:
+            octets = _encode(address, ObjectEntry(ref=setup.ref), setup.value)
+            request = WriteMultiple(Function.WRITE_MULTIPLE_REGISTERS, address.address, address.size, octets)
+        try:
+            await self._ask(request)
+        except MeterError as error:
+            return Outcome(verdict=Verdict.REFUSED, detail=str(error))
+        except (LinkError, RemoteProtocolError) as error:
+            return Outcome(verdict=Verdict.UNKNOWN, detail=str(error))
+        return Outcome(verdict=Verdict.CONFIRMED, detail="the meter has acknowledged")
 
     def _write_request(self, command: Command) -> tuple[ObjectEntry, bytes, Request]:
         text, value = command.params.get("ref"), command.params.get("value")
@@ -256,12 +292,14 @@ class ModbusSession:
         request = WriteMultiple(Function.WRITE_MULTIPLE_REGISTERS, address.address, address.size, octets)
         return entry, octets, request
 
-    async def _compare(self, entry: ObjectEntry, octets: bytes) -> Outcome:
-        """What a register holds beside what it should hold."""
+    async def _compare(self, entry: ObjectEntry, octets: bytes, *, lost: bool = False) -> Outcome:
+        """What a register holds beside what it should hold; raises LinkError only where the answer was `lost` already."""
         plan = ReadPlan(entries=(entry,))
         try:
             result = await self.read(plan)
         except (LinkError, RemoteProtocolError) as error:
+            if lost:
+                raise
             return Outcome(verdict=Verdict.UNKNOWN, detail=f"not read back: {error}")
         finally:
             self._plans.pop(plan, None)
@@ -302,6 +340,7 @@ def _capabilities(profile: MeterProfile | None) -> set[Capability]:
     if profile is None:
         return {Capability.READ, Capability.WRITE}
     found = {Capability.READ, Capability.OBJECTS}
+    found |= {_NEEDED[setup.kind] for setup in profile.commands if setup.kind in _NEEDED}
     return found | {Capability.WRITE} if any(entry.writable for entry in profile.objects) else found
 
 

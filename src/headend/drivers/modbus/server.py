@@ -118,12 +118,13 @@ def _divide(value: float, exponent: int) -> float:
 class Image:
     """The register image of a profile."""
 
-    __slots__ = ("_answers", "_mapped", "_max_registers", "_tables")
+    __slots__ = ("_acts", "_answers", "_mapped", "_max_registers", "_tables")
 
     def __init__(self, profile: MeterProfile) -> None:
         rules = read_rules(profile.link, profile.quirks)
         self._max_registers = rules.max_registers
         self._answers: dict[bytes, _Answer | ExceptionCode] = {}
+        self._acts = {register_ref(setup.ref.address) for setup in profile.commands}
         self._tables: dict[int, list[tuple[RegisterRef, ObjectEntry, int]]] = {table.value: [] for table in Table}
         for index, entry in enumerate(profile.objects):
             ref = register_ref(entry.ref.address)
@@ -163,11 +164,13 @@ class Image:
         return _Answer(inside, request, bits=bits)
 
     def targets(self, table: Table, address: int, count: int) -> list[tuple[RegisterRef, ObjectEntry, int]]:
-        """The writable objects that a write covers exactly; raises the refusal of anything else."""
+        """The writable objects that a write covers exactly, none for a command; raises the refusal of anything else."""
         end = address + count
         inside = [item for item in self._tables[table.value] if address <= item[0].address < end]
         covered = sum(ref.size for ref, _, _ in inside)
         if covered != count or not all(entry.writable and ref.end <= end for ref, entry, _ in inside):
+            if any((ref.table, ref.address, ref.size) == (table, address, count) for ref in self._acts):
+                return []
             raise _Refusal(ExceptionCode.ILLEGAL_DATA_ADDRESS)
         return inside
 
