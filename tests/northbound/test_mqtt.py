@@ -305,3 +305,40 @@ async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment(
     assert done, "the cancellation was taken for a lost connection"
     assert task.cancelled()
     sink.close()
+
+
+async def test_one_user_cannot_take_all_the_places(port: int, kind: tuple[str, str], tmp_path: Path) -> None:
+    """A user whose requests wait for meters that are away is told so; others are answered."""
+    if kind[0] != "embedded":
+        return
+    waiting = asyncio.Event()
+
+    async def wait(request: Request) -> object:
+        if request.method == "wait":
+            await waiting.wait()
+        return request.method
+
+    outbox = Outbox(tmp_path / "outbox.db", max_messages=10, max_octets=1 << 20)
+    target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN[port])
+    sink = MqttSink(target.connect, voice(), Bus(), wait, lambda: 5, outbox=outbox)
+    task = asyncio.create_task(sink.run())
+    await asyncio.wait_for(sink.connected.wait(), 10)
+    own = (OWN[port]["username"], OWN[port]["password"].reveal().decode())
+    watcher = Watcher(port, user=own)
+    try:
+        await asyncio.wait_for(watcher.ready.wait(), 10)
+        asking = "headend/v1/meters/m1/command/request"
+        for number in range(101):
+            watcher.client.publish(f"{asking}/ada", b'{"id":"%d","method":"wait"}' % number, qos=1)
+        response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+        assert response["error"] == "busy"
+        watcher.client.publish(f"{asking}/bob", b'{"id":"bob","method":"read"}', qos=1)
+        response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+        assert (response["id"], response["result"]) == ("bob", "read")
+        waiting.set()
+        await watcher.next("headend/v1/meters/m1/command/response")
+        assert sink.requests == 102
+    finally:
+        watcher.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -6,9 +6,10 @@ import asyncio
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,53 @@ async def test_the_deployed_files_do_what_they_say(tmp_path: Path, meters: Meter
         with pytest.raises(aiomqtt.MqttError):
             async with client(port, "anna", "wrong"):
                 pass
+
+
+async def test_what_waits_for_the_broker_survives_a_kill(tmp_path: Path, meters: Meters) -> None:
+    port, word = free_port(), {"TEST_MQTT_PASSWORD": "headend's word"}
+    settings = SETTINGS.format(port=port)
+    configured(tmp_path, settings)
+    enter(tmp_path, meters.roster, 0.2)
+
+    def run_without_broker() -> int:
+        with HeadEnd(tmp_path, settings, word) as head_end:
+            waiting = head_end.wait(lambda: found if (found := outbox(tmp_path)) >= 40 else None)
+            head_end.stop(signal.SIGKILL)
+        return int(waiting)
+
+    waiting = await asyncio.to_thread(run_without_broker)
+    assert outbox(tmp_path) >= waiting
+    with mosquitto(tmp_path, port):
+        async with client(port, "anna") as anna:
+            await anna.subscribe(
+                [
+                    (f"{prefix}/meters/+/{tail}", 1)
+                    for prefix in ("ivy/v1", "headend/v1")
+                    for tail in ("telemetry", "events")
+                ]
+            )
+            head_end = await asyncio.to_thread(HeadEnd, tmp_path, settings, word)
+            try:
+                for _ in range(waiting):
+                    await asyncio.wait_for(anext(aiter(anna.messages)), 60)
+                await asyncio.to_thread(
+                    head_end.wait, lambda: None if (tmp_path / "data" / "outbox.db").exists() else True
+                )
+            finally:
+                assert await asyncio.to_thread(head_end.stop) == 0
+                head_end.__exit__(None, None, None)
+
+
+def outbox(folder: Path) -> int:
+    """Messages that wait, as SQLite itself says."""
+    path = folder / "data" / "outbox.db"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
 
 
 async def watched(port: int) -> None:

@@ -37,6 +37,8 @@ from headend.storage.outbox import Outbox
 
 QUEUE: Final = 20_000
 TRANSACTION: Final = 5000
+AT_ONCE: Final = 200
+"""items that are put into words before others have their turn"""
 REQUESTS_AT_ONCE: Final = 200
 REQUESTS_OF_ONE: Final = 100
 """requests of one user that may be under way at once; a meter that is away keeps one waiting for a minute"""
@@ -275,7 +277,12 @@ class MqttSink:
         """Make messages of what passes over the bus. While the broker is away, what came within a second goes together."""
         try:
             while items := await self._take():
-                await self._delivery.offer([message for item in items for message in self._voice.messages(item)])
+                messages: list[Message] = []
+                for index, item in enumerate(items, 1):
+                    messages += self._voice.messages(item)
+                    if index % AT_ONCE == 0:
+                        await asyncio.sleep(0)
+                await self._delivery.offer(messages)
         finally:
             self._collected.set()
 
