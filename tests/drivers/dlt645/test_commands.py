@@ -210,7 +210,7 @@ async def test_the_password_is_changed_and_used_from_then_on(bench: Any) -> None
     assert bench.asked[0][1:] == (0x18, "030c0004" + "02563412" + "02214365")
     assert (await session.execute(bench.command("disconnect"))).verdict is CONFIRMED
     assert not meter.relay_closed()
-    assert "654321" not in repr(session.__dict__)
+    assert "654321" not in repr(session._commander._password)
 
 
 async def test_writing(bench: Any) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from headend.drivers.base import Capability
 from headend.drivers.mapping import scale
 from headend.errors import CapabilityError, ConfigError, LinkTimeout, ObjectUndefined
 from headend.model.objects import HistoryRequest, ObjectRef
+from headend.standards.dlt645 import Version, find_register
 
 ADDRESS = "000000000161"
 
@@ -265,3 +270,43 @@ async def test_parts_of_items_and_words(bench: Any, profile: str) -> None:
     assert result.values[4] == "2025-11-21 00:00"
     assert len(result.values[5]) == 5
     assert abs(result.values[6] * 10 - meter.value(index, first)) <= 5
+
+
+def corpus() -> list[dict[str, Any]]:
+    folder = os.environ.get("HEADEND_CORPUS")
+    if not folder:
+        pytest.skip("HEADEND_CORPUS names no folder")
+    frames: list[dict[str, Any]] = json.loads(Path(folder, "dlt645_frames.json").read_text(encoding="utf-8"))
+    return frames
+
+
+@pytest.mark.corpus
+async def test_every_captured_answer_gives_its_stated_value(bench: Any) -> None:
+    """All answers of physical meters that are at hand, each to the read that it answers."""
+    read = 0
+    for frame in corpus():
+        octets, value = bytes.fromhex(frame["hex"]), (frame["decoded"] or {}).get("value")
+        version = {"91": "2007", "81": "1997"}.get(frame["control"])
+        if version is None or frame["provenance"] not in ("real_capture", "likely_real") or not isinstance(value, str):
+            continue
+        fresh = type(bench)()
+        control, width = (0x11, 4) if version == "2007" else (0x01, 2)
+        di = bytes((octet - 0x33) & 0xFF for octet in octets[10 : 10 + width])
+        fresh.script({fresh.frame(frame["address"], control, di.hex()): frame["hex"]})
+        session = await fresh.attach(address=frame["address"], version=version)
+        ref = di[::-1].hex()
+        register = find_register(int(ref, 16), Version(int(version)))
+        if register is None:
+            continue
+        result = await session.read(fresh.plan(ref))
+        decimals = len(register.format.partition(".")[2])
+        expected = None if value.startswith("not_present") else value
+        if isinstance(result.values[0], int):
+            assert Decimal(result.values[0]).scaleb(-decimals) == Decimal(expected), frame
+            read += 1
+        elif expected is None:
+            assert result.values == [None]
+        else:
+            assert result.values == [expected], frame
+        await fresh.aclose()
+    assert read > 25

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.base import Capability, Notification, PushList
 from headend.drivers.dlt645.commands import Commander
 from headend.drivers.dlt645.history import Histories
-from headend.drivers.dlt645.plan import Ask, Wanted, plan_asks
+from headend.drivers.dlt645.plan import Ask, plan_asks, plan_scales
 from headend.drivers.dlt645.refs import data_ref
-from headend.drivers.dlt645.values import entry_exponent, meaning
+from headend.drivers.dlt645.values import entries_of, meaning
 from headend.errors import (
     CapabilityError,
     ConfigError,
@@ -68,50 +69,43 @@ _NEEDED: Final = {
 
 
 class _PlanState:
-    """What this meter made of a plan: its requests, which may have been split, entries refused, and powers of ten."""
+    """What this meter made of a plan: its requests, which may have been split, entries refused; powers of ten, base units."""
 
     __slots__ = ("asks", "exponents", "refused", "units")
 
     def __init__(self, plan: ReadPlan, *, blocks: bool, version: Version) -> None:
-        self.asks = plan_asks(plan, blocks=blocks, version=version)
+        self.asks = list(plan_asks(plan, blocks=blocks, version=version))
+        self.exponents, self.units = plan_scales(plan, version=version)
         self.refused: dict[int, HeadendError] = {}
-        self.exponents: list[int] | None = None
-        self.units: list[str] | None = None
-        by_index = {wanted.index: wanted for ask in self.asks for wanted in ask.wanted}
-        exponents = [_exponent(plan, by_index[index]) for index in range(len(plan.entries))]
-        if exponents != [entry.exponent for entry in plan.entries]:
-            self.exponents = exponents
-        if any(entry.scaler is None for entry in plan.entries):
-            self.units = [
-                "" if by_index[index].ref.part else by_index[index].meaning.unit for index in range(len(exponents))
-            ]
-
-
-def _exponent(plan: ReadPlan, wanted: Wanted) -> int:
-    entry = plan.entries[wanted.index]
-    ref = data_ref(entry.ref.address)
-    if wanted.ref.version is not ref.version and not ref.part:
-        return wanted.meaning.exponent
-    return entry_exponent(entry, ref)
 
 
 class Dlt645Session:
     """A session with one meter; see `headend.drivers.base.Session`."""
 
+    __slots__ = (
+        "_blocks",
+        "_commander",
+        "_histories",
+        "_plans",
+        "_profile",
+        "_sound",
+        "_version",
+        "_wire",
+        "capabilities",
+    )
+
     def __init__(
         self, wire: Wire, parameters: Parameters, password: Password | None, profile: MeterProfile | None
     ) -> None:
         self._wire = wire
-        self._parameters = parameters
         self._profile = profile
         self._version = parameters.version
         self._blocks = parameters.blocks
         self._plans: dict[ReadPlan, _PlanState] = {}
         self._sound = True
-        entries = {entry.ref: entry for entry in profile.objects} if profile else {}
-        self._commander = Commander(wire, parameters, password, entries)
+        self._commander = Commander(wire, parameters, password, entries_of(profile))
         self._histories = Histories(self._rows, parameters.zone, profile)
-        self.capabilities = frozenset(capabilities_of(profile, parameters.version))
+        self.capabilities = capabilities_of(profile, parameters.version)
 
     @property
     def sound(self) -> bool:
@@ -288,17 +282,18 @@ def _split(ask: Ask, short: set[int]) -> list[Ask]:
     return ([Ask(ask.di, ask.version, whole, ask.block)] if whole else []) + ask.singles(short)
 
 
-def capabilities_of(profile: MeterProfile | None, version: Version | None) -> set[Capability]:
+@lru_cache(maxsize=256)
+def capabilities_of(profile: MeterProfile | None, version: Version | None) -> frozenset[Capability]:
     """What can be asked of a meter: of one that no file describes, everything that its version knows."""
     old = version is Version.V1997
     found = {Capability.READ, Capability.CLOCK, Capability.RESET, Capability.SECRETS, Capability.WRITE}
     if not old:
         found.add(Capability.FREEZE)
     if profile is None:
-        return found if old else found | {Capability.RELAY, Capability.HISTORY}
+        return frozenset(found if old else found | {Capability.RELAY, Capability.HISTORY})
     found.add(Capability.OBJECTS)
     if profile.load_profiles and not old:
         found.add(Capability.HISTORY)
     if any(entry.quantity == "relay_closed" for entry in profile.objects):
         found.add(Capability.RELAY)
-    return found
+    return frozenset(found)

@@ -105,6 +105,8 @@ class Deed(NamedTuple):
 class Commander:
     """Carries out the commands of one session."""
 
+    __slots__ = ("_entries", "_parameters", "_password", "_wire", "_zone")
+
     def __init__(
         self,
         wire: Wire,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.records import GROUPS, LoadRecord, decode_records, group_of
 from headend.drivers.dlt645.refs import DataRef, data_ref
-from headend.drivers.dlt645.values import meaning, quantity_of
+from headend.drivers.dlt645.values import entries_of, meaning, quantity_of
 from headend.errors import ConfigError, ObjectUndefined, RemoteProtocolError
 from headend.model.objects import HistoryBlock, HistoryColumn, HistoryRequest
 from headend.model.reading import from_millis, to_millis
@@ -32,13 +32,15 @@ _FROM: Final = 0x06000001
 class Histories:
     """The load records of one session."""
 
+    __slots__ = ("_ask", "_entries", "_profile", "_zone")
+
     def __init__(
         self, ask: Callable[[Read, Version], Awaitable[bytes]], zone: tzinfo, profile: MeterProfile | None
     ) -> None:
         self._ask = ask
         self._zone = zone
         self._profile = profile
-        self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._entries = entries_of(profile)
 
     async def read(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
         """The rows that are asked for, in the order of time."""
@@ -101,7 +103,7 @@ class Histories:
         return [_column(di, self._entries) for di in identifiers]
 
 
-def _column(di: int, entries: dict[ObjectRef, ObjectEntry]) -> HistoryColumn:
+def _column(di: int, entries: Mapping[ObjectRef, ObjectEntry]) -> HistoryColumn:
     ref = DataRef(di, Version.V2007).object_ref
     known, register, entry = meaning(di, Version.V2007), find_register(di), entries.get(ref)
     quantity = quantity_of(register) if register else None

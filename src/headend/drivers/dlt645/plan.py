@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from headend.drivers.dlt645.refs import DataRef, data_ref
-from headend.drivers.dlt645.values import Meaning, block_of, entry_meaning, meaning
+from headend.drivers.dlt645.values import Meaning, block_of, entry_exponent, entry_meaning, meaning
 from headend.model.objects import RawValue, ReadPlan
 from headend.standards.dlt645 import Version, di_of_1997
 
@@ -46,13 +47,29 @@ class Ask:
         return _asks([Wanted(each.index, each.ref, each.meaning) for each in self.wanted if each.index in chosen])
 
 
-def plan_asks(plan: ReadPlan, *, blocks: bool, version: Version) -> list[Ask]:
-    """The requests of a plan. What is called by identifiers of 2007 is asked of a meter of 1997 by its own."""
+@lru_cache(maxsize=256)
+def plan_asks(plan: ReadPlan, *, blocks: bool, version: Version) -> tuple[Ask, ...]:
+    """The requests of a plan, worked out once. A meter of 1997 is asked for what 2007 calls otherwise by its own identifiers."""
     wanted = []
     for index, entry in enumerate(plan.entries):
         ref = data_ref(entry.ref.address)
         wanted.append(Wanted(index, *_spoken(ref, version, entry_meaning(entry, ref), typed=bool(entry.type))))
-    return _with_blocks(_asks(wanted)) if blocks else _asks(wanted)
+    return tuple(_with_blocks(_asks(wanted)) if blocks else _asks(wanted))
+
+
+@lru_cache(maxsize=256)
+def plan_scales(plan: ReadPlan, *, version: Version) -> tuple[Sequence[int] | None, Sequence[str] | None]:
+    """Powers of ten and base units of the values of a plan; None where the entries tell them as they are."""
+    exponents, units = [], []
+    for entry in plan.entries:
+        ref = data_ref(entry.ref.address)
+        spoken, known = _spoken(ref, version, entry_meaning(entry, ref), typed=bool(entry.type))
+        translated = spoken is not ref and not ref.part
+        exponents.append(known.exponent if translated else entry_exponent(entry, ref))
+        units.append("" if ref.part else known.unit)
+    same = exponents == [entry.exponent for entry in plan.entries]
+    told = all(entry.scaler is not None for entry in plan.entries)
+    return None if same else exponents, None if told else units
 
 
 def _spoken(ref: DataRef, version: Version, known: Meaning, *, typed: bool) -> tuple[DataRef, Meaning]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.dlt645.meter import deeds
 from headend.drivers.dlt645.meter.image import Face, Refused
 from headend.drivers.dlt645.meter.load import load_records
-from headend.drivers.dlt645.meter.memory import address_of, model_parameters
+from headend.drivers.dlt645.meter.memory import memory_of
 from headend.errors import LinkError, RemoteProtocolError
 from headend.protocols.base import NeedData, Role
 from headend.protocols.dlt645.connection import Dlt645Connection
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     from headend.transport.link import Link
 
 
-def version_of(model: MeterModel) -> Version:
-    """The version that a virtual meter speaks: 2007 unless it says otherwise."""
-    return model_parameters(model).version or Version.V2007
-
-
 def respond(model: MeterModel, request: Request, version: Version) -> Response:
     """A meter's answer to one request."""
     face = Face(model)
@@ -55,7 +50,7 @@ def respond(model: MeterModel, request: Request, version: Version) -> Response:
                     return Refusal(ErrorBit.OTHER)
                 return Data(di, face.read(di, version))
             case ReadAddress():
-                return MeterAddress(address_of(model))
+                return MeterAddress(face.memory.address)
             case _:
                 return Confirmation(_do(face, request, version))
     except Refused as refused:
@@ -69,7 +64,7 @@ def _do(face: Face, request: Request, version: Version) -> bytes:
         case Write():
             deeds.write(face, request, version)
         case WriteAddress(address):
-            memory.address = str(address)
+            memory.address = address
         case SetTime():
             deeds.set_time(face, request)
         case Freeze():
@@ -147,15 +142,16 @@ class VirtualMeters:
             if isinstance(asked.request, InvalidRequest)
             else respond(meant[0], asked.request, asked.version)
         )
-        self._connection.send(AnswerFrom(address_of(meant[0]), response))
+        self._connection.send(AnswerFrom(memory_of(meant[0]).address, response))
 
     def _is_meant(self, model: MeterModel, asked: RequestTo) -> bool:
         """By its address and its version; what concerns addresses goes to anybody alone."""
-        if asked.version is not version_of(model) and not isinstance(asked.request, SetTime):
+        memory = memory_of(model)
+        if asked.version is not memory.version and not isinstance(asked.request, SetTime):
             return False
         if isinstance(asked.request, ReadAddress | WriteAddress) and asked.version is Version.V2007:
             return asked.address == ANYBODY
-        return asked.address.matches(address_of(model))
+        return asked.address.matches(memory.address)
 
 
 _served: Final[dict[Link, VirtualMeters]] = {}

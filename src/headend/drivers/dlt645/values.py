@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.refs import TIME, DataRef
@@ -16,9 +17,10 @@ from headend.standards.dlt645 import Register, Version, find_register
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from headend.model.objects import ObjectEntry, RawValue
+    from headend.model.objects import ObjectEntry, ObjectRef, RawValue
+    from headend.model.profile import MeterProfile
     from headend.model.quantity import Quantity
     from headend.model.reading import Value
     from headend.protocols.dlt645.formats import Value as FormatValue
@@ -52,11 +54,7 @@ class Meaning:
         """All values, numbers unscaled; raises DecodeError."""
         if self.parts is None:
             return (octets,)
-        return Layout(self.parts, None if self.block else 1).decode(octets)
-
-    def items(self, octets: bytes) -> int:
-        """How many items there are."""
-        return len(self.values(octets)) // len(self.parts or (0,))
+        return _layout(self.parts, None if self.block else 1).decode(octets)
 
     def pick(self, ref: DataRef, octets: bytes, position: int | None = None) -> RawValue:
         """What `ref` names among them; of a block, the item at `position` unless the reference says which.
@@ -78,6 +76,11 @@ class Meaning:
         if not isinstance(value, int):
             raise ConfigError(f"{ref}: this is no word of bits")
         return bool(value >> ref.bit & 1) == (ref.part[:3] == "bit")
+
+
+@lru_cache(maxsize=512)
+def _layout(parts: tuple[Format, ...], items: int | None) -> Layout:
+    return Layout(parts, items)
 
 
 def _plain(value: FormatValue) -> RawValue:
@@ -133,6 +136,12 @@ def _scale(register: Register) -> tuple[int, str]:
     return _decimals(register.format) + prefix, base
 
 
+@lru_cache(maxsize=256)
+def entries_of(profile: MeterProfile | None) -> Mapping[ObjectRef, ObjectEntry]:
+    """The objects of a meter file by their references."""
+    return MappingProxyType({entry.ref: entry for entry in profile.objects} if profile else {})
+
+
 def entry_meaning(entry: ObjectEntry, ref: DataRef) -> Meaning:
     """The same for an object of a meter file."""
     return meaning(ref.di, ref.version, entry.type)
@@ -168,6 +177,7 @@ def quantity_of(register: Register) -> Quantity | None:
     return found if found is not None and found.unit in ("", _scale(register)[1]) else None
 
 
+@lru_cache(maxsize=8192)
 def block_of(di: int, version: Version) -> tuple[int, int] | None:
     """The block that an identifier can be read with, and its place there; None when there is none."""
     register = find_register(di, version)

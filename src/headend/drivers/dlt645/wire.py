@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headend.transport.link import Link
 
 _NOISE_HINT: Final = "{} octets came that are no frame of DL/T 645: check protocol, speed and parity"
-_FOREIGN_HINT: Final = "{} frames came from other meters: check the address"
+_FOREIGN_HINT: Final = "frames from other meters came ({}): check the address"
 
 
 class Wire(Exchange):

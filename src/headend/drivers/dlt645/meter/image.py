@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.dlt645.meter.memory import (
     Event,
     Memory,
-    address_of,
     last_times,
     local,
     memory_of,
     millis,
-    model_parameters,
     settlement,
 )
 from headend.drivers.dlt645.refs import TIME, DataRef, data_ref
@@ -126,7 +124,7 @@ class Face:
         self.model = model
         self.image = image_of(model.profile)
         self.memory: Memory = memory_of(model)
-        self.zone: tzinfo = model_parameters(model).zone
+        self.zone: tzinfo = self.memory.zone
         self.at = model.now()
         self.now: datetime = local(self.at, self.zone)
 
@@ -136,7 +134,7 @@ class Face:
         if clock is not None and (self.image.has(di, version) or di in _ALWAYS):
             return self.clock(clock)
         if di == _ADDRESS and version is Version.V2007:
-            return address_of(self.model).octets
+            return self.memory.address.octets
         octets = self._computed(di) if version is Version.V2007 else self._of_month(di)
         if octets is None:
             octets = self._objects(di, version, self.at)
@@ -213,7 +211,7 @@ class Face:
         block = find_register(di, version)
         if block is None or block.items < 2:
             return None
-        items = list(self._items(block))
+        items = _items(block)
         if not any(self.image.has(item, version) for item in items):
             return None
         tariffs = "tariffs" in block.name
@@ -224,20 +222,6 @@ class Face:
                 break
             octets.append(b"\xff" * block.item_length if one is None else one)
         return b"".join(octets)
-
-    def _items(self, block: Register) -> list[int]:
-        """The identifiers in a block, in their order."""
-        if block.version is Version.V1997:
-            around = [block.di & ~0xF | digit for digit in range(0x0F)]
-        else:
-            around = [block.di & ~0xFF00 | octet << 8 for octet in range(0x40)]
-            around += [block.di & ~0xFF | octet for octet in range(0x40)]
-        found = {}
-        for di in around:
-            place = block_of(di, block.version)
-            if place is not None and place[0] == block.di:
-                found[place[1]] = di
-        return [found[place] for place in sorted(found)]
 
     def _value(self, shown: Shown, then: int) -> Value:
         """The value at a time, since the registers were cleared."""
@@ -316,6 +300,22 @@ class Face:
             if count == back:
                 return millis(shown, self.zone)
         return None
+
+
+@lru_cache(maxsize=512)
+def _items(block: Register) -> tuple[int, ...]:
+    """The identifiers in a block, in their order."""
+    if block.version is Version.V1997:
+        around = [block.di & ~0xF | digit for digit in range(0x0F)]
+    else:
+        around = [block.di & ~0xFF00 | octet << 8 for octet in range(0x40)]
+        around += [block.di & ~0xFF | octet for octet in range(0x40)]
+    found = {}
+    for di in around:
+        place = block_of(di, block.version)
+        if place is not None and place[0] == block.di:
+            found[place[1]] = di
+    return tuple(found[place] for place in sorted(found))
 
 
 def _is_balance(di: int) -> bool:

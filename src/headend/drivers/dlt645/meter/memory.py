@@ -8,15 +8,14 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.parameters import password_of, read_params
-from headend.errors import ConfigError
 from headend.model.reading import from_millis, to_millis
 from headend.protocols.dlt645.frame import Address
+from headend.standards.dlt645 import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headend.drivers.base import MeterModel
-    from headend.drivers.dlt645.parameters import Parameters
     from headend.protocols.dlt645.moment import Moment
 
 KEPT_FREEZES: Final = 3
@@ -49,6 +48,9 @@ class Memory:
 
     passwords: dict[int, bytes]
     """by level, as they travel"""
+    address: Address
+    version: Version
+    zone: tzinfo
     events: dict[int, list[Record]] = field(default_factory=dict)
     """by kind, the last first"""
     freezes: list[int] = field(default_factory=list)
@@ -63,7 +65,6 @@ class Memory:
     """the supply must not be switched off"""
     output: int = 0
     baud: int = 2400
-    address: str = ""
 
     def note(self, event: Event, record: Record) -> None:
         """Something happened."""
@@ -71,27 +72,17 @@ class Memory:
 
 
 def memory_of(model: MeterModel) -> Memory:
-    """What a meter remembers, made when it is first needed."""
+    """What a meter remembers, made when it is first needed: its parameters over those of its file, the password, nothing else."""
     if not isinstance(model.memory, Memory):
-        parameters = model_parameters(model)
-        password = password_of(model.secrets, parameters.level)
-        level, octets = (password.level, password.octets) if password else (parameters.level, _NO_PASSWORD)
-        model.memory = Memory({level: octets})
+        profile = model.profile
+        said = read_params({**profile.link, **profile.association, **model.params})
+        address = said.address
+        if address.has_wildcard or address.is_broadcast:
+            address = Address.parse(model.identity.meter_address)
+        password = password_of(model.secrets, said.level)
+        level, octets = (password.level, password.octets) if password else (said.level, _NO_PASSWORD)
+        model.memory = Memory({level: octets}, address, said.version or Version.V2007, said.zone)
     return model.memory
-
-
-def model_parameters(model: MeterModel) -> Parameters:
-    """The parameters of a virtual meter over those of its file."""
-    return read_params({**model.profile.link, **model.profile.association, **model.params})
-
-
-def address_of(model: MeterModel) -> Address:
-    """The address of a virtual meter: what was written last, its parameter, or its number."""
-    said = memory_of(model).address or str(model.params.get("address", "")) or model.identity.meter_address
-    try:
-        return Address.parse(said)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def local(at: int, zone: tzinfo) -> datetime:
