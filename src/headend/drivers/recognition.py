@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -25,6 +26,7 @@ from headend.drivers.base import Driver, Sniff, Sniffed
 from headend.drivers.heartbeats import HeartbeatFilter, Known
 from headend.drivers.strangers import Stranger
 from headend.protocols.registration import Kind, Policy, Registered, Registration
+from headend.protocols.wrapper import HEADER_LENGTH, VERSION
 
 __all__ = (
     "LIMIT",
@@ -70,45 +72,45 @@ class Recognised:
 
 _Asked: TypeAlias = "Driver | Registration | None"
 """Who may know what begins somewhere; None for the strangers."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """Whether something begins at an offset. `first`: nothing but what may stand in front of a frame has come before it."""
-
-    asked: _Asked
-    at: int
-    first: bool
-
-    @property
-    def name(self) -> str:
-        """Of the driver that is asked."""
-        return "" if self.asked is None or isinstance(self.asked, Registration) else self.asked.name
+_Question: TypeAlias = "tuple[_Asked, int, bool]"
+"""Whom to ask, the offset, and whether nothing but what may stand in front of a frame has come before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """What was told of the octets from an offset on by those up to `end`."""
+    """What was told of the octets from `at` on by those up to `end`; without a caller it is only likely."""
 
-    question: _Question
     end: int
-    caller: Sniffed | Registered | Stranger
-    """a driver's may be only likely"""
+    at: int
+    asked: _Asked
+    caller: Sniffed | Registered | Stranger | None
 
     @property
     def key(self) -> tuple[int, int, bool]:
         """What counts is told by the fewest octets, began first, and is a protocol."""
-        return self.end, self.question.at, not isinstance(self.caller, Sniffed)
+        return self.end, self.at, self.asked is None or isinstance(self.asked, Registration)
+
+
+@lru_cache(maxsize=64)
+def _table(known: Known, drivers: tuple[Driver, ...]) -> tuple[tuple[_Asked, ...], ...]:
+    """Who is to be asked of what begins with an octet: a No to that octet alone is a No to whatever follows it."""
+    table: list[tuple[_Asked, ...]] = []
+    for octet in range(0x100):
+        first = bytes((octet,))
+        asked: list[_Asked] = [driver for driver in drivers if driver.sniff(first) is not Sniff.NO]
+        asked += known.by_first[octet]
+        table.append((*asked, None) if strangers.meet(first, 0) is not Sniff.NO else tuple(asked))
+    return tuple(table)
 
 
 class Recogniser:
     """Of one connection, until it has said what called."""
 
-    __slots__ = ("_drivers", "_known", "_limit", "_octets", "_open", "_polite", "_seen")
+    __slots__ = ("_known", "_limit", "_octets", "_open", "_polite", "_seen", "_table")
 
     def __init__(self, known: Known, drivers: Iterable[Driver], *, limit: int = LIMIT) -> None:
         self._known = known
-        self._drivers = tuple(drivers)
+        self._table = _table(known, tuple(drivers))
         self._limit = limit
         self._octets = b""
         self._seen = 0
@@ -125,6 +127,9 @@ class Recogniser:
     def feed(self, data: bytes) -> Recognised | None:
         """What calls; None while more octets must tell it. Afterwards it is not to be called again."""
         self._octets += data
+        login = self._login() if not self._seen else None
+        if login is not None:
+            return login
         hit = self._search(self._octets[: self._limit], silent=False)
         if hit is not None:
             return self._recognised(hit)
@@ -147,6 +152,16 @@ class Recogniser:
         kind = "letters of a text" if text else "octets that are no frame"
         return self._unknown(f"{len(octets)} {kind} of no known protocol")
 
+    def _login(self) -> Recognised | None:
+        """What most callers begin with: a login that is whole, in the wrapper, and right. Nothing is told by fewer octets."""
+        octets = self._octets
+        if octets[:2] == VERSION:
+            for registration in self._known.by_first[VERSION[0]]:
+                found = registration.match(octets)
+                if isinstance(found, Registered) and found.check_ok:
+                    return _registered(found, octets[len(found.octets) :], b"")
+        return None
+
     def _unknown(self, reason: str) -> Recognised:
         return Recognised(label=UNKNOWN, rest=self._octets, reason=reason)
 
@@ -156,13 +171,14 @@ class Recogniser:
         return next((each for each in said if each is not None), None)
 
     def _recognised(self, hit: _Hit) -> Recognised:
-        caller, at = hit.caller, hit.question.at
+        caller, at, asked = hit.caller, hit.at, hit.asked
         noise = self._octets[:at]
-        if isinstance(caller, Stranger):
-            return replace(self._unknown(f"it speaks {caller.name}"), rest=self._octets[at:], noise=noise)
         if isinstance(caller, Registered):
             return _registered(caller, self._octets[at + len(caller.octets) :], noise)
-        protocol = hit.question.name
+        if not isinstance(caller, Sniffed) or asked is None or isinstance(asked, Registration):
+            name = caller.name if isinstance(caller, Stranger) else ""
+            return replace(self._unknown(f"it speaks {name}"), rest=self._octets[at:], noise=noise)
+        protocol = asked.name
         framed = Recognised(
             label=caller.label or f"{protocol}-{caller.framing}",
             protocol=protocol,
@@ -180,7 +196,7 @@ class Recogniser:
         likely: _Hit | None = None
         still: list[_Question] = []
         for question in chain(self._open, self._fresh(octets)):
-            if best is not None and question.at >= best.end and (likely is None or best.key < likely.key):
+            if best is not None and question[1] >= best.end and (likely is None or best.key < likely.key):
                 return best
             hit = _ask(question, octets, silent=silent)
             if hit is Sniff.NO:
@@ -188,7 +204,7 @@ class Recogniser:
             still.append(question)
             if not isinstance(hit, _Hit):
                 continue
-            if isinstance(hit.caller, Sniffed) and not hit.caller.whole:
+            if hit.caller is None:
                 likely = hit if likely is None or hit.key < likely.key else likely
             elif best is None or hit.key < best.key:
                 best = hit
@@ -201,28 +217,35 @@ class Recogniser:
         start, self._seen = self._seen, len(octets)
         for at in range(start, len(octets)):
             octet, first = octets[at], self._polite
-            for registration in self._known.by_first[octet]:
-                yield _Question(registration, at, first)
-            yield _Question(None, at, first)
-            for driver in self._drivers:
-                yield _Question(driver, at, first)
+            for asked in self._table[octet]:
+                yield asked, at, first
             self._polite = first and octet in _POLITE
 
 
 def _ask(question: _Question, octets: bytes, *, silent: bool) -> _Hit | Sniff:
-    asked, at, first = question.asked, question.at, question.first
+    asked, at, first = question
     if asked is None:
         met = strangers.meet(octets, at, silent=silent, first=first)
-        return _Hit(question, met.end, met) if isinstance(met, Stranger) else met
+        return _Hit(met.end, at, asked, met) if isinstance(met, Stranger) else met
     if isinstance(asked, Registration):
-        found = asked.match(octets, at, silent=silent, opening=first)
-        if isinstance(found, Registered):
-            return _Hit(question, at + len(found.octets), found) if first or _is_sure(found) else Sniff.NO
-        return Sniff.NO if found is None else Sniff.NEED_DATA
+        return _ask_registration(asked, at, octets, silent=silent, first=first)
     sniffed = asked.sniff(octets, at, silent=silent)
-    if isinstance(sniffed, Sniffed):
-        return _Hit(question, sniffed.end, sniffed) if first or sniffed.sure else Sniff.NO
-    return sniffed
+    if isinstance(sniffed, Sniff):
+        return sniffed
+    return _Hit(sniffed.end, at, asked, sniffed if sniffed.whole else None) if first or sniffed.sure else Sniff.NO
+
+
+def _ask_registration(asked: Registration, at: int, octets: bytes, *, silent: bool, first: bool) -> _Hit | Sniff:
+    """In the wrapper a login is likely from its control code on."""
+    found = asked.match(octets, at, silent=silent, opening=first)
+    told = at + HEADER_LENGTH + 1
+    wrapped = octets[at] == VERSION[0] and len(octets) >= told
+    if isinstance(found, Registered):
+        end = told if wrapped else at + len(found.octets)
+        return _Hit(end, at, asked, found) if first or _is_sure(found) else Sniff.NO
+    if found is None:
+        return Sniff.NO
+    return _Hit(told, at, asked, None) if wrapped else Sniff.NEED_DATA
 
 
 def _is_sure(found: Registered) -> bool:

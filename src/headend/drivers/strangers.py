@@ -48,6 +48,8 @@ _TEXTS: Final = {
 }
 _TELNET: Final = frozenset({0xFB, 0xFC, 0xFD, 0xFE})
 _TELNET_OPTIONS: Final = 0x31
+_LONGEST: Final = 1024
+"""Octets of a frame that is waited for, where it may be DL/T 645."""
 _U_FRAMES: Final = frozenset({0x07, 0x0B, 0x13, 0x23, 0x43, 0x83})
 _CONCENTRATOR: Final = frozenset({0x01, 0x02, 0x03, 0x0A, 0x14})
 """Ways of communication in the control field of Q/GDW 1376.2."""
@@ -99,8 +101,8 @@ def _summed(data: bytes, at: int, begin: int, size: int, name: str) -> Stranger 
     if second and second[0] != _START:
         return Stranger(name, at + _SECOND + 1)
     end = begin + size + 2
-    if len(data) < end:
-        return Sniff.NEED_DATA
+    if size > _LONGEST or len(data) < end:
+        return Sniff.NO if size > _LONGEST else Sniff.NEED_DATA
     right = data[end - 1] == _STOP and sum(data[begin : end - 2]) & 0xFF == data[end - 2]
     return Stranger(name, end) if right else Sniff.NO
 
@@ -124,7 +126,8 @@ def _gdw376(data: bytes, at: int) -> Stranger | Sniff:
         return Sniff.NEED_DATA
     if head[5] != _START or head[1] & 0x03 not in {1, 2}:
         return Sniff.NO
-    return _summed(data, at, at + 6, int.from_bytes(head[1:3], "little") >> 2, "Q/GDW 376.1")
+    size = int.from_bytes(head[1:3], "little") >> 2
+    return _summed(data, at, at + 6, size, "Q/GDW 376.1")
 
 
 def _dlt698(data: bytes, at: int) -> Stranger | Sniff:

@@ -11,6 +11,7 @@ MBAP_HEADER = 7
 _UNCOUNTED = 6
 """Octets of the MBAP header that its length does not count."""
 _CRC = 2
+_FUNCTIONS = frozenset(code for code in range(0x80) if any(rtu_length(bytes((1, code)), 0, role) for role in Role))
 _EXCEPTIONS = frozenset(bytes((code,)) for code in range(0x01, 0x0C))
 
 
@@ -43,6 +44,9 @@ def rtu_size(data: bytes) -> int:
 
 def sniff(data: bytes, at: int) -> Sniffed | Sniff:
     """The frame that begins at an offset: RTU with a correct CRC, or MBAP as long as its function says."""
+    second = data[at + 1 : at + 2]
+    if second and second[0] & 0x7F not in _FUNCTIONS and any(data[at + 2 : at + 4]):
+        return Sniff.NO
     found: list[Sniffed] = []
     undecided = False
     for sender in Role:
