@@ -285,6 +285,19 @@ async def test_another_number_on_the_same_connection_is_not_believed() -> None:
 
 
 @virtual
+async def test_a_heartbeat_without_a_number_is_of_whoever_logged_in() -> None:
+    head_end = Dialled(inbound("m1", "1001"))
+    modem = head_end.dial(b"LOGIN:1001")  # USR-GPRS232-701 manual, 6.2
+    await asyncio.sleep(10)
+    assert head_end.gateway.caller_of("m1") is not None
+    modem.link.write(b"www.usr.cn")  # USR-DR404 manual, 3.8
+    await asyncio.sleep(10)
+    assert modem.link.is_open
+    assert head_end.gateway.caller_of("m1") is not None
+    await head_end.aclose()
+
+
+@virtual
 async def test_a_number_that_nobody_has_set_is_known_by_its_address() -> None:
     head_end = Dialled(inbound("m1", "192.0.2.7"))
     head_end.dial(login("000000000000"))

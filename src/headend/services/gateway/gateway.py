@@ -180,10 +180,10 @@ class Gateway:
         trusted = each.check_ok is not False
         self._books.count("registrations", each.kind.value if trusted else "wrong-check")
         caller.registration, caller.trusted = each.registration, trusted
-        if caller.said not in {"", each.number}:
+        if caller.said and each.number and caller.said != each.number:
             self._drop(caller, "another-number", tell=True)
             return False
-        caller.said = each.number
+        caller.said = each.number or caller.said
         if self._is_nameless(caller):
             self._name_by(caller, each)
         for state in caller.states:
