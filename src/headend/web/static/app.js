@@ -13,13 +13,14 @@ import { Connections } from "./pages/connections.js";
 import { Decode } from "./pages/decode.js";
 import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
+import { Jobs } from "./pages/jobs.js";
 import { Meter } from "./pages/meter.js";
 import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire };
-const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs };
+const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {

@@ -9,8 +9,8 @@ export class Problem extends Error {
   }
 }
 
-async function call(path, { body, method = "GET" } = {}) {
-  const headers = { Accept: "application/json" };
+async function call(path, { body, method = "GET", headers: more = {} } = {}) {
+  const headers = { Accept: "application/json", ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer, text;
   try {
@@ -62,6 +62,10 @@ export const api = {
   putRule: (level, subject, rule, fields) => call(`/api/v1/alarm-rules/${level}/${encodeURIComponent(rule)}` + query({ subject }), { method: "PUT", body: { fields } }),
   deleteRule: (level, subject, rule) => call(`/api/v1/alarm-rules/${level}/${encodeURIComponent(rule)}` + query({ subject }), { method: "DELETE" }),
   tryRule: (body) => call("/api/v1/alarm-rules/test", { method: "POST", body }),
+  jobs: (values) => call("/api/v1/jobs" + query(values)),
+  command: (id, body, key) => call(`${meterPath(id)}/commands`, { method: "POST", body, headers: { "Idempotency-Key": key } }),
+  confirmJob: (id, code) => call(`/api/v1/jobs/${encodeURIComponent(id)}/confirm`, { method: "POST", body: { code } }),
+  cancelJob: (id) => call(`/api/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }),
   decode: (body) => call("/api/v1/decode", { method: "POST", body }),
   whoAmI: () => call("/api/v1/session"),
   signIn: (user, password) => call("/api/v1/session", { method: "POST", body: { user, password } }),

@@ -8,6 +8,7 @@ import { age } from "../lib/format.js";
 import { PRESETS } from "../lib/series.js";
 import { place, stateOf } from "../lib/words.js";
 import { api } from "../lib/api.js";
+import { Commands } from "../parts/commands.js";
 import { Identity, MeterEvents, Settings } from "../parts/identity.js";
 import { Headline, Values } from "../parts/values.js";
 import { Plot, fits } from "../parts/plot.js";
@@ -96,6 +97,6 @@ export function Meter({ id, params }) {
         <${Values} id=${id} chosen=${chosen} choose=${choose} />
         <${Objects} id=${id} />
       </div>
-      <aside><${MeterAlarms} id=${id} /><${Identity} meter=${meter} told=${refresh} /><${Settings} meter=${meter} /><${MeterEvents} id=${id} /></aside>
+      <aside><${MeterAlarms} id=${id} /><${Commands} id=${id} /><${Identity} meter=${meter} told=${refresh} /><${Settings} meter=${meter} /><${MeterEvents} id=${id} /></aside>
     </div>`;
 }
