@@ -114,6 +114,7 @@ def test_defects(defect: str, written: str, signed: bool, octets: str, message: 
         ("hhmm", "12:00"),
         ("YYMM", Moment(1999, 1)),
         ("YYMM", Moment(2000, 13)),
+        ("YYMM", Moment(month=1)),
     ],
 )
 def test_what_does_not_fit_is_refused(written: str, value: Value) -> None:

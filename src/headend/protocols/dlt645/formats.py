@@ -258,7 +258,7 @@ class Time:
         return Moment(**values)
 
     def encode(self, value: Value) -> bytes:
-        """Fields of the format that the moment lacks are 99; FF…FF for None."""
+        """Fields of the format that the moment lacks are 99 (a year cannot lack); FF…FF for None."""
         if value is None:
             return b"\xff" * self.size
         if not isinstance(value, Moment):

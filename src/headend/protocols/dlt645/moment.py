@@ -35,9 +35,9 @@ class Field(NamedTuple):
 
     def to_wire(self, value: int | None) -> int | None:
         """The number on the wire, or None when the value cannot be sent."""
-        if self.name == "year":
-            value = EVERY if value is None else value - CENTURY
-        number = EVERY if value is None else value
+        if value is None:  # a year 99 is 2099, so there is no word for every year
+            return None if self.name == "year" else EVERY
+        number = value - CENTURY if self.name == "year" else value
         return number if number >= 0 and self.takes(number) else None
 
 

@@ -39,6 +39,14 @@ _COUNT: Final = Number(1)
 _BAUD_RATES: Final = {0x02: 600, 0x04: 1200, 0x08: 2400, 0x10: 4800, 0x20: 9600, 0x40: 19200}
 
 
+def _told(form: Time, data: bytes, offset: int) -> Moment:
+    """A time that is told; raises DecodeError for an absent one too."""
+    time = form.decode(data, offset)
+    if time is None:
+        raise DecodeError("no time", offset=offset, expected=f"{form.size} octets of BCD digits", got="FF")
+    return time
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """Read a data identifier; of load records (2007) `count` blocks, from `since` on (year to minute)."""
@@ -68,7 +76,7 @@ class Read:
         count = _COUNT.decode(data, at)
         if count is None:
             raise DecodeError("no number of blocks", offset=at, expected="two decimal digits", got="FF")
-        return cls(di, int(count), _MINUTE.decode(data, at + 1) if len(data) == 10 else None)
+        return cls(di, int(count), _told(_MINUTE, data, at + 1) if len(data) == 10 else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,7 @@ class SetTime:
     @classmethod
     def from_octets(cls, data: bytes, _version: Version) -> SetTime:
         """The other way round."""
-        return cls(_TIME.decode(sized(data, 6)) or NOW)
+        return cls(_told(_TIME, sized(data, 6), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,7 @@ class Freeze:
     @classmethod
     def from_octets(cls, data: bytes, _version: Version) -> Freeze:
         """The other way round."""
-        return cls(_RECURRING.decode(sized(data, 4)) or NOW)
+        return cls(_told(_RECURRING, sized(data, 4), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +338,7 @@ class Control:
     def from_octets(cls, data: bytes, _version: Version) -> Control:
         """The other way round."""
         sized(data, 16)
-        return cls(decode_password(data, 0), data[8], _TIME.decode(data, 10) or NOW, data[4:8], data[9])
+        return cls(decode_password(data, 0), data[8], _told(_TIME, data, 10), data[4:8], data[9])
 
 
 @dataclass(frozen=True, slots=True)
