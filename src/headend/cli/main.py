@@ -97,7 +97,7 @@ def emulate(
     ],
     count: Annotated[int, typer.Option(help="Meters of that profile.", min=1, max=100000)] = 1,
     port: Annotated[int, typer.Option(help="Port; 0: the protocol's own, or any free one.", min=0, max=65535)] = 0,
-    framing: Annotated[str, typer.Option(help="Variant of the protocol: wrapper, hdlc; tcp, rtu.")] = "",
+    framing: Annotated[str, typer.Option(help="Variant of the protocol: wrapper, apdu, hdlc; tcp, rtu.")] = "",
     profiles: Profiles = None,
     *,
     json: Json = False,
