@@ -81,7 +81,7 @@ LANES = Gauge("headend_lanes", "Wires with an open session or waiting work", ["s
 LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters", ["direction"])
 SINK_MESSAGES = Counter(
     "headend_sink_messages_total",
-    "Messages to northbound peers, by sink and result (sent, failed, stored, dropped)",
+    "Messages to northbound peers, by sink and result (sent, failed, stored, dropped, refused)",
     ["sink", "result"],
 )
 ALARMS_ACTIVE = Gauge("headend_alarms_active", "Alarms that are raised and not over, by severity", ["severity"])

@@ -17,8 +17,14 @@ import aiomqtt
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from prometheus_client import Counter
 
-from .served import HeadEnd, Meters, configured, enter, free_port
+from headend import telemetry
+from headend.model.meter import Secret
+from headend.northbound.message import Message
+from headend.northbound.mqtt import Broker
+
+from .served import HeadEnd, Meters, certificate_files, configured, enter, free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto"
 PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
@@ -48,8 +54,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 
 @contextmanager
-def mosquitto(folder: Path, port: int) -> Iterator[None]:
-    """mosquitto as it is deployed, but for places and the port."""
+def mosquitto(folder: Path, port: int, *more: tuple[str, str]) -> Iterator[None]:
+    """mosquitto as it is deployed, but for places and ports; `more` is replaced, too."""
     program, passwords = (shutil.which(name, path=PATHS) for name in ("mosquitto", "mosquitto_passwd"))
     if program is None or passwords is None:
         pytest.skip("no mosquitto on this machine (Debian package mosquitto): make test installs it")
@@ -66,6 +72,7 @@ def mosquitto(folder: Path, port: int) -> Iterator[None]:
         ("acl_file /etc/mosquitto/", f"acl_file {folder}/"),
         ("listener 1883 127.0.0.1", f"listener {port} 127.0.0.1"),
         ("persistence_location /var/lib/mosquitto/", f"persistence_location {folder}/"),
+        *more,
     ):
         assert text.count(ours) == 1, ours
         text = text.replace(ours, here)
@@ -171,6 +178,45 @@ async def test_what_waits_for_the_broker_survives_a_kill(tmp_path: Path, meters:
             finally:
                 assert await asyncio.to_thread(head_end.stop) == 0
                 head_end.__exit__(None, None, None)
+
+
+async def test_the_listener_with_tls_and_a_user_without_rights(tmp_path: Path) -> None:
+    port, safe = free_port(), free_port()
+    certificate, key = certificate_files(tmp_path)
+    refused = telemetry.SINK_MESSAGES.labels("mqtt", "refused")
+    before = count_of(refused)
+    with mosquitto(
+        tmp_path,
+        port,
+        ("#listener 8883", f"listener {safe} 127.0.0.1"),
+        ("#certfile /etc/mosquitto/certs/fullchain.pem", f"certfile {certificate}"),
+        ("#keyfile /etc/mosquitto/certs/privkey.pem", f"keyfile {key}"),
+        ("#tls_version", "tls_version"),
+    ):
+        async with client(port, "anna") as anna:
+            await anna.subscribe("headend/v1/#", qos=1)
+            for user in ("scada", "headend"):
+                target = Broker(
+                    host="127.0.0.1",
+                    port=safe,
+                    tls=True,
+                    ca_file=str(certificate),
+                    username=user,
+                    password=Secret(f"{user}'s word".encode()),
+                )
+                will = Message("headend/v1/gateway/status", b"{}", retain=True)
+                async with target.connect(will) as safely:
+                    await safely.publish(
+                        "headend/v1/x", user.encode(), qos=1, retain=False, properties=None, timeout=20
+                    )
+            async with asyncio.timeout(60):
+                message = await anext(aiter(anna.messages))
+            assert bytes(message.payload) == b"headend"
+    assert count_of(refused) == before + 1
+
+
+def count_of(counter: Counter) -> float:
+    return sum(sample.value for sample in counter._child_samples() if sample.name == "_total")
 
 
 def outbox(folder: Path) -> int:

@@ -19,9 +19,11 @@ from typing import Final, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import aiomqtt
+import paho.mqtt.client as paho
 import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from headend.errors import Busy, ConfigError, HeadendError
 from headend.model.event import Event, EventType, Severity
@@ -34,6 +36,7 @@ from headend.northbound.topics import Request, parse_request
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus, Subscription
 from headend.storage.outbox import Outbox
+from headend.telemetry import SINK_MESSAGES
 
 QUEUE: Final = 20_000
 TRANSACTION: Final = 5000
@@ -82,6 +85,22 @@ _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
 
 
+class _Client(aiomqtt.Client):
+    """Notices when a broker acknowledges messages only to say that it does not take them (MQTT 5)."""
+
+    _refused = False
+
+    def _on_publish(
+        self, client: paho.Client, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties
+    ) -> None:
+        if reason_code.is_failure:
+            SINK_MESSAGES.labels("mqtt", "refused").inc()
+            if not self._refused:
+                log.error("the broker refuses messages: may this user publish there?", reason=str(reason_code))
+            self._refused = True
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
     """Where the broker is and how to speak with it; `password` never shows. Raises ConfigError for one that is not text."""
@@ -103,7 +122,7 @@ class Broker:
 
     def connect(self, will: Message) -> AbstractAsyncContextManager[Client]:
         """A connection, once it is entered."""
-        client = aiomqtt.Client(
+        client = _Client(
             self.host,
             self.port,
             username=self.username or None,
