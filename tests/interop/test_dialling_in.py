@@ -1,101 +1,87 @@
-"""A virtual meter dials in, and another stack, in a process of its own, reads and commands it over that call."""
+"""A meter on Gurux's codec, in a process of its own, behind a modem that dials in to a whole head-end."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from datetime import timedelta
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from headend.drivers.calling import Dialogue
-from headend.drivers.registrations import built_in
-from headend.emulator.dialling import Dial
-from headend.emulator.fleet import Fleet, Group
-from headend.errors import LinkError
-from headend.model.reading import to_millis
-from headend.transport.link import Link
-from headend.transport.tcp import listen_tcp
-
-from .test_dlms_server import NOW, PEERS, PROFILE, check_steps
+from headend.drivers.dlms import driver
+from headend.model.meter import MeterIdentity
+from headend.model.objects import ObjectEntry, ReadPlan
+from headend.model.url import parse_url
+from headend.runtime.database import open_store
+from headend.runtime.settings import Settings
+from headend.runtime.wiring import running
 
 pytestmark = pytest.mark.peers
 
-LONGI = built_in().get("longi")
-
-
-class Switchboard:
-    """Takes the call of a meter, answers its login, and puts through to it whoever calls next."""
-
-    def __init__(self) -> None:
-        self.login = b""
-        self.meter: Link | None = None
-        self.caller: Link | None = None
-        self.called = asyncio.Event()
-
-    def take(self, link: Link) -> None:
-        if self.meter is None:
-            self.meter = link
-            link.set_receiver(Half(self, link))
-        else:
-            self.caller = link
-            link.set_receiver(Half(self, link))
-
-    def heard(self, link: Link, data: bytes) -> None:
-        if link is self.caller:
-            assert self.meter is not None
-            self.meter.write(data)
-        elif self.caller is not None:
-            self.caller.write(data)
-        else:
-            self.login += data
-            login: Any = LONGI.match(self.login)
-            if getattr(login, "acknowledgement", b""):
-                link.write(login.acknowledgement)
-                self.called.set()
-
-
-class Half:
-    """One of two links that belong together."""
-
-    def __init__(self, board: Switchboard, link: Link) -> None:
-        self.board, self.link = board, link
-
-    def data_received(self, data: bytes) -> None:
-        self.board.heard(self.link, data)
-
-    def link_lost(self, _error: LinkError) -> None:
-        pass
-
-
-@pytest.mark.parametrize("framing", ["wrapper", "apdu", "hdlc"])
-async def test_a_foreign_head_end_meets_a_meter_that_dialled(peers_python: str, framing: str) -> None:
-    board = Switchboard()
-    listener = await listen_tcp("127.0.0.1", 0, board.take)
-    dial = Dial(host="127.0.0.1", port=listener.port, dialogue=Dialogue(LONGI), spread=0.0)
-    group = Group(
-        profile=PROFILE, framing=framing, first_address="127.61.0.1", dial=dial, params={"association_version": "0"}
+METER = Path(__file__).parent / "peers" / "gurux_meter.py"
+LOGIN = bytes.fromhex("0001000100010012 0A020C 323130363030343032393431 00 5A4C")
+ACKNOWLEDGEMENT = bytes.fromhex("0001000100010012 AA030C 323130363030343032393431 00 7004")
+"""both of a public capture"""
+PLAN = ReadPlan(
+    entries=tuple(
+        ObjectEntry(ref=driver.parse_ref(ref), scaler=None) for ref in ("3/1-0:1.8.0.255", "3/1-0:32.7.0.255")
     )
-    fleet = Fleet([group], clock=lambda: to_millis(NOW))
-    await fleet.start()
+)
+
+
+@pytest.fixture(params=["wrapper", "hdlc"])
+def meter(request: pytest.FixtureRequest, peers_python: str) -> Iterator[tuple[str, int]]:
+    """Framing and port of a meter."""
+    framing = str(request.param)
+    process = subprocess.Popen(
+        [peers_python, str(METER), "--framing", framing, "--auth", "none"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    yield framing, int(process.stdout.readline().split()[1])
+    process.kill()
+    process.communicate()
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(4096):
+        writer.write(data)
+    writer.close()
+
+
+async def modem(place: str, port: int) -> None:
+    """Dial in, log in, and carry octets between the head-end and the meter until either has gone."""
+    host, _, number = place.rpartition("//")[2].rpartition(":")
+    from_head_end, to_head_end = await asyncio.open_connection(host, int(number))
+    to_head_end.write(LOGIN)
+    assert await from_head_end.readexactly(len(ACKNOWLEDGEMENT)) == ACKNOWLEDGEMENT
+    from_meter, to_meter = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(60):
-            await board.called.wait()
-            process = await asyncio.create_subprocess_exec(
-                *(peers_python, str(Path(PEERS) / "gurux_client.py")),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env={"TZ": "UTC"},
-            )
-            meeting = {"framing": framing, "auth": "none", "password": "", "max_pdu": 200, "port": listener.port}
-            plan = {"start": (NOW - timedelta(hours=1)).isoformat(), "end": NOW.isoformat(), "meetings": [meeting]}
-            output, _ = await process.communicate(json.dumps(plan).encode())
-        steps = [json.loads(line) for line in output.splitlines()]
-        said = {step["step"]: step.get("value", step) for step in steps}
-        check_steps(said, fleet.meter(1), "gurux_client.py", secured=False)
-        assert board.login == Dialogue(LONGI).login(fleet.meter(1).serial)
+        await asyncio.gather(carry(from_head_end, to_meter), carry(from_meter, to_head_end))
     finally:
-        await fleet.aclose()
-        await listener.aclose()
+        for writer in (to_meter, to_head_end):
+            writer.close()
+
+
+async def test_a_meter_behind_a_modem_is_read_and_says_who_it_is(tmp_path: Path, meter: tuple[str, int]) -> None:
+    framing, port = meter
+    settings = Settings(
+        data=str(tmp_path),
+        web={"enabled": False},  # type: ignore[arg-type] # sections as in the file
+        mqtt={"enabled": False},  # type: ignore[arg-type] # ditto
+    )
+    with open_store(settings) as store:
+        url = parse_url(f"inbound://210600402941?protocol=dlms&framing={framing}")
+        store.meters.put(url.meter("m1", poll_seconds=0.0))
+    async with running(settings) as head_end:
+        calling = asyncio.create_task(modem(head_end.dialled_at[0], port))
+        async with asyncio.timeout(30):
+            while not head_end.roster.state("m1").online:  # noqa: ASYNC110 - the roster tells nobody
+                await asyncio.sleep(0.02)
+        for _ in range(3):
+            result = await head_end.lanes.run_job("m1", lambda session: session.read(PLAN))
+            assert list(result.values) == [1234567, 2302]
+        identity: MeterIdentity = await head_end.lanes.run_job("m1", lambda session: session.identify())
+        assert identity.logical_device_name == "GRX1234567890123"
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)

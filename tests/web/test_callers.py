@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 from headend.drivers.recognition import Kind
@@ -10,6 +11,7 @@ from headend.drivers.registrations import built_in
 from headend.model.access import Role
 from headend.model.meter import Endpoint, EndpointKind
 from headend.transport.memory import MemoryLink, memory_pair
+from headend.web.live import LiveFeed
 
 from .support import World, world
 
@@ -145,3 +147,24 @@ async def test_only_admins_adopt_block_and_forget_and_only_operators_close(tmp_p
             assert (await client.post("/api/v1/callers/adopt", json={"callers": ["x"]})).status_code == 403
             assert (await client.post("/api/v1/callers/x/block")).status_code == 403
             assert (await client.delete("/api/v1/callers/x")).status_code == 403
+
+
+async def test_who_follows_live_hears_of_connections(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end:
+        head_end.add("m1", endpoint=Endpoint(kind=EndpointKind.INBOUND, host="0001"))
+        feed: LiveFeed = head_end.app.state.feed
+        client = feed.join(["connections"], [])
+        link = dial(head_end, "0001")
+        await settled()
+        feed.tick()
+        link.abort()
+        await settled()
+        feed.tick()
+        frames = [json.loads(frame.partition(b"data: ")[2]) for frame in client.frames]
+        row = {"connection": 1, "peer": "192.0.2.7:50000"}
+        assert [frame["connections"] for frame in frames] == [
+            {"m1": {**row, "open": True}},
+            {"m1": {**row, "open": False}},
+        ]
+        feed.leave(client)
+        head_end.gateway.abort()

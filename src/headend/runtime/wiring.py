@@ -36,6 +36,7 @@ from headend.runtime.settings import Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
+from headend.services.gateway.gateway import Gateway
 from headend.services.identifier import Identifier
 from headend.services.lockout import Lockout
 from headend.services.pushes import Pushes
@@ -68,6 +69,7 @@ class HeadEnd:
     roster: Roster
     lanes: Lanes
     poller: Poller
+    gateway: Gateway
     writer: Writer
     web_port: int | None
     mqtt_port: int | None
@@ -208,6 +210,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 roster=parts.roster,
                 lanes=parts.lanes,
                 poller=parts.poller,
+                gateway=parts.gateway,
                 writer=parts.writer,
                 web_port=web_port,
                 mqtt_port=broker.port if broker else None,

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headend.drivers.base import Notification
 from headend.drivers.recognition import Kind, Known
 from headend.drivers.registrations import built_in
 from headend.errors import LinkError
@@ -20,6 +21,7 @@ from headend.services.gateway.limits import Limits
 from headend.services.intake import Intake
 from headend.services.intake import Known as KnownMeters
 from headend.services.pushes import Pushes
+from headend.services.roster import MeterState
 from headend.transport.memory import MemoryLink, memory_pair
 from services.support import PROFILE, Site, World, clock
 
@@ -77,7 +79,7 @@ class Dialled:
         drivers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self.world = World({}, **options)
+        self.world = World({}, heard=self._heard, **options)
         self.roster = self.world.roster
         self.lanes = self.world.lanes
         self.roster.load(meters)
@@ -99,6 +101,9 @@ class Dialled:
             limits,
             ask,
         )
+
+    def _heard(self, state: MeterState, said: Sequence[Notification]) -> None:
+        Pushes(self.world.bus, lambda _meter: PROFILE, clock).heard(state, said)
 
     def dial(self, first: bytes = b"", *, peer: str = "192.0.2.7:50000", site: Site | None = None) -> Modem:
         """A new connection, and what is said over it."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from headend.drivers.base import Notification
 from headend.errors import LinkClosed, NotConnected
 from headend.model.event import EventType
 from headend.model.reading import ReadingBatch
@@ -305,4 +306,34 @@ async def test_a_number_that_nobody_has_set_is_known_by_its_address() -> None:
     await asyncio.sleep(0.1)
     assert head_end.gateway.caller_of("m1") is not None
     assert [entry.key for entry in head_end.gateway.quarantine.all()] == ["address 192.0.2.8"]
+    await head_end.aclose()
+
+
+@virtual
+async def test_what_a_meter_says_while_its_session_is_open_and_idle_is_published_at_once() -> None:
+    head_end = Dialled(inbound("m1", NUMBER))
+    site = Site({"1": 5})
+    head_end.dial(LOGIN, site=site)
+    await asyncio.sleep(0.1)
+    assert await head_end.world.read("m1") == 5
+    (session,) = head_end.world.driver.sessions
+    session.said.append(Notification(kind="push", body=7))
+    head_end.world.published()
+    site.links[0].write(b"2 9\n")
+    await asyncio.sleep(0.1)
+    said = [item.meter_id for item in head_end.world.published() if item.type is EventType.NOTIFIED]
+    assert said == ["m1"]
+    await head_end.aclose()
+
+
+@virtual
+async def test_a_session_that_hears_nonsense_while_it_is_idle_costs_the_connection() -> None:
+    head_end = Dialled(inbound("m1", NUMBER))
+    site = Site({"1": 5})
+    modem = head_end.dial(LOGIN, site=site)
+    await asyncio.sleep(0.1)
+    assert await head_end.world.read("m1") == 5
+    site.links[0].write(b"nonsense\n")
+    await asyncio.sleep(0.1)
+    assert not modem.link.is_open
     await head_end.aclose()
