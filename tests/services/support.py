@@ -109,6 +109,7 @@ class Site:
     def __init__(self, values: Mapping[str, int] | None = None) -> None:
         self.values = dict(values or {"1": 230})
         self.moods: dict[str, str] = {}
+        self.password = "open-sesame"
         self.log: list[str] = []
         self.switched: dict[str, str] = {}
         """the last command that each relay has carried out"""
@@ -149,7 +150,10 @@ class _Server:
             return
         answer = f"{unit} {site.values[unit] + 1000 * (arguments == ('f',))}\n"
         if verb == "LOGIN":
-            answer = f"{unit} {'OK' if arguments == ('open-sesame',) else 'BAD-PASSWORD'}\n"
+            answer = f"{unit} {'OK' if arguments == (site.password,) else 'BAD-PASSWORD'}\n"
+        elif verb == "PASSWORD":
+            site.password = arguments[0]
+            answer = f"{unit} OK\n"
         elif verb == "SWITCH":
             if arguments[0] in SWITCH_STATES:
                 site.switched[unit] = arguments[0]
@@ -238,7 +242,10 @@ class TextSession(Exchange):
         return ()
 
     async def execute(self, command: Command) -> Outcome:
-        await self.ask("SWITCH", self.unit, command.kind.value)
+        if command.secret is not None:
+            await self.ask("PASSWORD", self.unit, command.secret.reveal().decode())
+        else:
+            await self.ask("SWITCH", self.unit, command.kind.value)
         return Outcome(verdict=Verdict.CONFIRMED)
 
     async def verify(self, command: Command, since: int) -> Outcome:

@@ -15,12 +15,15 @@ from headend.errors import Busy, ConfigError, Conflict, NotFound, PermissionDeni
 from headend.model.access import Actor, Role
 from headend.model.event import Event, EventType
 from headend.model.job import Command, CommandKind, Job, JobState, Verdict
+from headend.model.meter import Secret
 from headend.model.reading import Quality, Reading, ReadingBatch, Source
 from headend.services.bus import BLOCK
 from headend.services.commanding.reads import Reads
 from headend.services.commanding.rules import Rules
 from headend.services.commands import Commands
+from headend.services.lockout import Lockout
 from headend.services.submit import submit
+from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
 
 from .support import EPOCH, PROFILE, Site, World, clock, meter, virtual
@@ -399,6 +402,96 @@ async def test_parameters_that_make_no_sense_are_refused_at_once(tmp_path: Path)
                 await commands.submit("one", Command(kind=kind, params=params), admin)
         assert await asyncio.to_thread(commands._books.jobs.list) == []
     await world.lanes.aclose()
+
+
+OLD, NEW = Secret(b"open-sesame"), Secret(b"abracadabra")
+CHANGE = Command(kind=CommandKind.CHANGE_SECRET, params={"name": "secret"}, secret=NEW)
+ROOT = Actor("user:root", Role.ADMIN)
+
+
+@asynccontextmanager
+async def locked_world(folder: Path) -> AsyncIterator[tuple[World, Commands]]:
+    """A meter with a password, which the vault has."""
+    refusals = RefusalFile(folder / "refusals.db")
+    world = World({"one": Site()}, request_timeout=1.0, lockout=Lockout(refusals))
+    world.roster.load([meter("one", "one")])
+    async with desk(world, folder) as commands:
+        commands._vault.put("one", "secret", OLD)
+        world.secrets["one"] = {"secret": OLD}
+        await world.read("one")
+        yield world, commands
+    await world.lanes.aclose()
+    refusals.close()
+
+
+async def changed(commands: Commands) -> Job:
+    job = await commands.submit("one", CHANGE, ROOT)
+    await commands.confirm(job.id, ROOT, job.code)
+    return await commands.wait(job.id, 100)
+
+
+def logins(site: Site) -> list[str]:
+    return [line.split()[2] for line in site.log if line.startswith("LOGIN")]
+
+
+@virtual
+async def test_a_new_secret_replaces_the_old_one_when_the_meter_has_taken_it(tmp_path: Path) -> None:
+    async with locked_world(tmp_path) as (world, commands):
+        vault = commands._vault
+        job = await commands.submit("one", CHANGE, ROOT)
+        assert (vault.get("one", "secret"), vault.waiting("one", "secret", job.id)) == (OLD, NEW)
+        assert list(vault.names("one")) == ["secret"]
+        await commands.confirm(job.id, ROOT, job.code)
+        assert (await commands.wait(job.id, 100)).state is JobState.SUCCEEDED
+        assert vault.get("one", "secret") == NEW
+        with pytest.raises(NotFound):
+            vault.waiting("one", "secret", job.id)
+        world.sites["one"].moods["1"] = "refuses"
+        job = await changed(commands)
+        assert job.state is JobState.FAILED
+        assert vault.get("one", "secret") == NEW
+        del world.sites["one"].moods["1"]
+        dropped = await commands.submit("one", CHANGE, ROOT)
+        await commands.cancel(dropped.id, ROOT)
+        for ended in (job, dropped):
+            with pytest.raises(NotFound):
+                vault.waiting("one", "secret", ended.id)
+
+
+@pytest.mark.parametrize(
+    ("has", "state", "kept", "tried"),
+    [
+        ("abracadabra", JobState.SUCCEEDED, NEW, ["abracadabra"]),
+        ("open-sesame", JobState.FAILED, OLD, ["abracadabra", "open-sesame"]),
+        ("something-else", JobState.UNKNOWN, OLD, ["abracadabra", "open-sesame"]),
+    ],
+    ids=["taken", "not-taken", "neither"],
+)
+def test_which_secret_a_meter_has_is_found_out_by_associating_once_with_each(
+    tmp_path: Path, has: str, state: JobState, kept: Secret, tried: list[str]
+) -> None:
+    @virtual
+    async def scenario() -> None:
+        async with locked_world(tmp_path) as (world, commands):
+            site = world.sites["one"]
+            site.moods["1"] = "silent-once"
+            job = await changed(commands)
+            assert job.state is JobState.UNKNOWN
+            assert commands._vault.waiting("one", "secret", job.id) == NEW
+            site.password = has
+            site.log.clear()
+            job = await found_out(commands, job)
+            assert (job.state, commands._vault.get("one", "secret")) == (state, kept)
+            assert logins(site) == tried
+            if state is JobState.UNKNOWN:
+                assert "both are kept" in (job.outcome.detail if job.outcome else "")
+                assert commands._vault.waiting("one", "secret", job.id) == NEW
+            await asyncio.sleep(4000)
+            assert logins(site) == tried
+            said = f"{job} {commands._books._audit.list()} {world.published()}"
+            assert not any(word in said for word in ("abracadabra", "sesame"))
+
+    scenario()
 
 
 def reading(meter_id: str = "one", quantity: str = "voltage_l1", zone: Any = UTC) -> Reading:
