@@ -12,7 +12,7 @@ from headend.drivers.mapping import scale
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, HeadendError, NotFound
 from headend.model.job import Command, CommandKind, Outcome
-from headend.model.meter import Meter, MeterIdentity
+from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryColumn, HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, RawValue, ReadPlan
 from headend.model.profile import MeterProfile
 from headend.model.quantity import base_unit
@@ -148,6 +148,10 @@ class Connected:
         """Switch the load off, and look whether it is."""
         return await self._command(CommandKind.DISCONNECT)
 
+    async def allow_reconnect(self) -> Outcome:
+        """Let the customer switch the load on by hand, and look whether that is allowed."""
+        return await self._command(CommandKind.ALLOW_RECONNECT)
+
     async def reconnect(self) -> Outcome:
         """Switch the load on, or arm the switch, and look whether it is."""
         return await self._command(CommandKind.RECONNECT)
@@ -156,6 +160,27 @@ class Connected:
         """Set the clock to a time, now without one, and look whether it is."""
         millis = _millis(at, "at")
         return await self._command(CommandKind.SET_CLOCK, **({} if millis is None else {"at": millis}))
+
+    async def freeze(self, name: str | None = None) -> Outcome:
+        """Keep the present registers as a record, of the object named where the meter has several."""
+        return await self._command(CommandKind.FREEZE, **({} if name is None else {"ref": str(await self.ref(name))}))
+
+    async def reset_demand(self) -> Outcome:
+        """End the demand or billing period. Never repeated."""
+        return await self._command(CommandKind.RESET_DEMAND)
+
+    async def clear_events(self, name: str) -> Outcome:
+        """Clear an event log, and look whether it is empty."""
+        return await self._command(CommandKind.CLEAR_EVENTS, ref=str(await self.ref(name)))
+
+    async def change_secret(self, name: str, secret: Secret) -> Outcome:
+        """Change a password or key, named as in a meter URL; the session goes on under it."""
+        params: dict[str, Value] = {"name": name}
+        return await self.session.execute(Command(kind=CommandKind.CHANGE_SECRET, params=params, secret=secret))
+
+    async def verify(self, command: Command, since: datetime) -> Outcome:
+        """Whether a command that was sent at a time has taken effect, by reading alone: its answer was lost."""
+        return await self.session.verify(command, to_millis(since))
 
     async def objects(self) -> Sequence[ObjectInfo]:
         """What the meter has; asked once."""

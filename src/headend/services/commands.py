@@ -220,7 +220,7 @@ class Commands:
         events = self._bus.subscribe("commands", Event, maxsize=QUEUE_EVENTS)
         try:
             async for event in events:
-                if event.type is EventType.METER_ONLINE:
+                if event.type in (EventType.METER_ONLINE, EventType.METER_CONNECTED):
                     self._wake(event.meter_id, at_once=True)
         finally:
             events.close()
