@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from headend.drivers.registrations import built_in
 from headend.errors import LinkError
 from headend.transport.link import Link
 from headend.transport.loop import run
-from headend.transport.tcp import connect_tcp, raise_descriptor_limit
+from headend.transport.tcp import AcceptedLink, connect_tcp, listen_tcp, raise_descriptor_limit
 
 METERS = 10_000
 SERVER = f"""
@@ -124,3 +125,101 @@ def test_ten_thousand_meters_start_and_are_all_served_at_once(profile_id: str) -
     assert seen["links"] == METERS
     assert started["start"] < 1
     assert seen["octets"] / METERS < 6_000
+
+
+CALLERS = f"""
+import json, os, sys
+from headend.drivers.calling import Dialogue
+from headend.drivers.library import Library
+from headend.drivers.registrations import built_in
+from headend.emulator.dialling import Dial
+from headend.emulator.fleet import Fleet, Group
+from headend.transport.loop import run
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+async def main():
+    import asyncio
+    dial = Dial(host="127.0.0.1", port=int(sys.argv[1]), dialogue=Dialogue(built_in().get("longi")), spread=0.0)
+    group = Group(profile=Library().get("ivy-em114070"), count={METERS}, first_address="127.40.0.1", dial=dial)
+    base, fleet = resident(), Fleet([group])
+    await fleet.start()
+    loop = asyncio.get_running_loop()
+    while await loop.run_in_executor(None, sys.stdin.readline):
+        seen = {{"links": fleet.links, "tasks": len(asyncio.all_tasks()), "octets": resident() - base}}
+        seen["descriptors"] = len(os.listdir("/proc/self/fd"))
+        print(json.dumps(seen), flush=True)
+    await fleet.aclose()
+
+run(main())
+"""
+
+
+class Listener:
+    """A head-end that acknowledges logins, and notes who has called, and from where."""
+
+    def __init__(self) -> None:
+        self.registration = built_in().get("longi")
+        self.numbers: set[str] = set()
+        self.sources: set[str] = set()
+        self.all_there = asyncio.Event()
+
+    def take(self, link: AcceptedLink) -> None:
+        link.set_receiver(Caller(self, link))
+
+    def logged_in(self, link: Link, data: bytes) -> None:
+        login: Any = self.registration.match(data)
+        link.write(login.acknowledgement)
+        self.numbers.add(login.number)
+        self.sources.add(link.peer.rpartition(":")[0])
+        if len(self.numbers) == METERS:
+            self.all_there.set()
+
+
+class Caller:
+    """One of them; its login comes whole, as it is sent."""
+
+    def __init__(self, listener: Listener, link: Link) -> None:
+        self.listener, self.link = listener, link
+
+    def data_received(self, data: bytes) -> None:
+        self.listener.logged_in(self.link, data)
+
+    def link_lost(self, error: LinkError) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_ten_thousand_meters_dial_in_from_one_process() -> None:
+    if raise_descriptor_limit() < METERS + 1000:
+        pytest.skip("this machine allows too few descriptors")
+
+    async def storm() -> Any:
+        called = Listener()
+        listener = await listen_tcp("127.0.0.1", 0, called.take)
+        fleet = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", CALLERS, str(listener.port)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": ":".join(sys.path)},
+        )
+        assert fleet.stdin
+        assert fleet.stdout
+        try:
+            async with asyncio.timeout(100):
+                await called.all_there.wait()
+                fleet.stdin.write(b"\n")
+                seen = json.loads(await fleet.stdout.readline())
+        finally:
+            fleet.stdin.close()
+            await fleet.wait()
+            await listener.aclose()
+        assert len(called.sources) == METERS
+        return seen
+
+    seen = run(storm())
+    assert seen["links"] == METERS
+    assert seen["tasks"] <= 2
+    assert seen["octets"] / METERS < 6_000
+    assert seen["descriptors"] < METERS + 100
