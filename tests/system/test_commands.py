@@ -21,6 +21,7 @@ from headend.runtime.database import open_store
 from headend.runtime.settings import load_settings
 
 from .served import COMMAND, HeadEnd, configured
+from .test_dialling_in import NUMBER, PROFILE, dial, until
 
 ACTION_ON_DISCONNECT_CONTROL = bytes.fromhex("0046")
 """class 70, after the tag, the choice and the invoke id of an ACTION request"""
@@ -156,3 +157,34 @@ async def test_a_head_end_that_is_killed_in_the_middle_of_a_relay_command(
         "command-confirmed",
         "command-proposed",
     ]
+
+
+def test_a_command_waits_for_a_meter_that_dials_in(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "acme-a1.toml").write_text(PROFILE, encoding="utf-8")
+    with open_store(load_settings(configured(tmp_path, ""))) as store:
+        url = parse_url(f"inbound://{NUMBER}?protocol=dlms&framing=wrapper&profile=acme-a1")
+        store.meters.put(url.meter("m1", poll_seconds=0))
+        key = store.access.create_key("ops", Role.OPERATOR)
+    env = {"HEADEND_PROFILES": json.dumps([str(library)]), "HEADEND_GATEWAY__SETTLE": "0"}
+    with HeadEnd(tmp_path, "", env) as head_end:
+        port = int(head_end.dialling_in[0].rpartition(":")[2])
+
+        async def meet() -> None:
+            asked = await asyncio.to_thread(
+                httpx.post,
+                f"{head_end.url}api/v1/meters/m1/commands",
+                json={"kind": "set-clock"},
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=30,
+            )
+            path = f"api/v1/jobs/{asked.json()['id']}"
+            waiting = await until(head_end, path, "has not dialled in")
+            assert waiting["state"] == "queued"
+            link = await dial(port)
+            assert (await until(head_end, path, "succeeded"))["verdict"] == "confirmed"
+            link.abort()
+
+        asyncio.run(meet())
+        assert head_end.stop() == 0
