@@ -195,6 +195,19 @@ async def test_commands(open_session: Open, framing: str) -> None:
     assert (await session.read(relay)).values == [False]
 
 
+@pytest.mark.parametrize("ref", ["ln"], indirect=True)
+async def test_a_reset_is_acknowledged_and_a_change_of_the_password_refused(open_session: Open) -> None:
+    options, params = ("--auth", "lls", "--rows", "3"), {"auth": "lls"}  # a meter of its own
+    session = await open_session(*options, secret=b"12345678", **params)
+    change = Command(kind=CommandKind.CHANGE_SECRET, params={"name": "secret"}, secret=Secret(b"open-sesame"))
+    assert (await session.execute(Command(kind=CommandKind.RESET_DEMAND))).verdict is Verdict.CONFIRMED
+    outcome = await session.execute(change)
+    assert outcome.verdict is Verdict.REFUSED
+    assert "read-write-denied" in outcome.detail
+    assert session.sound
+    assert (await session.identify()).serial == "00012345"
+
+
 async def test_a_wrong_password(open_session: Open) -> None:
     with pytest.raises(AuthenticationFailed, match="authentication-failure"):
         await open_session("--auth", "lls", secret=b"87654321", auth="lls")
