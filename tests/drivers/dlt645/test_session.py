@@ -77,6 +77,14 @@ async def test_names_of_2007_are_spoken_as_a_meter_of_1997_has_them(bench: Any) 
     assert (result.values, result.exponents) == ([15], [1])
 
 
+async def test_names_of_1997_are_not_spoken_to_a_meter_of_2007(bench: Any) -> None:
+    session = await bench.attach(address="42")
+    result = await session.read(bench.plan("9010", "C021"))
+    assert result.values == [None, None]
+    assert "no name in DL/T 645-2007" in str(result.errors[1])
+    assert bench.sent == []
+
+
 async def test_values_of_a_block_are_read_together(bench: Any) -> None:
     meter = bench.meter()
     session = await bench.attach("generic-dlt645-3p", address="42")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from headend.drivers.base import Capability, Notification, PushList
 from headend.drivers.dlt645.commands import Commander
 from headend.drivers.dlt645.history import Histories
-from headend.drivers.dlt645.plan import Ask, plan_asks, plan_scales
+from headend.drivers.dlt645.plan import Ask, plan_asks, plan_scales, plan_unspoken
 from headend.drivers.dlt645.refs import data_ref
 from headend.drivers.dlt645.values import entries_of, meaning
 from headend.errors import (
@@ -76,7 +76,7 @@ class _PlanState:
     def __init__(self, plan: ReadPlan, *, blocks: bool, version: Version) -> None:
         self.asks = list(plan_asks(plan, blocks=blocks, version=version))
         self.exponents, self.units = plan_scales(plan, version=version)
-        self.refused: dict[int, HeadendError] = {}
+        self.refused: dict[int, HeadendError] = {**plan_unspoken(plan, version=version)}
 
 
 class Dlt645Session:

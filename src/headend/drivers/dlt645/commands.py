@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.dlt645.parameters import ClockWay, read_password, require
-from headend.drivers.dlt645.refs import METHODS, PROTOCOL, DataRef, data_ref
+from headend.drivers.dlt645.refs import METHODS, PROTOCOL, DataRef, data_ref, speak
 from headend.drivers.dlt645.values import encode_value, entry_exponent, entry_meaning
 from headend.errors import (
     CapabilityError,
@@ -38,7 +38,7 @@ from headend.protocols.dlt645.requests import (
     SetTime,
     Write,
 )
-from headend.standards.dlt645 import Version, di_of_1997
+from headend.standards.dlt645 import Version
 
 if TYPE_CHECKING:
     from headend.drivers.dlt645.parameters import Parameters
@@ -353,12 +353,10 @@ def _now() -> int:
 
 def _spoken(di: int, version: Version) -> int:
     """The identifier as meters of a version call it."""
-    if version is Version.V2007 or di <= 0xFFFF:
-        return di
-    found = di_of_1997(di)
+    found = speak(DataRef(di, Version.V2007 if di > 0xFFFF else Version.V1997), version)
     if found is None:
-        raise CapabilityError(f"{di:08X} has no name in DL/T 645-1997")
-    return found
+        raise CapabilityError(f"{di:X} has no name in DL/T 645-{version.value}")
+    return found.di
 
 
 def _events_of(params: Mapping[str, Value]) -> int:

@@ -12,11 +12,11 @@ from headend.drivers.dlt645.wire import Wire
 from headend.errors import CapabilityError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from headend.drivers.base import Ear, Layer, MeterModel, Notification, Push, PushList, Secrets, Sniff, Sniffed
     from headend.model.meter import Meter
-    from headend.model.objects import ObjectRef
+    from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
     from headend.model.reading import Value
     from headend.protocols.base import CounterStore
@@ -36,6 +36,12 @@ class Dlt645Driver:
     def parse_ref(self, text: str) -> ObjectRef:
         """`00010000`, `0001FF00`, `9010`, `01010000/time` and their like; raises ConfigError."""
         return refs.parse_ref(text)
+
+    def candidates(self, text: str) -> Iterator[ObjectEntry]:
+        """What most meters of 2007 have, or a pattern: `00[01-0A][00-04]00`."""
+        from headend.drivers.dlt645.candidates import candidates  # noqa: PLC0415 - for probes only
+
+        return candidates(text)
 
     def check_params(self, params: Mapping[str, Value]) -> None:
         """`address`, `version`, `operator`, `level`, `leader`, `clock`, `blocks`, `zone`; raises ConfigError."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
-from headend.drivers.dlt645.refs import DataRef, data_ref
+from headend.drivers.dlt645.refs import DataRef, data_ref, speak
 from headend.drivers.dlt645.values import Meaning, block_of, entry_exponent, entry_meaning, meaning
+from headend.errors import ObjectUndefined
 from headend.model.objects import RawValue, ReadPlan
-from headend.standards.dlt645 import Version, di_of_1997
+from headend.standards.dlt645 import Version
 
 _WORTH_A_BLOCK: Final = 2
 """Values from which on their block is read instead of them."""
@@ -49,12 +51,27 @@ class Ask:
 
 @lru_cache(maxsize=256)
 def plan_asks(plan: ReadPlan, *, blocks: bool, version: Version) -> tuple[Ask, ...]:
-    """The requests of a plan, worked out once. A meter of 1997 is asked for what 2007 calls otherwise by its own identifiers."""
+    """The requests of a plan, worked out once, in the identifiers of the meter; what has none there is left out."""
     wanted = []
     for index, entry in enumerate(plan.entries):
-        ref = data_ref(entry.ref.address)
-        wanted.append(Wanted(index, *_spoken(ref, version, entry_meaning(entry, ref), typed=bool(entry.type))))
+        ref = speak(data_ref(entry.ref.address), version)
+        if ref is not None:
+            wanted.append(Wanted(index, ref, entry_meaning(entry, ref)))
     return tuple(_with_blocks(_asks(wanted)) if blocks else _asks(wanted))
+
+
+@lru_cache(maxsize=256)
+def plan_unspoken(plan: ReadPlan, *, version: Version) -> Mapping[int, ObjectUndefined]:
+    """What of a plan cannot be said to a meter of a version."""
+    return MappingProxyType(
+        {
+            index: ObjectUndefined(
+                f"{entry.ref} has no name in DL/T 645-{version.value}", hint="version=1997, or auto, which finds out"
+            )
+            for index, entry in enumerate(plan.entries)
+            if speak(data_ref(entry.ref.address), version) is None
+        }
+    )
 
 
 @lru_cache(maxsize=256)
@@ -63,23 +80,13 @@ def plan_scales(plan: ReadPlan, *, version: Version) -> tuple[Sequence[int] | No
     exponents, units = [], []
     for entry in plan.entries:
         ref = data_ref(entry.ref.address)
-        spoken, known = _spoken(ref, version, entry_meaning(entry, ref), typed=bool(entry.type))
-        translated = spoken is not ref and not ref.part
-        exponents.append(known.exponent if translated else entry_exponent(entry, ref))
+        spoken = speak(ref, version) or ref
+        known = entry_meaning(entry, spoken)
+        exponents.append(entry_exponent(entry, ref) if spoken == ref or ref.part else known.exponent)
         units.append("" if ref.part else known.unit)
     same = exponents == [entry.exponent for entry in plan.entries]
     told = all(entry.scaler is not None for entry in plan.entries)
     return None if same else exponents, None if told else units
-
-
-def _spoken(ref: DataRef, version: Version, known: Meaning, *, typed: bool) -> tuple[DataRef, Meaning]:
-    """An object in the words of the meter."""
-    if version is Version.V1997 and ref.version is Version.V2007:
-        di = di_of_1997(ref.di)
-        if di is not None:
-            spoken = DataRef(di, Version.V1997, ref.item, ref.part)
-            return spoken, known if typed else meaning(di, Version.V1997)
-    return ref, known
 
 
 def _asks(wanted: Iterable[Wanted]) -> list[Ask]:

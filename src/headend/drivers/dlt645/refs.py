@@ -14,7 +14,7 @@ from typing import Final
 
 from headend.errors import ConfigError
 from headend.model.objects import ObjectRef
-from headend.standards.dlt645 import Register, Version, find_register, format_di
+from headend.standards.dlt645 import Register, Version, di_of_1997, find_register, format_di
 
 PROTOCOL: Final = "dlt645"
 TIME: Final = "time"
@@ -67,6 +67,18 @@ def data_ref(text: str) -> DataRef:
     if part[:3] in ("bit", "not"):
         part = f"{part[:3]}{int(part[3:])}"
     return DataRef(int(digits, 16), version, None if item is None else int(item), part)
+
+
+@lru_cache(maxsize=8192)
+def speak(ref: DataRef, version: Version) -> DataRef | None:
+    """The same in the identifiers of the version that a meter speaks; None when that has no such thing.
+
+    Identifiers of 2007 are everybody's, those of 1997 only for meters that know no others.
+    """
+    if ref.version is version:
+        return ref
+    di = di_of_1997(ref.di) if version is Version.V1997 else None
+    return None if di is None else DataRef(di, version, ref.item, ref.part)
 
 
 def parse_ref(text: str) -> ObjectRef:
