@@ -34,6 +34,7 @@ KEY = Secret(b"key")
 
 class LineEar:
     def __init__(self) -> None:
+        self.named = False
         self.left = b""
         self.boundaries = 0
 

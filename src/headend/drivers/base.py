@@ -113,6 +113,9 @@ class Push:
 class Ear(Protocol):
     """Takes what comes over one link, or in the datagrams of one peer, from whoever speaks there. Never raises."""
 
+    named: bool
+    """it is known who speaks there: what a push says of its sender need not be looked for"""
+
     def receive(self, data: bytes) -> Sequence[Push | RemoteProtocolError]:
         """The pushes that these octets complete, and what was wrong between them."""
 

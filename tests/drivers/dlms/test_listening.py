@@ -116,6 +116,17 @@ def test_several_pushes_with_noise_before_and_between(real_pushes: SimpleNamespa
     assert len(said) - len(pushes) == 1, "the noise between frames is told once"
 
 
+def test_where_it_is_known_who_speaks_a_push_is_not_searched_for_that(real_pushes: SimpleNamespace) -> None:
+    ear = shared_driver.listen(65536)
+    ear.named = True
+    (push,) = ear.receive(real_pushes.AIDON)
+    assert isinstance(push, Push)
+    assert push.identity == MeterIdentity()
+    (sealed_push,) = ear.receive(real_pushes.KAMSTRUP)
+    assert isinstance(sealed_push, Push)
+    assert (push.sealed, sealed_push.sealed) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("frame", "address"),
     [(wrap(PLAIN, 1, 0x66), "wrapper 1"), (encode_apdu(PLAIN, 1, 0x67), "mbus 1")],

@@ -55,6 +55,7 @@ _ANSWERS: Final = frozenset(
 _BEGINNINGS: Final = frozenset({REQUEST, *APDU_NAMES})
 _NAME: Final = Obis(0, 0, 42, 0, 0, 255)
 _SERIALS: Final = (Obis(0, 0, 96, 1, 0, 255), Obis(0, 0, 96, 1, 1, 255))
+NOBODY: Final = MeterIdentity()
 _MAX_WRONG: Final = 16
 """Complaints about one read; more noise than that says nothing more."""
 
@@ -62,9 +63,10 @@ _MAX_WRONG: Final = 16
 class DlmsEar:
     """See `headend.drivers.base.Ear`."""
 
-    __slots__ = ("_blocks", "_framing", "_max", "_waiting")
+    __slots__ = ("_blocks", "_framing", "_max", "_waiting", "named")
 
     def __init__(self, max_octets: int) -> None:
+        self.named = False
         self._max = max_octets
         self._framing: Heard | None = None
         self._waiting = bytearray()
@@ -155,7 +157,9 @@ class DlmsEar:
             raise DecodeError("APDU", offset=0, expected="a known tag", got=f"{apdu[0]:02x}")
         device = octets_to_text(routed.device) if routed is not None else ""
         address = _address(framing, event.source)
-        return Push(octets=apdu, identity=sender_of(apdu, device), address=address, sealed=is_sealed(apdu))
+        sealed = is_sealed(apdu)
+        identity = NOBODY if self.named else sender_of(apdu, device)
+        return Push(octets=apdu, identity=identity, address=address, sealed=sealed)
 
 
 def begins(data: bytearray, at: int, max_octets: int) -> Heard | NeedData | None:

@@ -65,6 +65,8 @@ _RANGES: Final = {
     "association_version": (0, 3),
     "setup_version": (0, 1),
 }
+_KINDS: Final = 1024
+"""Different sets of parameters that are remembered."""
 INACTIVITY: Final = 120
 """The time-out that the IEC HDLC setup of meters has by default."""
 _SIGNED: Final = 0x90
@@ -265,7 +267,14 @@ def parameters_of(meter: Meter, profile: MeterProfile | None) -> Parameters:
     if profile is not None:
         params = {**profile.link, **profile.association, **params}
     serial = meter.endpoint.kind is EndpointKind.SERIAL
-    return read_params(meter.framing or FRAMINGS[0], params, meter.endpoint.baud if serial else 0)
+    texts = frozenset((name, str(value)) for name, value in params.items())
+    return _read(meter.framing or FRAMINGS[0], texts, meter.endpoint.baud if serial else 0)
+
+
+@lru_cache(_KINDS)
+def _read(framing: str, params: frozenset[tuple[str, str]], baud: int) -> Parameters:
+    """The parameters, once for all meters that have the same: they are asked for with each push."""
+    return read_params(framing, dict(params), baud)
 
 
 def _security(params: Mapping[str, Value]) -> SecurityParameters:

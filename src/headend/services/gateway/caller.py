@@ -56,6 +56,8 @@ class Stage(enum.Enum):
 class _Deaf:
     """The ear of a protocol whose meters say nothing unasked."""
 
+    named = True
+
     def receive(self, data: bytes) -> Sequence[Push | RemoteProtocolError]:  # noqa: ARG002 - the shape of an Ear
         return ()
 
@@ -257,6 +259,7 @@ class Caller:
         """Octets that no session waits for: the meter may say something of its own accord."""
         if self._ear is None:
             self._ear = self._desk.make_ear(self)
+        self._ear.named = len(self.states) == 1
         sense = False
         for each in self._ear.receive(data):
             sense |= isinstance(each, Push)
