@@ -295,7 +295,7 @@ async def test_who_cannot_come_in_hears_why_or_nothing(octets: bytes) -> None:
 
 
 async def test_who_says_nothing_is_cut_off() -> None:
-    async with running(hello_seconds=0.2) as broker:
+    async with running(hello_seconds=1.0) as broker:
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
         assert await asyncio.wait_for(_rest(reader), 20) == b""
         writer.close()

@@ -112,6 +112,7 @@ def in_order(times: list[int]) -> list[int]:
     return list(dict.fromkeys(times))
 
 
+@pytest.mark.timeout(300)
 @virtual
 async def test_a_broker_that_is_gone_for_an_hour_at_a_thousand_meters(tmp_path: Path) -> None:
     meters, bus, broker = 1000, Bus(), MemoryBroker()

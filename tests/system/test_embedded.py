@@ -22,7 +22,8 @@ seed = 3
 profile = "generic-dlms-functions"
 count = 1
 first_address = "127.37.0.1"
-name = "smart-{number:03}"
+port = {port}
+name = "smart-{{number:03}}"
 """
 SETTINGS = """
 [mqtt]
@@ -34,12 +35,12 @@ layouts = ["headend", "ivy"]
 commands = true
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
 def meters(tmp_path: Path) -> Iterator[Meters]:
-    with Meters(tmp_path, FLEET) as running:
+    with Meters(tmp_path, FLEET.format(port=free_port())) as running:
         yield running
 
 

@@ -37,7 +37,8 @@ seed = 3
 profile = "generic-dlms-functions"
 count = 1
 first_address = "127.36.0.1"
-name = "smart-{number:03}"
+port = {port}
+name = "smart-{{number:03}}"
 """
 SETTINGS = """
 [mqtt]
@@ -50,7 +51,7 @@ roles = {{ scada = "dispatcher" }}
 stats_seconds = 0.5
 """
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @contextmanager
@@ -123,7 +124,7 @@ async def next_on(client: aiomqtt.Client, *topics: str) -> tuple[str, Any, aiomq
 
 @pytest.fixture
 def meters(tmp_path: Path) -> Iterator[Meters]:
-    with Meters(tmp_path, FLEET) as running:
+    with Meters(tmp_path, FLEET.format(port=free_port())) as running:
         yield running
 
 
