@@ -216,6 +216,23 @@ async def test_a_disk_that_cannot_be_written_costs_nothing_that_memory_can_hold(
         assert len(broker.arrived) == 300
 
 
+class Broken(HeadendLayout):
+    """A layout with a bug."""
+
+    def telemetry(self, _batch: ReadingBatch) -> list[bytes]:
+        raise RuntimeError("a bug of ours")
+
+
+@virtual
+async def test_a_bug_ends_the_sink_and_is_not_passed_over(tmp_path: Path) -> None:
+    bus, broker = Bus(), MemoryBroker()
+    broken = Voice([Broken(TOPICS)], version="1")
+    sink = MqttSink(broker.connect, broken, bus, no_answer, clock, outbox=box(tmp_path))
+    bus.publish(batch(1, 5))
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        await sink.run()
+
+
 @virtual
 async def test_states_are_sent_as_they_are_and_not_as_they_were(tmp_path: Path) -> None:
     delivery = Delivery(box(tmp_path), lambda _dropped: None)

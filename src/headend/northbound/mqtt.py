@@ -196,21 +196,22 @@ class MqttSink:
         # The client library can lose a cancellation that meets it while it connects: the stop is an event of ours.
         collecting = asyncio.create_task(self._collect(), name="mqtt-collect")
         connections = asyncio.create_task(self._connections(), name="mqtt-connections")
+        tasks = (collecting, connections)
         try:
-            await asyncio.shield(connections)
-        except asyncio.CancelledError:
-            self._end()
-            try:
-                await asyncio.wait([collecting, connections], timeout=GOODBYE)
-            finally:
-                connections.cancel()
-                collecting.cancel()
-            raise
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             self._end()
-            await asyncio.gather(collecting, connections, return_exceptions=True)
+            try:
+                await asyncio.wait(tasks, timeout=GOODBYE)
+            finally:
+                for task in tasks:
+                    task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
             await self._delivery.rest()
             await asyncio.to_thread(self._outbox.close)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def _connections(self) -> None:
         failures = 0
