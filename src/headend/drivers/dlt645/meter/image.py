@@ -22,7 +22,7 @@ from headend.drivers.dlt645.meter.memory import (
 from headend.drivers.dlt645.refs import TIME, DataRef, data_ref
 from headend.drivers.dlt645.values import block_of, encode_value, entry_exponent, entry_meaning, meaning
 from headend.errors import ConfigError
-from headend.protocols.dlt645.formats import Number, parse_format
+from headend.protocols.dlt645.formats import Number, Time, parse_format
 from headend.protocols.dlt645.moment import Moment
 from headend.protocols.dlt645.responses import ErrorBit
 from headend.standards.dlt645 import Register, Version, find_register
@@ -89,7 +89,8 @@ class Shown:
             return self.format.encode(sign * (abs(raw) % limit))
         if isinstance(self.format, Number):
             value = int(value) if isinstance(value, str) and value.isdecimal() else 0
-        return encode_value(self.format, value, self.exponent, self.ref)
+        held = None if isinstance(self.format, Time) and value == 0 else value  # nothing has happened yet
+        return encode_value(self.format, held, self.exponent, self.ref)
 
 
 class Image:
