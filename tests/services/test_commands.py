@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -451,7 +452,10 @@ async def test_a_new_secret_replaces_the_old_one_when_the_meter_has_taken_it(tmp
         assert job.state is JobState.FAILED
         assert vault.get("one", "secret") == NEW
         del world.sites["one"].moods["1"]
-        dropped = await commands.submit("one", CHANGE, ROOT)
+        dropped = await commands.submit("one", CHANGE, ROOT, key="k")
+        assert (await commands.submit("one", CHANGE, ROOT, key="k")).id == dropped.id
+        with pytest.raises(Conflict, match="another secret"):
+            await commands.submit("one", replace(CHANGE, secret=OLD), ROOT, key="k")
         await commands.cancel(dropped.id, ROOT)
         for ended in (job, dropped):
             with pytest.raises(NotFound):

@@ -144,6 +144,10 @@ class Commands:
         finally:
             if kept is None or kept.id != job.id:
                 await asyncio.to_thread(self._vault.drop, job.meter_id, name, job.id)
+        if kept.id != job.id and not kept.ended:
+            waiting = await asyncio.to_thread(self._vault.waiting, kept.meter_id, name, kept.id)
+            if waiting != secret:
+                raise Conflict(f"the idempotency key {job.idempotency_key!r} was used for another secret")
         return kept
 
     async def confirm(self, job_id: str, actor: Actor, code: str = "") -> Job:
