@@ -278,7 +278,7 @@ def to_octets(layout: Layout, name: str, value: str | int | bytes) -> bytes:
 
 def _octets(part: Field, value: str | int | bytes) -> bytes:
     if isinstance(value, int):
-        return value.to_bytes(part.most, "big")
+        return value.to_bytes(part.most, "big") if 0 <= value < 1 << 8 * part.most else b""
     if isinstance(value, str):
         if part.values:
             return bytes(octet for octet, said in part.values.items() if said == value)

@@ -49,20 +49,23 @@ SNRM = "7ea0070321930f017e"
         ("0f 03 00 10 00 05", Sniff.NO),  # Modbus RTU, unit 0x0F
         ("db 08 4d4d4d0000bc614e 05 30 00000001", "apdu"),
         ("e6e700 0f 00000001 00 0102 0204" + 40 * "1200ff", "apdu"),  # behind an LLC
-        ("e7 00 0c 303030303030303030303030 c4 01 c1 00 11 05", "apdu"),  # behind a gateway
+        ("e7 00 0c 303030303030303030303030 c2 00 0007 0000600100ff 02 09 01 01", "apdu"),  # behind a gateway
         ("e7 00 0c 30303030303030303030ff", Sniff.NO),
         ("e7 00", Sniff.NEED_DATA),
         ("e700000f", Sniff.NO),
-        ("c4 01 c1 00 06 00000001", "apdu"),
-        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b", "apdu"),
-        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b", Sniff.NEED_DATA),
+        ("c4 01 c1 00 06 00000001", Sniff.NEED_DATA),
+        ("c4 01 c1 00 06 00000001 00", Sniff.NO),
+        ("c4 01 c1 00 09 81c8" + 60 * "55", "apdu"),
+        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b", Sniff.NEED_DATA),
+        ("c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b 00", Sniff.NO),
         ("c8 1e 00", Sniff.NO),  # neither authenticated nor encrypted
         ("c8 83 000000", Sniff.NO),
         ("c8 82", Sniff.NEED_DATA),
-        ("d8 01 02", "apdu"),
-        ("d8 05", Sniff.NO),
-        ("63 03 80 01 00", "apdu"),
+        ("d8 01 02", Sniff.NEED_DATA),
         ("63 00", Sniff.NEED_DATA),
+        ("e0 c0 0001 0001 01 00", Sniff.NO),  # it acknowledges what nobody has said
+        ("e0 c0 0001 0000 01 00", "apdu"),
+        ("db 08 4d4d4d0000bc614e 81 ff 00", Sniff.NO),  # no security control
         ("0d 0a", Sniff.NO),  # a line end
         ("0002", Sniff.NO),
         ("68", Sniff.NO),
@@ -85,6 +88,27 @@ def test_sniffing(octets: str, verdict: Sniff | str) -> None:
 @given(st.binary(max_size=60))
 def test_nothing_breaks_it(octets: bytes) -> None:
     assert isinstance(driver.sniff(octets), Sniff | Sniffed)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        "c8 1e 30 01234567 411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b",
+        "c4 01 c1 00 06 00000001",
+        "d8 01 02",
+        "63 00",
+        "63 03 80 01 00",
+        "c0 01 c1 0001 00002a0000ff 02 00",
+    ],
+)
+def test_what_may_be_many_things_is_an_apdu_when_nothing_follows(octets: str) -> None:
+    data = bytes.fromhex(octets)
+    said = driver.sniff(data, silent=True)
+    assert isinstance(said, Sniffed)
+    assert (said.framing, said.end, said.sure) == ("apdu", len(data), False)
+    assert driver.sniff(data) is Sniff.NEED_DATA
+    assert driver.sniff(data[:-1], silent=True) is Sniff.NEED_DATA
+    assert driver.sniff(data + b"\x99", silent=True) is Sniff.NO
 
 
 def test_a_message_that_fits_its_frame_is_one_when_nothing_follows() -> None:

@@ -20,27 +20,31 @@ _ENOUGH: Final = 64
 """Octets of an APDU without a mistake, after which nothing else is expected."""
 _ASSOCIATING: Final = frozenset({0x60, 0x61})
 """AARQ and AARE."""
-_RELEASING: Final = frozenset({0x62, 0x63})
-"""RLRQ and RLRE."""
+_PUSHES: Final = frozenset({0xC2, 0xDB, 0xDC, 0xE0})
+"""What meters say unasked, beside data-notifications; anything else must be all that came."""
+_TITLE_END: Final = 10
 _CONTEXT: Final = (b"\xa1\x09\x06\x07\x60\x85\x74\x05\x08\x01", b"\x80\x02")
 """What they begin with: the application context of DLMS, or the version of the protocol before it."""
 _LLC: Final = (b"\xe6\xe6\x00", b"\xe6\xe7\x00")
 _ROUTED: Final = frozenset({0xE6, 0xE7})
 _TITLED: Final = frozenset({0xDB, 0xDC})
 """general ciphering by a meter that gives its title"""
-_NEVER_FIRST: Final = frozenset({0x05, 0x06, 0x0C, 0x0D, 0x0E, 0x16})
-"""Services by short names that nobody begins with; too short to be told from something else."""
+_NEVER_FIRST: Final = frozenset({0x05, 0x06, 0x0C, 0x0D, 0x0E, 0x16, 0x18, 0xD9, 0xDA})
+"""Services by short names, and ACCESS: nobody begins with them, and too little in them is fixed."""
 _DATA_NOTIFICATION: Final = 0x0F
+_SHORT_CIPHERED: Final = (0x21, 0x58)
+"""The same services, ciphered"""
 _BODIES: Final = {0x00: 6, 0x0C: 18, 0x09: 19}
 """Where the body of a data-notification begins, by what follows its number."""
 _SEVERAL: Final = frozenset({0x01, 0x02})
 """array, structure"""
 _MANY: Final = 0x7F
 _TAGS: Final = frozenset(Tag)
-_ERRORS: Final = frozenset(range(1, 7))
 _SECURITY: Final = frozenset(suite | bits for suite in range(3) for bits in (0x10, 0x20, 0x30, 0x50, 0x60, 0x70))
 """Security control: a suite, authenticated or encrypted or both, with one of two keys."""
 _SECURITY_HEADER: Final = 5
+_AUTHENTICATED: Final = 0x10
+_TAG: Final = 12
 
 
 def sniff(data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:
@@ -118,14 +122,14 @@ def _sniff_bare(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
     if start >= len(data):
         return Sniff.NEED_DATA
     tag = data[start]
-    if tag in _NEVER_FIRST or tag not in APDU_NAMES:
+    if tag in _NEVER_FIRST or tag not in APDU_NAMES or _SHORT_CIPHERED[0] <= tag <= _SHORT_CIPHERED[1]:
         return Sniff.NO
     if tag in _ASSOCIATING:
         return _sniff_association(data, start)
     if tag == _DATA_NOTIFICATION:
         return _sniff_notification(data, start)
     if tag in SERVICE_CIPHERED:
-        return _sniff_ciphered(data, start)
+        return _sniff_ciphered(data, start, silent=silent)
     head = data[start : start + _ENOUGH]
     try:
         end = Delimiter().find_end(head)
@@ -134,8 +138,10 @@ def _sniff_bare(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
     if not _is_plausible(head):
         return Sniff.NO
     enough = _ENOUGH if end is None else end
-    if len(head) < enough or (tag in _RELEASING and enough < 3 and not silent):
+    if len(head) < enough:
         return Sniff.NEED_DATA
+    if end is not None and tag not in _PUSHES and not (silent and start + end == len(data)):
+        return Sniff.NEED_DATA if start + end == len(data) else Sniff.NO
     return Sniffed(framing="apdu", end=start + enough, sure=tag in _TITLED)
 
 
@@ -182,8 +188,8 @@ def _sniff_notification(data: bytes, at: int) -> Sniffed | Sniff:
     return Sniffed(framing="apdu", end=body + 3) if values[2] in _TAGS else Sniff.NO
 
 
-def _sniff_ciphered(data: bytes, at: int) -> Sniffed | Sniff:
-    """An APDU of one service, ciphered: length, security control, counter; told by the whole of it."""
+def _sniff_ciphered(data: bytes, at: int, *, silent: bool) -> Sniffed | Sniff:
+    """An APDU of one service, ciphered: so little in it is fixed that it must be all that came."""
     head = data[at + 1 : at + 6]
     size = 1 + (head[0] & 0x7F if head and head[0] > 0x7F else 0)
     length = head[0] if size == 1 and head else int.from_bytes(head[1:size], "big")
@@ -191,17 +197,28 @@ def _sniff_ciphered(data: bytes, at: int) -> Sniffed | Sniff:
         return Sniff.NO
     if len(head) <= size:
         return Sniff.NEED_DATA
-    if length <= _SECURITY_HEADER or head[size] not in _SECURITY:
+    least = _SECURITY_HEADER + (_TAG if head[size] & _AUTHENTICATED else 0)
+    if length <= least or head[size] not in _SECURITY:
         return Sniff.NO
     end = at + 1 + size + length
-    return Sniffed(framing="apdu", end=end) if end <= len(data) else Sniff.NEED_DATA
+    if silent and end == len(data):
+        return Sniffed(framing="apdu", end=end)
+    return Sniff.NEED_DATA if end >= len(data) else Sniff.NO
 
 
 def _is_plausible(head: bytes) -> bool:
     """False for values that no meter sends, though the form is right."""
     tag = head[0]
     if tag in _TITLED:
-        return head[1:2] in {b"", b"\x08"}  # a system title has eight octets
-    if tag == 0xD8:
-        return head[1:2] in {b"", b"\x01", b"\x02"} and (len(head) < 3 or head[2] in _ERRORS)
+        return head[1:2] in {b"", b"\x08"} and _is_secured(head[_TITLE_END:])
+    if tag == 0xC2:
+        return head[1:3] in {b"", b"\x00", b"\x01", b"\x00\x00", b"\x01\x0c"}  # a time, or the class of the object
+    if tag == 0xE0:
+        return not any(head[4:6]) and head[6:7] != b"\x00"  # nothing to acknowledge, something to say
     return True
+
+
+def _is_secured(content: bytes) -> bool:
+    """True for a length and a security control, as far as they have come."""
+    size = 1 + (content[0] & 0x7F if content and content[0] > 0x7F else 0)
+    return len(content) <= size or content[size] in _SECURITY
