@@ -175,6 +175,26 @@ async def test_three_wrong_codes_end_a_proposal(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_an_end_while_the_job_is_looked_up_is_not_missed(tmp_path: Path) -> None:
+    world = a_world()
+    async with desk(world, tmp_path) as commands:
+        books = commands._books
+        really = books.get
+
+        async def late(job_id: str) -> Job:
+            job = await really(job_id)
+            await asyncio.sleep(5)  # the row was read; before the answer is here, the job ends
+            return job
+
+        job = await commands.submit("one", FREEZE, ANNA)
+        books.get = late  # type: ignore[method-assign] # a slow thread
+        began = asyncio.get_running_loop().time()
+        assert (await commands.wait(job.id, 1000)).ended
+        assert asyncio.get_running_loop().time() - began < 20
+    await world.lanes.aclose()
+
+
+@virtual
 async def test_four_eyes(tmp_path: Path) -> None:
     world = a_world()
     async with desk(world, tmp_path, four_eyes=True) as commands:

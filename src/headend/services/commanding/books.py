@@ -84,8 +84,8 @@ class Books:
         try:
             async with asyncio.timeout(timeout):
                 while (job := await self.get(job_id)).state in _WAITING:
-                    woken.clear()
                     await woken.wait()
+                    woken.clear()
         except TimeoutError:
             job = await self.get(job_id)
         finally:
