@@ -9,7 +9,7 @@ import pytest
 from headend.drivers.library import load_profile
 from headend.errors import ConfigError
 from headend.model.alarm import AlarmRule, Comparison
-from headend.model.alarm_rules import BUILT_IN, check_change, resolve, watched_of
+from headend.model.alarm_rules import BUILT_IN, check_change, fields_of, resolve, watched_of
 from headend.model.event import EventType, Severity
 from headend.model.quantity import find_quantity
 from headend.runtime.alarms import layer_of
@@ -134,3 +134,13 @@ def test_settings_are_the_most_general_layer() -> None:
     assert rule("overvoltage", layer_of(given)).threshold == 264.5
     with pytest.raises(ConfigError, match=r"alarms\.rules\.overvoltage\.percent: expected a number"):
         layer_of(AlarmSettings(rules={"overvoltage": {"percent": "high"}}))
+
+
+def test_only_what_means_something_may_be_changed_of_a_rule() -> None:
+    assert fields_of("ratings") == ("nominal_voltage", "rated_current", "rated_power", "utc_offset")
+    assert "percent" in fields_of("overload")
+    assert "load" not in fields_of("overload")
+    assert not {"threshold", "clear", "hysteresis"} & set(fields_of("meter_offline"))
+    assert "threshold" in fields_of("communication_lost")
+    assert {"quantity", "event"} <= set(fields_of("own"))
+    assert rule("clock_drift", {"ratings": {"utc_offset": 480}}).utc_offset == 480

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from headend.model.alarm import Cleared
 from headend.model.alarm_rules import Layer
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import Quality, Source
+from headend.services.alarms.engine import Engine
+from headend.services.alarms.table import MAX_PLANS
 
 from .alarm_cases import START, batch, engine, only, run, table, told
 
@@ -308,3 +311,46 @@ def test_the_alarms_of_a_meter_that_is_watched_no_longer_are_over() -> None:
     (said,) = made.take().said
     assert (said[0], said[1].cleared and said[1].cleared.value) == (EventType.ALARM_CLEARED, "meter")
     assert run(made, OVER, [(10, 260)], 1e5) == []
+
+
+def test_what_stood_is_over_where_the_meter_or_the_rule_is_gone() -> None:
+    made = engine(only("overvoltage", hold_seconds=0), meter="a")
+    made.watch("b", table(only("overvoltage", hold_seconds=0)), START)
+    for meter in ("a", "b"):
+        made.evaluate(batch(0, {"voltage_l1": 260, "voltage_l2": 260}, meter=meter))
+    kept = made.take()
+    standings = [each for each in kept.standings.values() if each is not None]
+    again = Engine(next_number=5)
+    again.watch("a", table(only("undervoltage")), START)
+    again.restore(standings, list(kept.alarms.values())[1:], START + 9)
+    changes = again.take()
+    assert [(alarm.meter_id, alarm.cleared) for _, alarm in changes.said] == [
+        ("a", Cleared.RULE),
+        ("b", Cleared.METER),
+        ("b", Cleared.METER),
+    ]
+    assert set(changes.standings.values()) == {None}
+    again.restore([], list(kept.alarms.values())[:1], START + 9)
+    assert [alarm.cleared for _, alarm in again.take().said] == [Cleared.RULE]
+
+
+def test_silence_that_is_watched_no_longer_is_over() -> None:
+    made = engine(only("communication_lost"), poll_seconds=60)
+    assert run(made, OVER, [], 300) == [(300, "raised", "COMMUNICATION_LOST")]
+    made.watch("m", made._watches["m"].table, START + 301_000, 0.0)
+    assert told(made) == [(301, "cleared", "COMMUNICATION_LOST")]
+    assert run(made, OVER, [], 10_000) == []
+
+
+def test_columns_that_come_in_ever_other_orders_do_not_fill_the_memory() -> None:
+    made = engine(only("overvoltage", hold_seconds=0))
+    for number in range(1000):
+        made.evaluate(batch(number, {f"x{number}": 1, OVER: 260 if number == 999 else 230}))
+    assert told(made) == [(999, "raised", "OVERVOLTAGE l1")]
+    assert len(made._watches["m"].table._plans) <= MAX_PLANS
+
+
+def test_a_load_that_is_no_number_tells_nothing() -> None:
+    made = engine(only("low_power_factor", hold_seconds=0))
+    made.evaluate(batch(0, {"power_factor_total": 0.1, "active_power_total": "much", "active_power_import_total": 300}))
+    assert told(made) == [(0, "raised", "LOW_POWER_FACTOR")]

@@ -95,6 +95,7 @@ async def place(folder: Path, layer: Layer, *meters: str) -> AsyncIterator[Place
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.alarms.run())
             try:
+                await made.alarms.ready.wait()
                 yield made
             finally:
                 made.alarms.close()
@@ -248,3 +249,76 @@ async def test_a_rule_is_tried_on_what_is_stored(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             await here.alarms.try_rule("m9", "overvoltage", {}, start, start + 1)
         assert here.store.alarms.list() == []
+
+
+@virtual
+async def test_what_cannot_be_kept_at_the_end_is_not_said_but_raised_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer: Layer = {**OVER, **only("overvoltage", hold_seconds=0)}
+    async with place(tmp_path, layer, "m1") as here:
+
+        def full(*_changes: Any) -> None:
+            raise StorageError("the disk is full", reason="full")
+
+        monkeypatch.setattr(here.store.alarms, "keep", full)
+        here.read("m1", voltage_l1=260.0)
+        await asyncio.sleep(3)
+    here.events.close()
+    assert [event.type async for event in here.events] == [EventType.METER_ADDED]
+    async with place(tmp_path, layer, "m1") as again:
+        again.read("m1", voltage_l1=260.0)
+        assert await again.said(1) == [(RAISED, "m1", "OVERVOLTAGE")]
+
+
+@virtual
+async def test_a_meter_that_is_removed_takes_its_rules_along(tmp_path: Path) -> None:
+    async with place(tmp_path, {**OVER, **only("overvoltage", hold_seconds=0)}, "m1") as here:
+        here.store.meters.put(here.roster.state("m1").meter)
+        await here.alarms.put_rule(Level.METER, "m1", "overvoltage", {"threshold": 300}, "user:ada")
+        here.read("m1", voltage_l1=260.0)
+        here.store.meters.delete("m1", keep_history=True)
+        here.roster.remove("m1")
+        assert here.store.alarms.rules() == []
+        here.add("m1")
+        await asyncio.sleep(2)
+        here.read("m1", voltage_l1=260.0)
+        assert await here.said(1) == [(RAISED, "m1", "OVERVOLTAGE")]
+
+
+@virtual
+async def test_a_rule_about_events_is_tried_on_those_that_are_kept(tmp_path: Path) -> None:
+    async with place(tmp_path, OVER, "m1") as here:
+        start = clock()
+        here.store.events.append(
+            Event(type=kind, severity=Severity.INFO, occurred_at=start + at, meter_id="m1")
+            for at, kind in (
+                (1000, EventType.METER_OFFLINE),
+                (90_000, EventType.METER_ONLINE),
+                (95_000, EventType.METER_OFFLINE),
+                (96_000, EventType.METER_ONLINE),
+            )
+        )
+        found = await here.alarms.try_rule("m1", "meter_offline", {"hold_seconds": 10}, start, start + 10**6)
+        assert [(alarm.kind.value, alarm.raised_at - start) for alarm in found] == [
+            ("METER_OFFLINE", 11_000),
+            ("METER_ONLINE", 90_000),
+        ]
+        for load, amount in ((100.0, 0), (5000.0, 1)):
+            values: dict[str, Value] = {"power_factor_l2": 0.3, "active_power_import_l2": load}
+            at = start + round(load)
+            here.store.readings.write(
+                [
+                    ReadingBatch(
+                        meter_id="m1",
+                        source=Source.POLL,
+                        received_at=at,
+                        quantities=tuple(values),
+                        values=list(values.values()),
+                        measured_at=(at, at),
+                        quality=(0, 0),
+                    )
+                ]
+            )
+            fields: dict[str, Value] = {"enabled": True, "hold_seconds": 0}
+            assert len(await here.alarms.try_rule("m1", "low_power_factor", fields, at, at + 1)) == amount

@@ -52,13 +52,14 @@ def alarms_of(
 async def watching(
     group: asyncio.TaskGroup, alarms: Alarms, settings: AlarmSettings, store: Store
 ) -> AsyncIterator[None]:
-    """Judge what is on the bus until the block ends, and then what is there still."""
+    """Judge what is on the bus, from when all meters are watched until the block ends, and then what is there still."""
     running = group.create_task(alarms.run(), name="alarms")
     keeping = group.create_task(
         retain(settings.retention_days, lambda day: store.alarms.purge(day * DAY_MS), wall_millis, "alarms"),
         name="alarm-retention",
     )
     try:
+        await alarms.ready.wait()
         yield
     finally:
         keeping.cancel()

@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from headend.errors import Conflict, NotFound
+from headend.model.alarm import Level
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.storage.engine import Database
 from headend.storage.readings import Readings
 from headend.storage.records import StoredMeter
+from headend.storage.schema import alarm_rules as rules
 from headend.storage.schema import meters as table
 from headend.storage.vault import Secrets
 
@@ -84,6 +86,7 @@ class Meters:
                 raise _conflict(meter_id, revision, known)
             connection.execute(table.delete().where(table.c.id == meter_id))
             self._secrets.forget(connection, meter_id)
+            connection.execute(rules.delete().where(rules.c.level == Level.METER.value, rules.c.subject == meter_id))
             if not keep_history:
                 self._readings.forget(connection, meter_id)
 

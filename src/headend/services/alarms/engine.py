@@ -225,11 +225,6 @@ class Engine:
                 state.raises = ()
             self._keep(watch, check, state)
 
-    @property
-    def next_due(self) -> int | None:
-        """When the sweep has something to look at."""
-        return self._due[0][0] if self._due else None
-
     # one state
 
     def _check(self, watch: _Watch, check: Check, value: Value, at: int, batch: ReadingBatch) -> None:
@@ -264,7 +259,8 @@ class Engine:
             if not check.hold:
                 self._raise(watch, check, state, at)
         elif state.alarm is not None:
-            self._clear(check, state, at)
+            self._clear(check, state.alarm, at)
+            state.alarm = None
         self._keep(watch, check, state)
 
     def _raise(self, watch: _Watch, check: Check, state: _State, at: int) -> None:
@@ -292,12 +288,9 @@ class Engine:
         self._next += 1
         self._say(EventType.ALARM_RAISED, alarm)
 
-    def _clear(self, check: Check, state: _State, at: int) -> None:
+    def _clear(self, check: Check, alarm: Alarm, at: int) -> None:
         """The condition ended; the notice that goes with it is an alarm that is raised and cleared in one."""
-        alarm, notice = state.alarm, check.rule.notice
-        state.alarm = None
-        if alarm is None:
-            return
+        notice = check.rule.notice
         self._over(alarm, at, Cleared.ENDED)
         if notice is not None:
             told = replace(

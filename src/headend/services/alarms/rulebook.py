@@ -41,6 +41,10 @@ class Rulebook:
         self._changes.get((level, subject), {}).pop(rule, None)
         self._tables.clear()
 
+    def forget(self, meter_id: str) -> None:
+        """A meter was removed, and what was changed for it alone."""
+        self._changes.pop((Level.METER, meter_id), None)
+
     def layers(self, profile_id: str = "", meter_id: str = "") -> Sequence[tuple[str, Layer]]:
         """(name, layer) of all that counts for a meter file and a meter of it; without them, of what counts for all."""
         found = [("settings", self._settings), ("global", self._changed(Level.GLOBAL, ""))]

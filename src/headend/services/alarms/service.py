@@ -182,15 +182,18 @@ class Alarms:
             self._changed.clear()
             changes = self._engine.take()
             if changes:
-                await self._store_changes(changes)
-                for what, alarm in changes.said:
+                kept = await self._store_changes(changes)
+                for what, alarm in changes.said if kept else ():
                     self._say(what, alarm)
             self._kept.set()
             if self._closing.is_set() and not self._engine.changes:
                 return
 
-    async def _store_changes(self, changes: Changes) -> None:
-        """Write changes, again and again until the database takes them, but for the last time when it is time to stop."""
+    async def _store_changes(self, changes: Changes) -> bool:
+        """Write changes, again and again until the database takes them, but for the last time when it is time to stop.
+
+        What is not kept is not said: it is raised anew after the restart.
+        """
         troubled = False
         while True:
             last = self._closing.is_set()
@@ -201,11 +204,11 @@ class Alarms:
                     log.warning("alarms cannot be kept", code=error.code, reason=str(error), alarms=len(changes.alarms))
                 troubled = True
                 if last:
-                    return
+                    return False
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
             else:
-                return
+                return True
 
     def _say(self, what: EventType, alarm: Alarm) -> None:
         active = telemetry.ALARMS_ACTIVE.labels(alarm.severity.value)
@@ -225,6 +228,8 @@ class Alarms:
 
     def _follow(self, meter_id: str, state: MeterState | None) -> None:
         now = self._clock()
+        if state is None:
+            self.rulebook.forget(meter_id)
         if state is None or not state.meter.enabled:
             self._engine.forget(meter_id, now)
         else:
