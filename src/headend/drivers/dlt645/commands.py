@@ -250,10 +250,13 @@ class Commander:
         )
         if not entry.writable or ref.item is not None or ref.part:
             raise CapabilityError(f"the profile does not let {ref} be written")
-        octets = _octets(ref, entry, value)
-        return Deed(
-            (self._writing(_spoken(ref.di, version), octets, version),), lambda: self._see_octets(ref, version, octets)
-        )
+        spoken = speak(ref, version)
+        if spoken is None:
+            raise CapabilityError(f"{ref} has no name in DL/T 645-{version.value}")
+        if spoken != ref:  # its format is another one
+            entry = ObjectEntry(ref=spoken.object_ref, scaler=None)
+        octets = _octets(spoken, entry, value)
+        return Deed((self._writing(spoken.di, octets, version),), lambda: self._see_octets(spoken, entry, octets))
 
     def _invoke(self, params: Mapping[str, Value]) -> Deed:
         name, value = str(params.get("ref", "")).removeprefix(f"{PROTOCOL}:"), params.get("value", 1)
@@ -327,11 +330,10 @@ class Commander:
             return Seen(None, text)
         return Seen(shown - at <= _now() - since + _MINUTES, text)
 
-    async def _see_octets(self, ref: DataRef, version: Version, octets: bytes) -> Seen:
-        seen = await self._read(ref.di, version)
-        raw = entry_meaning(self._entries.get(ref.object_ref, ObjectEntry(ref=ref.object_ref)), ref).pick(ref, seen)
-        shown = raw.hex() if isinstance(raw, bytes) else raw
-        return Seen(seen == octets, shown if isinstance(shown, int | float | str) else seen.hex())
+    async def _see_octets(self, ref: DataRef, entry: ObjectEntry, octets: bytes) -> Seen:
+        seen = await self._wire.read(ref.di, ref.version)
+        raw = entry_meaning(entry, ref).pick(ref, seen)
+        return Seen(seen == octets, raw if isinstance(raw, int | float | str) else seen.hex())
 
     async def _see_that_it_answers(self) -> Seen:
         await self._clock(Version.V2007)

@@ -166,6 +166,14 @@ def encode_value(format_: Format, value: Value | None, exponent: int, ref: DataR
         raise ConfigError(f"{value!r} does not fit into {ref} ({format_})") from error
 
 
+def rolled(form: Number, value: float, exponent: int) -> int:
+    """A value in base units as a register holds it, which begins anew at zero when its digits do not suffice."""
+    raw: int = round(value / 10**exponent if exponent >= 0 else value * 10**-exponent)
+    limit: int = 10 ** (2 * form.size)
+    held = abs(raw) % (limit // 10 * 8 if form.signed else limit)
+    return -held if raw < 0 and form.signed else held
+
+
 @lru_cache(maxsize=1024)
 def quantity_of(register: Register) -> Quantity | None:
     """What a reading of a register is a reading of; None when the catalogue has no such thing."""

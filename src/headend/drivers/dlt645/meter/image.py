@@ -20,7 +20,7 @@ from headend.drivers.dlt645.meter.memory import (
     settlement,
 )
 from headend.drivers.dlt645.refs import TIME, DataRef, data_ref
-from headend.drivers.dlt645.values import block_of, encode_value, entry_exponent, entry_meaning, meaning
+from headend.drivers.dlt645.values import block_of, encode_value, entry_exponent, entry_meaning, meaning, rolled
 from headend.errors import ConfigError
 from headend.protocols.dlt645.formats import Number, Time, parse_format
 from headend.protocols.dlt645.moment import Moment
@@ -81,12 +81,7 @@ class Shown:
     def encode(self, value: Value) -> bytes:
         """The octets of a value; what counts rolls over, as real registers do."""
         if isinstance(self.format, Number) and isinstance(value, int | float):
-            raw = round(value / 10**self.exponent if self.exponent >= 0 else value * 10**-self.exponent)
-            limit = 10 ** (2 * self.format.size)
-            if self.format.signed:
-                limit = limit // 10 * 8
-            sign = -1 if raw < 0 and self.format.signed else 1
-            return self.format.encode(sign * (abs(raw) % limit))
+            return self.format.encode(rolled(self.format, value, self.exponent))
         if isinstance(self.format, Number):
             value = int(value) if isinstance(value, str) and value.isdecimal() else 0
         held = None if isinstance(self.format, Time) and value == 0 else value  # nothing has happened yet

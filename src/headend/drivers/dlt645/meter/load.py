@@ -8,7 +8,7 @@ from headend.drivers.dlt645.meter.image import Face, Refused
 from headend.drivers.dlt645.meter.memory import local, millis
 from headend.drivers.dlt645.records import GROUPS, encode_record, group_of, number_format
 from headend.drivers.dlt645.refs import data_ref
-from headend.drivers.dlt645.values import meaning
+from headend.drivers.dlt645.values import meaning, rolled
 from headend.protocols.dlt645.moment import Moment
 from headend.protocols.dlt645.responses import ErrorBit
 from headend.standards.dlt645 import Version
@@ -59,7 +59,5 @@ def _row(face: Face, profile: LoadProfile, entry: int, wanted: frozenset[int]) -
     for ref, value in zip(profile.columns, values, strict=True):
         di = data_ref(ref.address).di
         if di in wanted and isinstance(value, int | float):
-            exponent = meaning(di, Version.V2007).exponent
-            raw = round(value / 10**exponent if exponent >= 0 else value * 10**-exponent)
-            found[di] = raw % 10 ** (2 * number_format(di).size) if raw >= 0 else raw
+            found[di] = rolled(number_format(di), value, meaning(di, Version.V2007).exponent)
     return encode_record(Moment.from_datetime(local(at, face.zone)), found)
