@@ -453,3 +453,19 @@ async def test_closing_a_dead_link_is_quick(bench: Bench) -> None:
     async with asyncio.timeout(2):
         await session.aclose()
     assert not bench.near.is_open
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "secret"),
+    [
+        ("dlms", "15/0-0:40.0.0.255/7", True),
+        ("dlms", "64/0-0:43.0.0.255/2", True),
+        ("dlms", "3/1-0:1.8.0.255/2", False),
+        ("dlt645", "04000C01", True),
+        ("dlt645", "04000C0A", True),
+        ("dlt645", "04000C0B", False),
+        ("modbus", "holding/0x0010/u16", False),
+    ],
+)
+def test_what_holds_a_secret_is_told_before_anything_is_recorded(name: str, ref: str, *, secret: bool) -> None:
+    assert driver(name).holds_secret(driver(name).parse_ref(ref)) is secret

@@ -295,6 +295,9 @@ class TextDriver:
     def parse_ref(self, text: str) -> ObjectRef:
         return ObjectRef("text", text)
 
+    def holds_secret(self, ref: ObjectRef) -> bool:
+        return ref.address == "password"
+
     def check_params(self, params: Mapping[str, Any]) -> None: ...
 
     def serve(self, link: Link, model: MeterModel) -> None:

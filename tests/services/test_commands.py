@@ -414,6 +414,7 @@ async def test_parameters_that_make_no_sense_are_refused_at_once(tmp_path: Path)
         for kind, params in (
             (CommandKind.WRITE, {"ref": "u"}),
             (CommandKind.WRITE, {"value": 1}),
+            (CommandKind.WRITE, {"ref": "password", "value": "abracadabra"}),
             (CommandKind.SET_CLOCK, {"at": "noon"}),
             (CommandKind.READ_HISTORY, {}),
             (CommandKind.CHANGE_SECRET, {"name": "secret"}),

@@ -122,6 +122,9 @@ class BenchDriver:
             raise ConfigError("expected a word")
         return ObjectRef("bench", text)
 
+    def holds_secret(self, ref: ObjectRef) -> bool:
+        return ref.address == "password"
+
     def check_params(self, params: Mapping[str, Any]) -> None:
         if not str(params.get("unit", 1)).isdigit():
             raise ConfigError("unit: expected a number")

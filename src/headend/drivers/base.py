@@ -276,6 +276,9 @@ class Driver(Protocol):
     def parse_ref(self, text: str) -> ObjectRef:
         """Check and canonicalise an object address (without the protocol's name); raises ConfigError."""
 
+    def holds_secret(self, ref: ObjectRef) -> bool:
+        """Is this an object whose value goes into no record? It is changed by change-secret alone, never by a write."""
+
     def candidates(self, text: str) -> Iterator[ObjectEntry]:
         """Objects that a meter may have, for a probe: the curated list for an empty text, else a range or pattern of them.
 

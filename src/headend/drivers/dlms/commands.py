@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, clock_text, date_time_of
-from headend.drivers.dlms.refs import CosemRef, cosem_ref
+from headend.drivers.dlms.refs import SECRET_CLASSES, CosemRef, cosem_ref
 from headend.drivers.dlms.upkeep import acknowledged
 from headend.drivers.mapping import octets_to_text
 from headend.errors import CapabilityError, ConfigError, LinkError, LocalProtocolError, MeterError, RemoteProtocolError
@@ -38,8 +38,6 @@ _CONNECTED, _READY = 1, 2
 _BY_HAND: Final = frozenset({1, 3, 5, 6})
 """control modes in which a remote_reconnect only lets the relay be closed by hand"""
 _SCRIPT_TABLE: Final = 9
-_SECRET_CLASSES: Final = frozenset({12, 15, 64})
-"""associations and security setups: what is written there goes into no record"""
 
 
 class Commander:
@@ -178,7 +176,7 @@ class Commander:
     async def _write(self, params: Mapping[str, Value]) -> Outcome:
         """Write an attribute in the type that it has now; the value of an object with a scaler is in base units."""
         ref, value = _ref(params), _value(params)
-        if ref.class_id in _SECRET_CLASSES:
+        if ref.class_id in SECRET_CLASSES:
             raise ConfigError(f"{ref} holds a secret, which a write would show", hint="change-secret")
         now, _ = decode_typed(await self._access.get_encoded(ref))
         data = _typed(now, self._raw(ref, value), ref)

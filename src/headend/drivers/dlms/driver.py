@@ -65,6 +65,10 @@ class DlmsDriver:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""
         return refs.parse_ref(text)
 
+    def holds_secret(self, ref: ObjectRef) -> bool:
+        """Associations and security setups."""
+        return refs.cosem_ref(ref.address).class_id in refs.SECRET_CLASSES
+
     def candidates(self, text: str) -> Iterator[ObjectEntry]:
         """The published OBIS codes, or those of a pattern: `3/1-0:[1-99].7.0.255/2`."""
         from headend.drivers.dlms.candidates import candidates  # noqa: PLC0415 - see above

@@ -11,6 +11,8 @@ from headend.protocols.dlms.apdu.descriptor import AttributeDescriptor, MethodDe
 from headend.standards.obis import Obis
 
 PROTOCOL: Final = "dlms"
+SECRET_CLASSES: Final = frozenset({12, 15, 64})
+"""associations and security setups: what is written there goes into no record"""
 _VALUE: Final = 2
 """The attribute that is meant when none is named: the value of most classes."""
 

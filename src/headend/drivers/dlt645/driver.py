@@ -37,6 +37,10 @@ class Dlt645Driver:
         """`00010000`, `0001FF00`, `9010`, `01010000/time` and their like; raises ConfigError."""
         return refs.parse_ref(text)
 
+    def holds_secret(self, ref: ObjectRef) -> bool:
+        """The passwords of the ten levels."""
+        return refs.data_ref(ref.address).di in refs.PASSWORDS
+
     def candidates(self, text: str) -> Iterator[ObjectEntry]:
         """What most meters of 2007 have, or a pattern: `00[01-0A][00-04]00`."""
         from headend.drivers.dlt645.candidates import candidates  # noqa: PLC0415 - for probes only

@@ -24,6 +24,8 @@ METHODS: Final = ("alarm", "keep-power", "baud", "output")
 _WRITTEN: Final = re.compile(
     r"([0-9A-F]{8}|[0-9A-F]{4})(?:/(\d{1,2}))?(?:/(TIME|(?:BIT|NOT)\d{1,2}))?", re.IGNORECASE | re.ASCII
 )
+PASSWORDS: Final = range(0x04000C01, 0x04000C0B)
+"""of the levels 0 to 9"""
 _EXPECTED: Final = "eight hexadecimal digits such as 00010000, or four of 1997 such as 9010"
 
 

@@ -43,6 +43,10 @@ class ModbusDriver:
         """`input/0x0034/f32` and its like; raises ConfigError."""
         return refs.parse_ref(text)
 
+    def holds_secret(self, ref: ObjectRef) -> bool:  # noqa: ARG002 - it would be a matter of the model
+        """Registers hold none that are known."""
+        return False
+
     def candidates(self, text: str) -> Iterator[ObjectEntry]:
         """The registers of a range: `input/0x0000-0x0050/f32`."""
         from headend.drivers.modbus.candidates import candidates  # noqa: PLC0415 - for probes only

@@ -56,7 +56,10 @@ class Reads:
             case CommandKind.READ_HISTORY:
                 self._request(meter, params)
             case CommandKind.WRITE | CommandKind.INVOKE:
-                self._driver(meter.protocol).parse_ref(self._ref(meter, params.get("ref")))
+                the_driver = self._driver(meter.protocol)
+                ref = the_driver.parse_ref(self._ref(meter, params.get("ref")))
+                if command.kind is CommandKind.WRITE and the_driver.holds_secret(ref):
+                    raise ConfigError(f"{ref} holds a secret, which a write would show", hint="change-secret")
                 if command.kind is CommandKind.WRITE and "value" not in params:
                     raise ConfigError("a write needs the parameters ref and value")
             case CommandKind.SET_CLOCK:
