@@ -68,6 +68,29 @@ def test_pushes_are_printed_as_json(real_pushes: SimpleNamespace) -> None:
     assert (unknown["system_title"], unknown["error"]) == (real_pushes.LANDIS_TITLE, "key-missing")
 
 
+LOGIN = bytes.fromhex(
+    "0001000100010012 0A020C323130363030343032393431005A4C"
+)  # LONGi 4G module firmware, LongiWrapper.h
+ACKNOWLEDGED = bytes.fromhex("0001000100010012 AA030C323130363030343032393431007004")
+
+
+def test_logins_are_acknowledged_and_printed(real_pushes: SimpleNamespace) -> None:
+    with listening("tcp://127.0.0.1:0", "--json", "--count", "1") as (child, (tcp,)):
+        with socket.create_connection(("127.0.0.1", port(tcp)), timeout=20) as sender:
+            sender.sendall(LOGIN[:9])
+            sender.sendall(LOGIN[9:] + real_pushes.AIDON)
+            answer = b""
+            while len(answer) < len(ACKNOWLEDGED):
+                answer += sender.recv(100)
+            lines = [json.loads(child.stdout.readline()) for _ in range(2)]
+        assert child.wait(20) == 0
+    assert answer == ACKNOWLEDGED
+    login, push = sorted(lines, key=lambda line: "registration" not in line)
+    assert (login["kind"], login["number"], login["check_ok"]) == ("login", "210600402941", True)
+    assert (login["registration"], login["acknowledgement"]) == ("longi", ACKNOWLEDGED.hex())
+    assert push["octets"]
+
+
 def test_a_customer_port_is_printed_for_people(real_pushes: SimpleNamespace) -> None:
     far, near = pty.openpty()
     tty.setraw(far)

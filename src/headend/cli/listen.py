@@ -15,6 +15,9 @@ from headend.cli.until import stop_event, until_stopped
 from headend.drivers.base import Notification, Secrets
 from headend.drivers.library import Library
 from headend.drivers.mapping import scale
+from headend.drivers.recognition import Known as Registrations
+from headend.drivers.recognition import Registered
+from headend.drivers.registrations import built_in
 from headend.errors import ConfigError
 from headend.model.meter import Meter, Secret
 from headend.model.objects import ObjectEntry, ObjectRef, RawValue
@@ -52,6 +55,29 @@ class _Printer:
             self._left -= 1
             if not self._left:
                 self._stop.set()
+
+    def met(self, source: str, said: Registered) -> None:
+        """A login or heartbeat."""
+        at = _iso(datetime.now(UTC))
+        if self._as_json:
+            print_json(
+                {
+                    "received_at": at,
+                    "source": source,
+                    "kind": said.kind.value,
+                    "registration": said.registration,
+                    "number": said.number,
+                    "check_ok": said.check_ok,
+                    "octets": said.octets.hex(),
+                    "acknowledgement": said.acknowledgement.hex() or None,
+                }
+            )
+            return
+        check = "check octets wrong, " if said.check_ok is False else ""
+        state = "acknowledged" if said.acknowledgement else "not acknowledged"
+        typer.echo(
+            f"--- {at} {source} {said.kind.value} of {said.number or 'nobody'} ({said.registration}): {check}{state}"
+        )
 
     def _document(self, heard: Heard) -> dict[str, object]:
         meter = heard.state.meter if heard.state is not None else None
@@ -177,16 +203,18 @@ def listen(
         bus = Bus()
         roster = Roster(bus, _millis)
         roster.load(known)
+        printer = _Printer(library, stop, count, as_json=as_json)
         intake = Intake(
             Known(roster=roster, profile=profile, secrets=secrets_of),
             bus,
             lambda _state, _said: None,
             _millis,
-            watch=_Printer(library, stop, count, as_json=as_json),
+            watch=printer,
         )
         working = asyncio.create_task(intake.run(), name="intake")
         try:
-            async with listening(Listener(push_driver(), intake), where, links=LINKS) as addresses:
+            listener = Listener(push_driver(), intake, known=Registrations(built_in()), met=printer.met)
+            async with listening(listener, where, links=LINKS) as addresses:
                 typer.echo(f"listening at {', '.join(addresses)}", err=True)
                 await until_stopped(stop, seconds, unless=working)
         finally:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headend.drivers.base import Driver, Push
+from headend.drivers.recognition import HeartbeatFilter, Known, Registered
 from headend.errors import HeadendError, LinkError, RemoteProtocolError
 from headend.services.intake import Intake
 from headend.transport.deadline import NEVER, sweeper
@@ -29,7 +30,18 @@ class Limits:
 class Listener:
     """Takes links from whoever opens them; what comes over them goes to the intake."""
 
-    def __init__(self, driver: Driver, intake: Intake, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        intake: Intake,
+        limits: Limits | None = None,
+        *,
+        known: Known | None = None,
+        met: Callable[[str, Registered], None] = lambda _source, _said: None,
+    ) -> None:
+        """With `known` registrations, logins and heartbeats over links are acknowledged, and `met` is told of them."""
+        self.known = known
+        self.met = met
         self.driver = driver
         self.limits = limits or Limits()
         self.addresses: Counter[str] = Counter()
@@ -72,7 +84,7 @@ class Listener:
 class Hearing:
     """The owner of a link that somebody pushes over."""
 
-    __slots__ = ("_datagrams", "_ear", "_idle", "_link", "_listener", "_lost", "_source", "_time", "deadline")
+    __slots__ = ("_beats", "_datagrams", "_ear", "_idle", "_link", "_listener", "_lost", "_source", "_time", "deadline")
 
     def __init__(
         self,
@@ -91,6 +103,8 @@ class Hearing:
         self._lost = lost
         self._datagrams = datagrams
         self._ear = listener.driver.listen(listener.limits.octets)
+        dials_in = listener.known is not None and idle != NEVER and not datagrams
+        self._beats = HeartbeatFilter(listener.known) if listener.known is not None and dials_in else None
         self._time = asyncio.get_running_loop().time
         self.deadline = self._time() + idle
         if idle != NEVER:
@@ -99,6 +113,12 @@ class Hearing:
     def data_received(self, data: bytes) -> None:
         """Octets came in."""
         self.deadline = self._time() + self._idle
+        if self._beats is not None:
+            data, registered = self._beats.feed(data)
+            for each in registered:
+                if each.acknowledgement:
+                    self._link.write(each.acknowledgement)
+                self._listener.met(self._source, each)
         for said in self._ear.receive(data):
             self._listener.say(self._source, said)
         if self._datagrams:
