@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.drivers.heartbeats import HeartbeatFilter, Known
 from headend.drivers.registrations import built_in
 from headend.protocols.dlt645.frame import Address, Frame, encode_frame, from_wire
+from headend.protocols.modbus.framing import Frame as ModbusFrame
+from headend.protocols.modbus.framing import encode_rtu
 from headend.protocols.registration import Kind, Registered
 
 KNOWN = Known(built_in())
@@ -96,10 +99,12 @@ def test_whatever_comes_is_passed_on_or_told(parts: list[bytes]) -> None:
     assert len(rest) + sum(len(each.octets) for each in registered) == len(b"".join(parts))
 
 
-def test_modbus_frames_between_texts() -> None:
+@pytest.mark.parametrize("unit", [0x01, 0x05, 0x0F, 0x60, 0xC4])  # all but the first are tags of APDUs, too
+def test_modbus_frames_between_texts(unit: int) -> None:
+    answer = encode_rtu(ModbusFrame(unit, RTU[1:-2]))
     beats = HeartbeatFilter(KNOWN)
-    rest, registered = beats.feed(RTU + TEXT + RTU)
-    assert (rest, [each.octets for each in registered]) == (RTU + RTU, [TEXT])
+    rest, registered = beats.feed(answer + TEXT + answer)
+    assert (rest, [each.octets for each in registered]) == (answer + answer, [TEXT])
 
 
 @given(st.lists(st.integers(0, 60), max_size=3))

@@ -154,7 +154,7 @@ class HeartbeatFilter:
 
     def _begin(self, data: bytes, at: int) -> bool:
         """A frame begins here that is no heartbeat; False while its length cannot be told."""
-        if data[at] in FIRST_OCTETS:
+        if data[at] in FIRST_OCTETS and not _rtu_length(data, at):
             self._apdu = Delimiter(), bytearray()
             return True
         length = frame_length(data, at)
@@ -204,5 +204,10 @@ def frame_length(data: bytes, at: int) -> int | None:
         return length if not length or len(data) >= at + _DLT645_HEADER else None
     if first == _LEADER:
         return 1
+    return _rtu_length(data, at)
+
+
+def _rtu_length(data: bytes, at: int) -> int:
+    """Octets of the answer of a Modbus meter, which must be whole; 0 for what is none."""
     end = at + rtu_length(data, at, Role.SERVER)
     return end - at if at < end <= len(data) and crc16(data[at:end]) == 0 else 0

@@ -135,9 +135,9 @@ def _form_layer(registration: Registration, form: FrameForm, data: bytes, found:
         state = said.acknowledgement.hex(" ")
     else:
         state = f"none, by the rule {registration.policy.value}"
-    fields = [*layer.fields, ("acknowledgement", state, found.start, 0)]
+    fields = [*layer.fields, ("acknowledgement", state, found.end - 1, 0)]
     if said.blank:
-        fields.append(("identity", "none: nobody has set the number", found.start, 0))
+        fields.append(("identity", "none: nobody has set the number", found.end - 1, 0))
     return replace(layer, fields=fields)
 
 

@@ -228,3 +228,25 @@ def test_nothing_breaks_it(data: bytes, changes: list[tuple[int, int]], cut: int
     layer = headend.decode(octets).layer
     for each in walk(layer):
         assert 0 <= each.offset <= each.offset + each.length <= len(octets)
+
+
+def test_a_meter_that_dials_in() -> None:
+    # LONGi 4G module firmware, LongiWrapper.h
+    login = bytes.fromhex("00010001000100120a020c323130363030343032393431005a4c")
+    acknowledged = bytes.fromhex("0001000100010012aa030c323130363030343032393431007004")
+    port = (CLIENT[0], 45000), (METER[0], 18899)
+    packets = [
+        tcp(port[0], port[1], 1, login),
+        tcp(port[1], port[0], 1, acknowledged + GET),
+        tcp(port[0], port[1], 1 + len(login), ANSWER),
+    ]
+    layer = explain(pcap(map(ethernet, packets)))
+    (conversation,) = layer.layers
+    assert [each.name.partition(" (")[0] for each in conversation.layers] == [
+        "login",
+        "acknowledgement of a login",
+        "wrapper",
+        "wrapper",
+    ]
+    assert field(conversation, "protocol") == "dlms"
+    assert not errors(layer)
