@@ -6,11 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headend.drivers.dlt645 import driver
+from headend.drivers.library import Library
+from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.errors import ConfigError, LinkError
 from headend.model.objects import ReadPlan
+from headend.protocols.dlt645.frame import Address, Frame, decode_frame, encode_frame
+from headend.standards.dlt645 import registers
 from headend.transport.memory import MemoryLink
+
+LIBRARY = Library()
+WRITABLE = [each.di for each in registers() if each.access == "rw"]
 
 
 class Hearer:
@@ -25,6 +34,22 @@ class Hearer:
 
     def link_lost(self, error: LinkError) -> None:
         pass
+
+
+class Direct:
+    """A link without a loop: what is written is told at once."""
+
+    tap = None
+    is_open = True
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+
+    def set_receiver(self, receiver: Any, buffered: bytes = b"") -> None:  # noqa: ARG002 - shape of Link
+        self.receive = receiver.data_received
+
+    def abort(self) -> None:
+        raise AssertionError
 
 
 @pytest.fixture
@@ -176,3 +201,36 @@ async def test_a_format_that_only_the_file_knows(bench: Any, ask: Any) -> None:
     session = await bench.attach(profile, address="7")
     assert (await session.read(bench.plan("04A00101"))).values == [bytes.fromhex("5092")]
     assert (await session.read(ReadPlan(entries=profile.objects))).values == [-1250]
+
+
+PASSWORD = bytes.fromhex("02000000")
+
+
+@given(
+    st.sampled_from(["generic-dlt645-3p", "generic-dlt645-prepaid", "generic-dlt645-1997"]),
+    st.sampled_from([*range(1, 0x1E)]),
+    st.one_of(
+        st.binary(max_size=24),
+        st.builds(
+            lambda di, rest: di.to_bytes(4, "little") + rest,
+            st.sampled_from([each.di for each in registers()]),
+            st.binary(max_size=20),
+        ),
+        st.builds(
+            lambda di, rest: di.to_bytes(4, "little") + PASSWORD + bytes(4) + rest,
+            st.sampled_from(WRITABLE),
+            st.binary(max_size=9),
+        ),
+        st.builds(lambda rest: PASSWORD + bytes(4) + rest, st.binary(max_size=9)),
+    ),
+)
+def test_whatever_is_asked_a_meter_answers_or_is_silent(profile: str, control: int, data: bytes) -> None:
+    """It never falls over, and goes on with what is asked next."""
+    said: list[bytes] = []
+    link = Direct(said.append)
+    driver.serve(link, VirtualMeter(MeterKind(LIBRARY.get(profile), lambda: 1_763_697_600_000), 7))
+    own, anybody = Address.parse("7"), Address.parse("AAAAAAAAAAAA")
+    for frame in (Frame(own, control, data), Frame(anybody, 0x13), Frame(own, 0x01, b"\x32\xc0")):
+        link.receive(encode_frame(frame))
+    answer, _ = decode_frame(said[-1])
+    assert answer.control in (0x93, 0x81)

@@ -20,9 +20,9 @@ from headend.drivers.dlt645.meter.memory import (
     settlement,
 )
 from headend.drivers.dlt645.refs import TIME, DataRef, data_ref
-from headend.drivers.dlt645.values import block_of, encode_value, entry_exponent, entry_meaning, meaning, rolled
-from headend.errors import ConfigError
-from headend.protocols.dlt645.formats import Number, Time, parse_format
+from headend.drivers.dlt645.values import block_of, entry_exponent, entry_meaning, meaning, rolled
+from headend.errors import ConfigError, LocalProtocolError
+from headend.protocols.dlt645.formats import Digits, Number, Text, Time, parse_format
 from headend.protocols.dlt645.moment import Moment
 from headend.protocols.dlt645.responses import ErrorBit
 from headend.standards.dlt645 import Register, Version, find_register
@@ -79,13 +79,21 @@ class Shown:
         self.exponent = entry_exponent(entry, self.ref)
 
     def encode(self, value: Value) -> bytes:
-        """The octets of a value; what counts rolls over, as real registers do."""
-        if isinstance(self.format, Number) and isinstance(value, int | float):
-            return self.format.encode(rolled(self.format, value, self.exponent))
-        if isinstance(self.format, Number):
-            value = int(value) if isinstance(value, str) and value.isdecimal() else 0
-        held = None if isinstance(self.format, Time) and value == 0 else value  # nothing has happened yet
-        return encode_value(self.format, held, self.exponent, self.ref)
+        """The octets of a value: what counts rolls over, as real registers do, and texts are cut off."""
+        form = self.format
+        if isinstance(form, Time) and value == 0:  # nothing has happened yet
+            return form.encode(None)
+        if isinstance(form, Number):
+            number = value if isinstance(value, int | float) else int(value) if value.isdecimal() else 0
+            return form.encode(rolled(form, number, self.exponent))
+        if isinstance(form, Text):
+            value = str(value).encode("ascii", "replace").decode()[: form.size]
+        elif isinstance(form, Digits):
+            value = "".join(filter(str.isdecimal, str(value)))[-2 * form.size :]
+        try:
+            return form.encode(value)
+        except LocalProtocolError:
+            raise Refused(ErrorBit.OTHER) from None
 
 
 class Image:
