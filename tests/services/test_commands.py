@@ -519,6 +519,28 @@ def test_which_secret_a_meter_has_is_found_out_by_associating_once_with_each(
     scenario()
 
 
+@virtual
+async def test_a_head_end_that_was_killed_when_the_new_secret_had_replaced_the_old_one(tmp_path: Path) -> None:
+    async with locked_world(tmp_path) as (world, commands):
+        world.sites["one"].moods["1"] = "silent-once"
+        job = await changed(commands)
+        commands._vault.adopt("one", "secret", job.id)
+        assert (await found_out(commands, job)).state is JobState.SUCCEEDED
+        assert logins(world.sites["one"])[1:] == ["abracadabra"]
+
+
+@virtual
+async def test_a_meter_that_says_nothing_to_a_wrong_secret(tmp_path: Path) -> None:
+    async with locked_world(tmp_path) as (world, commands):
+        site = world.sites["one"]
+        site.moods["1"] = "silent"  # the request is lost
+        job = await changed(commands)
+        site.moods["1"] = "silent-once"  # so is the association under the new secret
+        assert (await found_out(commands, job)).state is JobState.FAILED
+        assert logins(site)[1:] == ["abracadabra", "open-sesame"]
+        assert commands._vault.get("one", "secret") == OLD
+
+
 def reading(meter_id: str = "one", quantity: str = "voltage_l1", zone: Any = UTC) -> Reading:
     at = datetime.fromtimestamp(EPOCH, tz=zone)
     return Reading(meter_id=meter_id, quantity=quantity, value=231.5, measured_at=at, quality=Quality.MANUAL)

@@ -141,3 +141,26 @@ async def test_a_new_secret_is_in_no_answer_no_job_and_no_trail(tmp_path: Path) 
         assert len((await client.get("/api/v1/audit?action=command-begun&subject=meter:a")).json()["items"]) == 1
     async with world(tmp_path / "other") as head_end, head_end.client(Role.DISPATCHER) as client:
         assert (await client.get("/api/v1/audit")).status_code == 403
+
+
+async def test_changes_of_users_keys_and_secrets_are_in_the_trail(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client(Role.ADMIN) as client:
+        install(head_end)
+        await client.post("/api/v1/users", json={"name": "anna", "role": "dispatcher", "password": "correct horse"})
+        await client.patch("/api/v1/users/anna", json={"role": "viewer"})
+        await client.delete("/api/v1/users/anna")
+        await client.post("/api/v1/keys", json={"name": "ops", "role": "operator"})
+        await client.delete("/api/v1/keys/ops")
+        await client.put("/api/v1/meters/a/secrets/ek", json={"value": "hex:00112233445566778899aabbccddeeff"})
+        await client.delete("/api/v1/meters/a/secrets/ek")
+        rows = (await client.get("/api/v1/audit")).json()["items"][::-1]
+        assert [(row["action"], row["subject"], row["data"]) for row in rows] == [
+            ("user-changed", "user:anna", {"role": "dispatcher"}),
+            ("user-changed", "user:anna", {"role": "viewer"}),
+            ("user-removed", "user:anna", {}),
+            ("key-created", "key:ops", {"role": "operator"}),
+            ("key-removed", "key:ops", {}),
+            ("secret-changed", "meter:a", {"secret": "ek"}),
+            ("secret-changed", "meter:a", {"secret": "ek"}),
+        ]
+        assert {row["actor"] for row in rows} == {"key:key-admin"}
