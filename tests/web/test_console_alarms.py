@@ -38,7 +38,14 @@ name = "flat-{{number:02}}"
 first_address = "127.35.0.1"
 port = {0}
 """
-ALARMS = "[alarms]\nnominal_voltage = 120.0\n[alarms.rules.overvoltage]\nhold_seconds = 1\n"
+ALARMS = """
+[alarms]
+nominal_voltage = 120.0
+[alarms.rules]
+overvoltage = { hold_seconds = 1 }
+meter_offline = { enabled = false }
+communication_lost = { enabled = false }
+"""
 PATIENCE = 30_000
 
 pytestmark = pytest.mark.browser
@@ -144,6 +151,11 @@ def test_a_rule_of_ones_own_for_one_meter(site: Site, tab: Tab) -> None:
     expect(active).to_contain_text("The grid is awake")
     expect(active).to_contain_text("flat-03")
     expect(page.locator("nav .count")).to_have_class("count critical")
+    page.goto(f"{site.url}#/rules?level=meter&subject=flat-03")
+    page.get_by_role("button", name="Change The grid is awake").click()
+    page.get_by_role("button", name="Take back what is set").click()
+    expect(page.get_by_role("row").filter(has_text="The grid is awake")).to_have_count(0)
+    expect(page.locator("nav .count")).to_have_class("count warning", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("width", [1400, 390])
