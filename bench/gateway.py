@@ -258,20 +258,22 @@ async def call(port: int, control: int, count: int, seconds: float, what: str) -
 
     frames = [PUSH if what == "push" else heartbeat(modem.caller) for modem in modems]
     each = sum(map(len, frames))
-    rounds, expected = 0, sum(len(login(caller)) for caller in range(count))
-    begun: dict[str, Any] = {}
-    while (await told())["octets"] < expected:  # noqa: ASYNC110 # ditto
-        await asyncio.sleep(0.01)
-    until = time.perf_counter() + seconds + 1.0
-    while time.perf_counter() < until:
-        if not begun and time.perf_counter() > until - seconds:
-            begun, rounds = await told(), 0
-        for modem, frame in zip(modems, frames, strict=True):
-            modem.transport.write(frame)
-        rounds += 1
-        expected += each
+    rounds, until, expected = 0, 0.0, sum(len(login(caller)) for caller in range(count))
+
+    async def reads() -> None:
         while (await told())["octets"] < expected:  # noqa: ASYNC110 # it must be asked
             await asyncio.sleep(0.005)
+
+    await reads()
+    begun: dict[str, Any] = {}
+    while not rounds or time.perf_counter() < until:
+        for modem, frame in zip(modems, frames, strict=True):
+            modem.transport.write(frame)
+        expected += each
+        await reads()
+        rounds += 1
+        if not begun:  # the first round has been for warmth
+            begun, rounds, until = await told(), 0, time.perf_counter() + seconds
     ended = await told()
     say(per_cpu=rounds * count / (ended["cpu"] - begun["cpu"]))
     for modem in modems:

@@ -235,7 +235,7 @@ class GatewaySettings(_Section):
         default=2.0,
         ge=0,
         le=3600,
-        description="about so many seconds after it dialled in, a meter is asked what is overdue",
+        description="about so many seconds a meter is left alone after it dialled in; then it is asked what is overdue",
     )
     octets_per_second: int = Field(
         default=16_384,

@@ -98,7 +98,7 @@ class Dialled:
                 dialled_in=self.poller.connected,
             ),
             Recognition(known=Known(built_in()), drivers=tuple((drivers or {}).values()), strict=strict),
-            limits,
+            limits or Limits(settle=0.0),
             ask,
         )
 

@@ -337,3 +337,30 @@ async def test_a_session_that_hears_nonsense_while_it_is_idle_costs_the_connecti
     await asyncio.sleep(0.1)
     assert not modem.link.is_open
     await head_end.aclose()
+
+
+@virtual
+async def test_a_meter_that_has_just_dialled_in_is_left_alone_for_a_moment() -> None:
+    head_end = Dialled(inbound("m1", NUMBER), limits=Limits(settle=4.0))
+    site = Site({"1": 5})
+    head_end.dial(LOGIN, site=site)
+    await asyncio.sleep(0.1)
+    reading = asyncio.create_task(head_end.world.read("m1"))
+    await asyncio.sleep(1.8)
+    assert site.log == []
+    assert await reading == 5
+    assert asyncio.get_running_loop().time() < 6.1
+    await head_end.aclose()
+
+
+@virtual
+async def test_a_meter_that_goes_before_it_was_asked_is_not_connected() -> None:
+    head_end = Dialled(inbound("m1", NUMBER), limits=Limits(settle=4.0))
+    modem = head_end.dial(LOGIN)
+    await asyncio.sleep(0.1)
+    reading = asyncio.create_task(head_end.world.read("m1"))
+    await asyncio.sleep(1)
+    modem.link.abort()
+    with pytest.raises(NotConnected):
+        await reading
+    await head_end.aclose()

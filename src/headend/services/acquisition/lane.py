@@ -222,11 +222,14 @@ class Lane:
         """True while a job has the turn."""
         return self._turns.busy
 
-    def take(self, link: Link, keeper: Keeper) -> None:
-        """The meter has opened this link: it is the lane's until it is lost, in the place of the one that there was before."""
+    def take(self, link: Link, keeper: Keeper, ready_at: float) -> None:
+        """The meter has opened this link: it is the lane's until it is lost, in the place of the one that there was before.
+
+        Nothing is asked over it before `ready_at`.
+        """
         if self.line is not None:
             self.line.drop()
-        self.line = PartyLine(link, keeper)
+        self.line = PartyLine(link, keeper, ready_at)
         for tell in self._access.opened:
             tell(self.wire, link)
 
@@ -341,6 +344,8 @@ class Lane:
         profile = access.profile(meter)
         if secrets is None:
             secrets = await access.secrets(meter)
+        if self.line is not None and (early := self.line.ready_at - access.time()) > 0:
+            await asyncio.sleep(early)
         if self.line is not None and (not self.line.is_open or self.line is unit.timed_out_on):
             self.line.drop()
             self.line = None

@@ -127,10 +127,13 @@ class Lanes:
         deadline = self._access.time() + timeout
         return await unit.lane.run(unit, work, priority, deadline, repeat=repeat, secrets=secrets)
 
-    def adopt(self, meter_id: str, link: Link, keeper: Keeper) -> Lane:
-        """This meter has opened a link: its lane, which is returned, owns it from now on; raises NotFound."""
+    def adopt(self, meter_id: str, link: Link, keeper: Keeper, *, delay: float = 0.0) -> Lane:
+        """This meter has opened a link: its lane, which is returned, owns it from now on; raises NotFound.
+
+        It is left alone for `delay` seconds.
+        """
         lane = self.unit(meter_id).lane
-        lane.take(link, keeper)
+        lane.take(link, keeper, self._access.time() + delay)
         return lane
 
     async def release(self, meter: Meter) -> None:

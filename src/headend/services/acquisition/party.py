@@ -33,11 +33,13 @@ class PartyLine:
     The last port to close closes the link, unless somebody keeps it.
     """
 
-    __slots__ = ("_link_open", "active", "keeper", "link", "ports", "receiver", "seen_in", "seen_out")
+    __slots__ = ("_link_open", "active", "keeper", "link", "ports", "ready_at", "receiver", "seen_in", "seen_out")
 
-    def __init__(self, link: Link, keeper: Keeper | None = None) -> None:
+    def __init__(self, link: Link, keeper: Keeper | None = None, ready_at: float = 0.0) -> None:
+        """Before `ready_at` nothing is asked: a modem that has just dialled in may not be."""
         self.link = link
         self.keeper = keeper
+        self.ready_at = ready_at
         self.ports: set[Port] = set()
         self.active: Port | None = None
         self.receiver: Receiver | None = None

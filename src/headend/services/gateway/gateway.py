@@ -300,11 +300,12 @@ class Gateway:
         """One meter has dialled in."""
         meter = state.meter
         self._meters[meter.id] = caller
+        delay = self.limits.settle * (0.5 + fraction(meter.id))
         if meter.endpoint.kind is EndpointKind.INBOUND and caller.lane is None:
-            caller.lane = self._house.lanes.adopt(meter.id, caller, caller)
+            caller.lane = self._house.lanes.adopt(meter.id, caller, caller, delay=delay)
         self._house.roster.connected(state)
         self._books.connected(meter.id, caller, replaced)
-        self._house.dialled_in(meter.id, self.limits.settle * (0.5 + fraction(meter.id)))
+        self._house.dialled_in(meter.id, delay)
 
     def _supersede(self, before: Caller) -> None:
         """Another connection takes the place of this one."""
