@@ -18,7 +18,7 @@ define editable
 $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help demo test interop check format docs bench fuzz lock clean
+.PHONY: help demo test interop check format docs bench soak fuzz lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -60,6 +60,10 @@ docs: $(DEV) ## write the reference pages that are made from the code
 
 bench: $(DEV) $(PEERS) ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
+
+METERS ?= 10000
+soak: $(DEV) servers ## ten thousand meters dial in to the served head-end while everything goes wrong; figures in soak/results
+	$(BIN)/python -m soak --meters $(METERS) --keep
 
 SECONDS ?= 60
 fuzz: $(DEV) ## each fuzz harness for SECONDS (60), from its seeds; findings in fuzz/found

@@ -1,0 +1,1 @@
+"""Long runs of the whole system, with trouble: `python -m soak`."""
