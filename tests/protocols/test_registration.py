@@ -102,6 +102,7 @@ def test_any_octets(data: bytes, at: int) -> None:
         "0001000100020012 0A020C323130363030343032393431005A4C",
         "0002",
         "0001000100010012 0B",
+        "0001000100010001 0A",  # the wrapper ends behind the control code
     ],
 )
 def test_what_is_no_login(octets: str) -> None:
