@@ -159,6 +159,16 @@ async def test_known_meters_give_readings_with_their_own_time_and_come_online() 
 
 
 @virtual
+async def test_a_decoder_that_breaks_does_not_take_the_others_with_it() -> None:
+    world = World(known_meter("m1", "ab01"))
+    await world.say(b"ab01 no-number\nab01 231\n")
+    items = await world.work()
+    assert kinds(items) == [EventType.PUSH_REFUSED, EventType.METER_ONLINE, Source.PUSH]
+    assert items[0].data["code"] == "local-protocol"
+    assert list(items[2].values) == [231]
+
+
+@virtual
 async def test_a_meter_is_found_by_the_address_that_it_is_entered_with() -> None:
     world = World(
         known_meter("m1", host="192.0.2.7", kind=EndpointKind.TCP),

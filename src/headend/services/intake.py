@@ -18,7 +18,7 @@ import structlog
 
 from headend import telemetry
 from headend.drivers.base import Driver, Notification, Push, PushList, Secrets, Session
-from headend.errors import HeadendError
+from headend.errors import HeadendError, LocalProtocolError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import EndpointKind, Meter
 from headend.model.profile import MeterProfile
@@ -149,6 +149,11 @@ class Intake:
             while (item := await self._queue.get()) is not None:
                 try:
                     await self._deal(group, item)
+                except Exception as error:
+                    # A decoder with a bug in it must not take the others with it.
+                    log.exception("push not understood", source=item.source)
+                    failure = LocalProtocolError(f"the driver failed with {type(error).__name__}")
+                    self._refuse(item.source, self._known.roster.find(item.meter_id), None, failure)
                 finally:
                     if item.done is not None:
                         item.done()
