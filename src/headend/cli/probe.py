@@ -92,14 +92,13 @@ def _candidates(protocol: str, ranges: list[str], library: Library) -> list[Obje
     """What to ask for, each once: the ranges, else the curated list and the objects of all meter files of the protocol."""
     the_driver = driver(protocol)
     found: dict[str, ObjectEntry] = {}
-    if not ranges:
-        for profile in library:
-            if profile.protocol == protocol:
-                for entry in profile.objects:
-                    found.setdefault(str(entry.ref), entry)
     for text in ranges or [""]:
         for entry in the_driver.candidates(text):
             found.setdefault(str(entry.ref), entry)
+    for profile in () if ranges else library:
+        if profile.protocol == protocol:
+            for entry in profile.objects:
+                found.setdefault(str(entry.ref), entry)
     return list(found.values())
 
 

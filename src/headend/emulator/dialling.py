@@ -24,7 +24,8 @@ from headend.emulator.faults import Fault, FaultyLink
 from headend.emulator.outside import Surroundings
 from headend.emulator.shape import mix
 from headend.errors import LinkError
-from headend.transport.link import Link, Receiver, Tap
+from headend.transport.around import LinkAround
+from headend.transport.link import Link, Receiver
 from headend.transport.tcp import connect_tcp, raise_descriptor_limit
 
 _AT_ONCE: Final = 256
@@ -253,14 +254,14 @@ class Line:
         self._outside.wake(_DIALLING + self.number, at, call)
 
 
-class Call:
+class Call(LinkAround[Link]):
     """One connection of a line, a Link for the meters behind it. They are there as soon as they are asked something."""
 
-    __slots__ = ("_answers", "_heard", "_line", "_link", "_receiver", "_serve")
+    __slots__ = ("_answers", "_heard", "_line", "_receiver", "_serve")
 
     def __init__(self, line: Line, link: Link, serve: Callable[[Link], None]) -> None:
         self._line: Line | None = line
-        self._link = link
+        super().__init__(link)
         self._serve = serve
         self._receiver: Receiver | None = None
         self._answers = line.dial.dialogue.answers() if line.dial.dialogue is not None else None
@@ -268,65 +269,15 @@ class Call:
 
     def begin(self) -> None:
         """Hear what is said from now on."""
-        self._link.set_receiver(self)
+        self.link.set_receiver(self)
 
     # --- a link for the meters ---
-
-    @property
-    def peer(self) -> str:
-        """The head-end."""
-        return self._link.peer
-
-    @property
-    def local(self) -> str:
-        """The modem."""
-        return self._link.local
-
-    @property
-    def octets_in(self) -> int:
-        """Octets that came."""
-        return self._link.octets_in
-
-    @property
-    def octets_out(self) -> int:
-        """Octets that left."""
-        return self._link.octets_out
-
-    @property
-    def tap(self) -> Tap | None:
-        """Sees what travels."""
-        return self._link.tap
-
-    @tap.setter
-    def tap(self, tap: Tap | None) -> None:
-        self._link.tap = tap
-
-    @property
-    def is_open(self) -> bool:
-        """As the connection."""
-        return self._link.is_open
 
     def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
         """The meter that is to hear."""
         self._receiver = receiver
         if buffered:
             receiver.data_received(buffered)
-
-    def write(self, data: bytes) -> None:
-        """Send."""
-        self._link.write(data)
-
-    async def set_line(self, baud: int, line: str) -> None:
-        """As the link beneath."""
-        await self._link.set_line(baud, line)
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._link.abort()
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        await self._link.aclose()
 
     # --- the receiver of the connection ---
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from headend.emulator.shape import mix
 from headend.errors import LinkError
-from headend.transport.link import Link, Receiver, Tap
+from headend.transport.around import LinkAround
+from headend.transport.link import Link, Receiver
 
 _FLOOD_OCTETS: Final = 0x4000
 _SLOW_PIECES: Final = 8
@@ -55,14 +56,14 @@ class Fault:
         return mix(seed + 0x5EED, number) < self.meters * 2**32
 
 
-class FaultyLink:
+class FaultyLink(LinkAround[Link]):
     """A Link around another, for the meter's side: what the meter writes is spoilt on its way."""
 
-    __slots__ = ("_answers", "_fault", "_last", "_link", "_loop", "_receiver", "_seed")
+    __slots__ = ("_answers", "_fault", "_last", "_loop", "_receiver", "_seed")
 
     def __init__(self, link: Link, fault: Fault, seed: int) -> None:
         """The same faults at the same answers for the same seed."""
-        self._link = link
+        super().__init__(link)
         self._fault = fault
         self._seed = seed
         self._loop = asyncio.get_running_loop()
@@ -72,76 +73,42 @@ class FaultyLink:
 
     # --- a link for the meter ---
 
-    @property
-    def peer(self) -> str:
-        """Who is at the other end."""
-        return self._link.peer
-
-    @property
-    def local(self) -> str:
-        """Our end."""
-        return self._link.local
-
-    @property
-    def octets_in(self) -> int:
-        """Octets that really came."""
-        return self._link.octets_in
-
-    @property
-    def octets_out(self) -> int:
-        """Octets that really left."""
-        return self._link.octets_out
-
-    @property
-    def tap(self) -> Tap | None:
-        """Sees what really travels."""
-        return self._link.tap
-
-    @tap.setter
-    def tap(self, tap: Tap | None) -> None:
-        self._link.tap = tap
-
-    @property
-    def is_open(self) -> bool:
-        """As the link beneath."""
-        return self._link.is_open
-
     def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
         """Give the link an owner, unless it is dropped for good."""
         self._receiver = receiver
-        self._link.set_receiver(self, buffered)
+        self.link.set_receiver(self, buffered)
         if self._fault.kind is FaultKind.REFUSE and self._happens():
-            self._link.abort()
+            self.link.abort()
 
     def write(self, data: bytes) -> None:
         """Send an answer, or what becomes of it."""
         before, self._last = self._last, data
         if not self._happens():
-            self._link.write(data)
+            self.link.write(data)
             return
         chosen = random.Random(mix(self._seed, self._answers))  # noqa: S311 - the same again for the same seed
         match self._fault.kind:
             case FaultKind.SILENT:
                 pass
             case FaultKind.CLOSE:
-                self._link.abort()
+                self.link.abort()
             case FaultKind.GARBAGE:
-                self._link.write(chosen.randbytes(len(data)))
+                self.link.write(chosen.randbytes(len(data)))
             case FaultKind.HALF:
-                self._link.write(data[: len(data) // 2])
+                self.link.write(data[: len(data) // 2])
             case FaultKind.CHECKSUM:
                 spoilt = bytearray(data)
                 spoilt[-min(2, len(data))] ^= 1 << chosen.randrange(8)
-                self._link.write(bytes(spoilt))
+                self.link.write(bytes(spoilt))
             case FaultKind.STALE:
-                self._link.write(before or data)
+                self.link.write(before or data)
             case FaultKind.FLOOD:
-                self._link.write(chosen.randbytes(_FLOOD_OCTETS))
-                self._link.write(data)
+                self.link.write(chosen.randbytes(_FLOOD_OCTETS))
+                self.link.write(data)
             case FaultKind.SLOW:
                 self._drip(data)
             case _:
-                self._link.write(data)
+                self.link.write(data)
 
     def _happens(self) -> bool:
         self._answers += 1
@@ -151,19 +118,7 @@ class FaultyLink:
         size = -(-len(data) // _SLOW_PIECES)
         for number, start in enumerate(range(0, len(data), size), 1):
             delay = self._fault.seconds * number / _SLOW_PIECES
-            self._loop.call_later(delay, self._link.write, data[start : start + size])
-
-    async def set_line(self, baud: int, line: str) -> None:
-        """As the link beneath."""
-        await self._link.set_line(baud, line)
-
-    def abort(self) -> None:
-        """Drop the link."""
-        self._link.abort()
-
-    async def aclose(self) -> None:
-        """Close the link."""
-        await self._link.aclose()
+            self._loop.call_later(delay, self.link.write, data[start : start + size])
 
     # --- the receiver of the link beneath ---
 

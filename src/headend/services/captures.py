@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,17 +15,16 @@ from typing import Final
 import structlog
 
 from headend.drivers.base import NO_SECRETS, Driver, Secrets
-from headend.drivers.masking import Masking, Piece
+from headend.drivers.masking import Piece
 from headend.errors import Conflict, NotFound, StorageError
 from headend.model.meter import Meter, Secret
 from headend.services.acquisition.lanes import Lanes
 from headend.services.roster import Clock, Roster
+from headend.services.taps import Sink, Tapped, Watch
 from headend.transport.capture import CaptureFile, Dialogue, FileLimits
 from headend.transport.deadline import sweeper
 from headend.transport.link import Link
 
-WATCHED: Final = 500
-"""pieces that wait for somebody who watches; the oldest make room"""
 _MASKED: Final = "secrets are masked"
 _PLAIN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _FILE: Final = re.compile(r"(.+)-(\d{4,})\.pcapng")
@@ -69,23 +67,7 @@ class Target:
     secrets: Secrets = field(default_factory=lambda: NO_SECRETS, repr=False)
 
 
-class _Sink:
-    """Takes the pieces of a wire until its time is over."""
-
-    __slots__ = ()
-    deadline: float
-
-    def opened(self, link: Link, at: int) -> None:
-        """The wire has a link from now on."""
-
-    def take(self, piece: Piece, at: int) -> None:
-        """Something went over it."""
-
-    def expire(self) -> None:
-        """The time is over."""
-
-
-class _Recording(_Sink):
+class _Recording(Sink):
     """A capture into files."""
 
     __slots__ = ("_dialogue", "_end", "deadline", "error", "file", "id", "name", "packets", "started_at")
@@ -140,80 +122,6 @@ class _Recording(_Sink):
         )
 
 
-class Watch(_Sink):
-    """Pieces for somebody who watches a wire; `lost` of them since the last `take` made room for newer ones."""
-
-    __slots__ = ("_pieces", "_ready", "deadline", "lost")
-
-    def __init__(self) -> None:
-        self.deadline = 0.0
-        self.lost = 0
-        self._pieces: deque[tuple[Piece, int]] = deque(maxlen=WATCHED)
-        self._ready = asyncio.Event()
-
-    def take(self, piece: Piece, at: int) -> None:
-        """Keep a piece, with its time in milliseconds."""
-        if len(self._pieces) == WATCHED:
-            self.lost += 1
-        self._pieces.append((piece, at))
-        self._ready.set()
-
-    async def next(self, seconds: float) -> Sequence[tuple[Piece, int]]:
-        """What has come; empty when nothing came for so many seconds."""
-        if not self._pieces:
-            self._ready.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._ready.wait()
-            except TimeoutError:
-                return ()
-        taken = tuple(self._pieces)
-        self._pieces.clear()
-        return taken
-
-
-class _Wire:
-    """A wire that somebody captures: its tap, its mask, and who takes what goes over it."""
-
-    __slots__ = ("_clock", "_link", "_masking", "sinks")
-
-    def __init__(self, driver: Driver | None, secrets: Secrets, clock: Clock) -> None:
-        self._clock = clock
-        self._masking = Masking(driver, secrets)
-        self._link: Link | None = None
-        self.sinks: set[_Sink] = set()
-
-    def opened(self, link: Link) -> None:
-        """The wire has this link from now on."""
-        self.released()
-        self._link = link
-        link.tap = self._tap
-        for sink in self.sinks:
-            sink.opened(link, self._clock())
-
-    def join(self, sink: _Sink) -> None:
-        """One more takes what goes over the wire."""
-        self.sinks.add(sink)
-        if self._link is not None and self._link.is_open:
-            sink.opened(self._link, self._clock())
-
-    def released(self) -> None:
-        """Let go of the link, and of what the mask holds back."""
-        self._pass(self._masking.finish())
-        if self._link is not None:
-            self._link.tap = None
-            self._link = None
-
-    def _tap(self, direction: str, data: bytes) -> None:
-        self._pass(self._masking.take(data, sent=direction == ">>"))
-
-    def _pass(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            now = self._clock()
-            for sink in tuple(self.sinks):
-                sink.take(piece, now)
-
-
 class Captures:
     """All captures of a head-end. Belongs to the event loop."""
 
@@ -236,7 +144,7 @@ class Captures:
         """of a meter, for those who explain what they see"""
         self._clock = clock
         self.limits = limits or CaptureLimits()
-        self._wires: dict[str, _Wire] = {}
+        self._wires: dict[str, Tapped] = {}
         self._running: dict[str, _Recording] = {}
         lanes.tell_opened(self._opened)
 
@@ -345,10 +253,10 @@ class Captures:
 
     # wires
 
-    def _tapped(self, target: Target) -> _Wire:
+    def _tapped(self, target: Target) -> Tapped:
         """The wire of a target, tapped if it has a link."""
         if target.wire not in self._wires:
-            wire = self._wires[target.wire] = _Wire(target.driver, target.secrets, self._clock)
+            wire = self._wires[target.wire] = Tapped(target.driver, target.secrets, self._clock)
             if target.link is not None:
                 wire.opened(target.link)
         return self._wires[target.wire]
@@ -358,7 +266,7 @@ class Captures:
         if wire is not None:
             wire.opened(link)
 
-    def _leave(self, sink: _Sink) -> None:
+    def _leave(self, sink: Sink) -> None:
         for name, wire in tuple(self._wires.items()):
             if wire.sinks == {sink}:
                 wire.released()

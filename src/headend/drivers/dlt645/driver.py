@@ -9,12 +9,13 @@ from headend.drivers.dlt645 import explaining, parameters, recorded, refs, serve
 from headend.drivers.dlt645.client import Dlt645Session
 from headend.drivers.dlt645.meter.image import image_of
 from headend.drivers.dlt645.wire import Wire
+from headend.drivers.pushless import Pushless
 from headend.errors import CapabilityError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from headend.drivers.base import Ear, Layer, MeterModel, Notification, Push, PushList, Secrets, Sniff, Sniffed
+    from headend.drivers.base import Layer, MeterModel, Secrets, Sniff, Sniffed
     from headend.model.meter import Meter
     from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
     from headend.transport.link import Link
 
 _FRAMINGS = ("", "tcp", "serial")
-_NO_PUSHES = CapabilityError("meters of DL/T 645 push nothing")
 
 
-class Dlt645Driver:
+class Dlt645Driver(Pushless):
     """DL/T 645-2007 and -1997: the same frames over TCP and serial lines."""
 
     name = "dlt645"
@@ -81,30 +81,9 @@ class Dlt645Driver:
         """Every object has a format, in the tables or in the file."""
         image_of(profile)
 
-    def begin(self, model: MeterModel) -> None:
-        """A meter of DL/T 645 says nothing unasked."""
-
     def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
         """By a whole frame with a right checksum."""
         return recorded.sniff(data, at)
-
-    def listen(self, max_octets: int) -> Ear:  # noqa: ARG002 - there is nothing to bound
-        """DL/T 645 has no pushes."""
-        raise _NO_PUSHES
-
-    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:  # noqa: ARG002 - never called
-        """DL/T 645 has no pushes."""
-        raise _NO_PUSHES
-
-    def understand(
-        self,
-        push: Push,  # noqa: ARG002 - never called
-        meter: Meter | None,  # noqa: ARG002
-        profile: MeterProfile | None,  # noqa: ARG002
-        lists: Sequence[PushList] = (),  # noqa: ARG002
-    ) -> Notification:
-        """DL/T 645 has no pushes."""
-        raise _NO_PUSHES
 
     def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
         """The password."""

@@ -7,12 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from headend.drivers.base import (
     NO_SECRETS,
     Capability,
-    Ear,
     Layer,
     MeterModel,
-    Notification,
-    Push,
-    PushList,
     Secrets,
     Sniff,
     Sniffed,
@@ -20,6 +16,7 @@ from headend.drivers.base import (
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
+from headend.drivers.pushless import Pushless
 from headend.errors import CapabilityError, ConfigError
 from headend.model.meter import Meter
 from headend.model.objects import ObjectEntry, ObjectRef
@@ -29,10 +26,9 @@ from headend.protocols.base import CounterStore
 from headend.transport.link import Link
 
 _FRAMINGS = {"": False, "tcp": False, "rtu": True}
-_NO_PUSHES = CapabilityError("Modbus meters push nothing")
 
 
-class ModbusDriver:
+class ModbusDriver(Pushless):
     """Modbus over TCP (MBAP), and RTU over TCP or a serial line."""
 
     name = "modbus"
@@ -87,30 +83,9 @@ class ModbusDriver:
     def check_file(self, profile: MeterProfile) -> None:
         """There is nothing but what all need."""
 
-    def begin(self, model: MeterModel) -> None:
-        """A Modbus meter says nothing unasked."""
-
     def sniff(self, data: bytes, at: int = 0, *, silent: bool = False) -> Sniffed | Sniff:  # noqa: ARG002 - a frame is whole or not
         """MBAP by its header, RTU by its CRC."""
         return recognising.sniff(data, at)
-
-    def listen(self, max_octets: int) -> Ear:  # noqa: ARG002 - there is nothing to bound
-        """Modbus has no pushes."""
-        raise _NO_PUSHES
-
-    def unseal(self, push: Push, meter: Meter, profile: MeterProfile | None, secrets: Secrets) -> Push:  # noqa: ARG002 - never called
-        """Modbus has no pushes."""
-        raise _NO_PUSHES
-
-    def understand(
-        self,
-        push: Push,  # noqa: ARG002 - never called
-        meter: Meter | None,  # noqa: ARG002
-        profile: MeterProfile | None,  # noqa: ARG002
-        lists: Sequence[PushList] = (),  # noqa: ARG002
-    ) -> Notification:
-        """Modbus has no pushes."""
-        raise _NO_PUSHES
 
     def spoken(self, secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:  # noqa: ARG002 - there are none
         """Modbus knows no secrets."""

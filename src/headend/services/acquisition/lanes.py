@@ -12,7 +12,8 @@ from headend.drivers.base import Driver, Notification, Secrets
 from headend.errors import HeadendError
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
-from headend.services.acquisition.lane import Access, Lane, T, Unit, Work
+from headend.services.acquisition.access import Access
+from headend.services.acquisition.lane import Lane, T, Unit, Work
 from headend.services.acquisition.party import Keeper
 from headend.services.acquisition.turns import Priority
 from headend.services.lockout import Lockout

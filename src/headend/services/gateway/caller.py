@@ -22,13 +22,14 @@ from headend.drivers.base import Ear, Push
 from headend.drivers.recognition import UNKNOWN, HeartbeatFilter, Recognised, Recogniser, Registered
 from headend.errors import LinkError, RemoteProtocolError
 from headend.services.gateway.limits import Limits, left_of
+from headend.transport.around import LinkAround
 from headend.transport.deadline import NEVER
 
 if TYPE_CHECKING:
     from headend.model.meter import MeterIdentity
     from headend.services.acquisition.lane import Lane
     from headend.services.roster import MeterState
-    from headend.transport.link import PausableLink, Receiver, Tap
+    from headend.transport.link import PausableLink, Receiver
 
 SHOWN_OCTETS: Final = 28
 """Of the first octets, for people: a whole login, and too few to come to a password."""
@@ -108,19 +109,19 @@ class Desk(Protocol):
         """Its connection is gone."""
 
 
-class Caller:
+class Caller(LinkAround["PausableLink"]):
     """See above. `number` is that of the connection; times are the event loop's."""
 
     __slots__ = (
         "_ack", "_beat", "_charged_at", "_desk", "_ear", "_filter", "_held", "_left", "_noise", "_receiver", "_recogniser",
         "_waiting", "beat_at",
-        "deadline", "entry_id", "first", "framing", "heard_at", "host", "identity", "label", "lane", "link", "number",
+        "deadline", "entry_id", "first", "framing", "heard_at", "host", "identity", "label", "lane", "number",
         "patience", "protocol", "registration", "said", "since", "stage", "states", "trusted", "turnover",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, link: PausableLink, host: str, number: int) -> None:
         self._desk = desk
-        self.link = link
+        super().__init__(link)
         self.host = host
         self.number = number
         now = desk.time()
@@ -332,57 +333,8 @@ class Caller:
 
     # --- the Link that a lane sees ---
 
-    @property
-    def peer(self) -> str:
-        """Who is at the other end."""
-        return self.link.peer
-
-    @property
-    def local(self) -> str:
-        """Our end."""
-        return self.link.local
-
-    @property
-    def octets_in(self) -> int:
-        """Octets received so far, heartbeats included."""
-        return self.link.octets_in
-
-    @property
-    def octets_out(self) -> int:
-        """Octets sent so far."""
-        return self.link.octets_out
-
-    @property
-    def is_open(self) -> bool:
-        """True while the connection is."""
-        return self.link.is_open
-
-    @property
-    def tap(self) -> Tap | None:
-        """The tap of the connection."""
-        return self.link.tap
-
-    @tap.setter
-    def tap(self, tap: Tap | None) -> None:
-        self.link.tap = tap
-
     def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
         """Give what it says to an owner, from now on."""
         self._receiver = receiver
         if buffered:
             receiver.data_received(buffered)
-
-    def write(self, data: bytes) -> None:
-        """Send octets."""
-        self.link.write(data)
-
-    async def set_line(self, baud: int, line: str) -> None:
-        """Nothing to change here."""
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-        self.link.abort()
-
-    async def aclose(self) -> None:
-        """Flush and close the connection."""
-        await self.link.aclose()

@@ -17,7 +17,8 @@ from headend.drivers.masking import Piece
 from headend.drivers.pasted import explain_any
 from headend.errors import NotFound
 from headend.model.jsontext import dumps
-from headend.services.captures import CaptureInfo, Captures, Target, Watch
+from headend.services.captures import CaptureInfo, Captures, Target
+from headend.services.taps import Watch
 from headend.web.access import OPERATOR
 from headend.web.encode import ready
 from headend.web.parts import WebParts
