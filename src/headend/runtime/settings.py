@@ -162,6 +162,11 @@ class CommandSettings(_Section):
         default=300.0, description="seconds that a command waits for its meter, unless the request says otherwise"
     )
     verify: Seconds = Field(default=3600.0, description="seconds that an unknown outcome is looked into by reading")
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        description="jobs that ended this many days ago are removed, the audit trail never; 0: kept for ever",
+    )
 
 
 class ListenSettings(_Section):

@@ -41,7 +41,7 @@ from headend.services.identifier import Identifier
 from headend.services.lockout import Lockout
 from headend.services.pushes import Pushes
 from headend.services.recorder import Recorder
-from headend.services.retention import retain
+from headend.services.retention import DAY_MS, retain
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store, wall_millis
@@ -187,9 +187,11 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         await parts.commands.recover()
         commanding = group.create_task(parts.commands.run(), name="commands")
         outward: list[asyncio.Task[None]] = []
-        if settings.storage.retention_days:
-            keeping = retain(settings.storage.retention_days, store.readings.purge, wall_millis)
-            outward.append(group.create_task(keeping, name="retention"))
+        for days, purge, what in (
+            (settings.storage.retention_days, store.readings.purge, "readings"),
+            (settings.commands.retention_days, lambda day: store.jobs.purge(day * DAY_MS), "jobs"),
+        ):
+            outward.append(group.create_task(retain(days, purge, wall_millis, what), name=f"retention of {what}"))
         if settings.mqtt.enabled:
             sink = mqtt_sink(settings, parts, broker)
             stack.callback(sink.close)
