@@ -82,7 +82,7 @@ async def test_errors_name_the_field_and_what_was_expected(tmp_path: Path) -> No
         ]
         response = await client.get("/api/v1/live?topics=gossip")
         assert response.json()["errors"] == [
-            {"field": "query.topics", "expected": "topics: expected some of readings, status, events"}
+            {"field": "query.topics", "expected": "topics: expected some of readings, status, connections, events"}
         ]
 
 

@@ -27,7 +27,7 @@ from .support import KEY, Time, World
 async def served(folder: Path, settings: WebSettings) -> AsyncIterator[int]:
     """A server on a port of its own."""
     with Store.open(folder / "headend.db", vault_key=KEY) as store:
-        head_end = World(store, Time(), settings)
+        head_end = World(store, Time(), settings, folder)
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(serve(head_end.app, settings, port.set_result))
         done, _ = await asyncio.wait([task, port], return_when=asyncio.FIRST_COMPLETED)
