@@ -19,7 +19,8 @@ with harness.instrumented():
     from headend.protocols.dlms.security.ciphering import KeyKind
     from headend.protocols.dlms.security.counters import MemoryCounters, OwnCounter, ReceivedCounter
     from headend.protocols.dlms.security.gcm import GcmKey
-    from headend.protocols.dlms.security.general import GeneralProtection, KeyMaterial
+    from headend.protocols.dlms.security.general import GeneralProtection
+    from headend.protocols.dlms.security.general_keys import KeyMaterial
     from headend.protocols.dlms.security.key_changes import KeyId, make_offer, take_offer
     from headend.protocols.dlms.security.keys import private_key
     from headend.protocols.dlms.security.policy import policy_of

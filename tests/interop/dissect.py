@@ -37,6 +37,7 @@ from headend.protocols.dlms.security.ciphering import encode_general, encode_ser
 from headend.protocols.dlms.security.gcm import GcmKey
 from headend.protocols.hdlc import Address, HdlcConnection, Limits
 from headend.protocols.wrapper import wrap
+from headend.transport.capture import Dialogue, file_header
 from tests.drivers.captures.traffic import ACK, CLIENT, METER, SYN, ethernet, pcap, tcp
 
 OLDEST = (4, 6)
@@ -289,3 +290,19 @@ def test_a_conversation_over_hdlc(tshark: str, tmp_path: Path) -> None:
     seen = Counter(made.names[int(number) - 1] for (number,) in ask(tshark, path, ["frame.number"], "dlms"))
     assert seen == Counter(made.names[2:])
     assert seen["GET of every type"] > 1
+
+
+def test_our_captures_are_whole(tshark: str, tmp_path: Path) -> None:
+    said = Dialogue("127.0.0.1:50000", "127.0.0.9:4059")
+    path = tmp_path / "ours.pcapng"
+    path.write_bytes(
+        file_header()
+        + said.opening(1, "meter m1")
+        + said.carried(b"ask", 2, sent=True)
+        + said.carried(bytes(120_000), 3, sent=False, comment="secrets are masked")
+        + said.closing(4)
+    )
+    rows = ask(tshark, path, ["tcp.len", "frame.comment", "_ws.expert.message"], "tcp")
+    assert [row[0] for row in rows] == ["0", "0", "0", "3", "65000", "55000", "0"]
+    assert (rows[0][1], rows[4][1]) == ("meter m1", "secrets are masked")
+    assert not any("checksum" in row[2].lower() or "lost" in row[2].lower() for row in rows)
