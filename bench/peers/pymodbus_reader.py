@@ -29,17 +29,17 @@ async def read(client: AsyncModbusTcpClient, blocks: list[tuple[int, int, int]])
 async def main() -> None:
     port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     blocks = json.loads(sys.argv[4])
-    tasks = []
-    for _ in range(connections):
-        client = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=30)
+    clients = [AsyncModbusTcpClient("127.0.0.1", port=port, timeout=30) for _ in range(connections)]
+    for client in clients:  # before anybody reads: each connection would wait for a round of all that read already
         assert await client.connect()
-        tasks.append(asyncio.create_task(read(client, blocks)))
+    reading = asyncio.gather(*(read(client, blocks) for client in clients))
     await asyncio.sleep(0.5)
     before, cpu, wall = polls, time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     done, cpu, wall = polls - before, time.process_time() - cpu, time.perf_counter() - wall
     print(json.dumps({"per_cpu": done / cpu, "per_wall": done / wall, "busy": cpu / wall}), flush=True)
     sys.stdin.readline()
+    reading.cancel()
 
 
 uvloop.run(main())
