@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,32 @@ def test_captures_are_bounded(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
         third = captures.start(await captures.target("m3"), octets=2 << 20)
         assert {each.id for each in captures.known()} == {second.id, third.id}
+        captures.close()
+        await world.lanes.aclose()
+
+    scenario()
+
+
+def test_a_disk_that_is_full_ends_all_captures_of_a_wire_and_not_its_meter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+
+    @virtual
+    async def scenario() -> None:
+        world, captures = a_world(tmp_path)
+        really = os.open
+
+        def full(path: Path, flags: int, mode: int = 0o777) -> int:
+            return really("/dev/full", os.O_WRONLY) if str(path).endswith(".pcapng") else really(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", full)
+        for _ in range(3):
+            captures.start(await captures.target("m2"), octets=256)
+        for _ in range(20):
+            assert await world.read("m2") == 231
+        assert not any(each.running for each in captures.known())
         captures.close()
         await world.lanes.aclose()
 

@@ -80,7 +80,7 @@ class Tapped:
         self.released()
         self._link = link
         link.tap = self._tap
-        for sink in self.sinks:
+        for sink in tuple(self.sinks):  # one whose disk is full leaves
             sink.opened(link, self._clock())
 
     def join(self, sink: Sink) -> None:

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from headend.drivers.base import NO_SECRETS
 from headend.drivers.decoding import to_document
 from headend.drivers.masking import Piece
 from headend.drivers.pasted import explain_any
@@ -103,7 +104,7 @@ async def follow_packets(meter_id: str, request: Request, parts: Parts) -> Respo
     `event: packet` has `at`, `sent`, `octets` (hexadecimal), `masked` and, for up to 4096 octets, `layer` as `decode` gives
     it, deciphered with the keys that are kept of the meter. `event: lost` counts pieces that came too fast.
     """
-    return await _follow(request, parts, await parts.captures.target(meter_id))
+    return await _follow(request, parts, await parts.captures.target(meter_id), meter_id)
 
 
 @api.get(
@@ -115,7 +116,8 @@ async def follow_packets(meter_id: str, request: Request, parts: Parts) -> Respo
 )
 async def follow_connection(number: int, request: Request, parts: Parts) -> Response:
     """Follow what goes over a connection that somebody opened, like the wire of a meter."""
-    return await _follow(request, parts, await _connection(parts, number))
+    target = await _connection(parts, number)
+    return await _follow(request, parts, target, target.name if target.name in parts.roster else "")
 
 
 async def _connection(parts: WebParts, number: int) -> Target:
@@ -129,7 +131,8 @@ async def _connection(parts: WebParts, number: int) -> Target:
     return Target(name=f"connection-{number}", wire=f"connection://{number}", link=caller.link, driver=driver)
 
 
-async def _follow(request: Request, parts: WebParts, target: Target) -> Response:
+async def _follow(request: Request, parts: WebParts, target: Target, meter_id: str) -> Response:
+    """The stream of a wire, deciphered with the keys of one meter on it."""
     if parts.captures.watchers >= WATCHERS:
         raise Refused("too-many-requests", f"{WATCHERS} clients follow wires already", headers={"Retry-After": "30"})
 
@@ -139,7 +142,7 @@ async def _follow(request: Request, parts: WebParts, target: Target) -> Response
         except Refused:
             return False
 
-    keys = {name.rpartition(" ")[2]: secret for name, secret in target.secrets.items()}
+    keys = await parts.captures.secrets(parts.roster.state(meter_id).meter) if meter_id else NO_SECRETS
 
     def explain(octets: bytes) -> object:
         return to_document(explain_any(octets, [target.driver], keys)[1]) if target.driver is not None else None
