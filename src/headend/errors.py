@@ -24,6 +24,7 @@ HeadendError
 │   └── Busy                   temporary-failure, server device busy                                      retryable
 ├── SecurityError          never retried
 │   ├── AuthenticationFailed · DecipherFailed · ReplayDetected · KeyMissing
+├── ProbeEnded             discovery stops here: its budget for this place is spent, or who is there defends itself
 ├── StorageError           the database is away, full or damaged
 └── SinkError              a northbound peer (broker, platform) is away or refuses                        retryable
 ```
@@ -229,6 +230,12 @@ class KeyMissing(SecurityError):
     """A key or password is needed that nobody has configured."""
 
     code = "key-missing"
+
+
+class ProbeEnded(HeadendError):
+    """Discovery stops here: its budget for this place is spent, or who is there defends itself."""
+
+    code = "probe-ended"
 
 
 class StorageError(HeadendError):

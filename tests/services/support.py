@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from typing import Any
 
 from headend.drivers.base import Capability, Layer, MeterModel, Notification, Secrets, Sniff
+from headend.drivers.ground import Ground, Probe
 from headend.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -21,6 +22,7 @@ from headend.errors import (
     LinkError,
     RemoteProtocolError,
 )
+from headend.model.discovery import Examination, Sighting
 from headend.model.event import Event
 from headend.model.job import Command, Outcome, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
@@ -291,6 +293,12 @@ class TextDriver:
                 session.stop()
                 raise
         return session
+
+    def probes(self) -> Sequence[Probe]:
+        return ()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Any = None) -> Examination:
+        raise CapabilityError("nothing to examine")
 
     def parse_ref(self, text: str) -> ObjectRef:
         return ObjectRef("text", text)

@@ -14,11 +14,13 @@ import httpx
 from argon2 import PasswordHasher
 
 from headend.drivers.base import Capability, Layer, Notification, Sniff
+from headend.drivers.ground import Ground, Probe
 from headend.drivers.library import Library
 from headend.drivers.recognition import Known as KnownRegistrations
 from headend.drivers.registrations import built_in
 from headend.errors import CapabilityError, ConfigError, ConnectRefused, ObjectUndefined
 from headend.model.access import Role
+from headend.model.discovery import Examination, Sighting
 from headend.model.job import Command, Outcome, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.model.objects import (
@@ -116,6 +118,12 @@ class BenchDriver:
 
     async def attach(self, link: Link, *meter: Any, **options: Any) -> BenchSession:
         return BenchSession()
+
+    def probes(self) -> Sequence[Probe]:
+        return ()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Any = None) -> Examination:
+        raise CapabilityError("nothing to examine")
 
     def parse_ref(self, text: str) -> ObjectRef:
         if not text.isalpha():

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
+from headend.drivers.ground import Ground, Probe
 from headend.errors import RemoteProtocolError
+from headend.model.discovery import Examination, Sighting
 from headend.model.job import Command, Outcome
 from headend.model.meter import EndpointKind, Meter, MeterIdentity, Secret
 from headend.model.objects import (
@@ -302,6 +304,16 @@ class Driver(Protocol):
         timeout: float = 5.0,
     ) -> Session:
         """Own an open link, establish whatever the protocol needs, and return the session; `timeout` is per request."""
+
+    def probes(self) -> Sequence[Probe]:
+        """The questions of discovery whether somebody speaks this protocol, cheap and harmless first. None holds a secret."""
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:
+        """Learn all that somebody shows who was sighted, within the budget; with secrets of its owner, more.
+
+        Never tries a secret that was not given, and one that was given only once. What ends it early is told in the result:
+        it raises LinkError alone, when the place cannot be reached any more at its beginning.
+        """
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play the meter on a link until it closes. Returns at once; holds no task and no timer while the link is idle."""

@@ -22,12 +22,15 @@ from headend.drivers.base import (
     Sniffed,
 )
 from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing
+from headend.model.discovery import Examination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from headend.drivers.dlms.client import DlmsSession
     from headend.drivers.dlms.security import Counters
+    from headend.drivers.ground import Ground, Probe
+    from headend.model.discovery import Sighting
     from headend.model.meter import Meter
     from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
@@ -60,6 +63,20 @@ class DlmsDriver:
 
             self._counters = Counters(self._store)
         return self._counters
+
+    def probes(self) -> Sequence[Probe]:
+        """The questions of discovery, cheap and harmless first."""
+        return ()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - knows no more than the sighting
+        """What the sighting tells."""
+        return Examination(
+            endpoint=ground.endpoint,
+            protocol=sighting.protocol,
+            framing=sighting.framing,
+            params=sighting.params,
+            evidence=tuple(ground.evidence),
+        )
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""

@@ -13,11 +13,13 @@ from headend.drivers.base import (
     Sniff,
     Sniffed,
 )
+from headend.drivers.ground import Ground, Probe
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
 from headend.drivers.pushless import Pushless
 from headend.errors import CapabilityError, ConfigError
+from headend.model.discovery import Examination, Sighting
 from headend.model.meter import Meter
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.profile import MeterProfile
@@ -34,6 +36,20 @@ class ModbusDriver(Pushless):
     name = "modbus"
     ports = (502, 1502, 5020, 503, 802, 4196, 7701)
     capabilities = frozenset({Capability.READ, Capability.WRITE, Capability.OBJECTS})
+
+    def probes(self) -> Sequence[Probe]:
+        """The questions of discovery, cheap and harmless first."""
+        return ()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - knows no more than the sighting
+        """What the sighting tells."""
+        return Examination(
+            endpoint=ground.endpoint,
+            protocol=sighting.protocol,
+            framing=sighting.framing,
+            params=sighting.params,
+            evidence=tuple(ground.evidence),
+        )
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`input/0x0034/f32` and its like; raises ConfigError."""
