@@ -66,6 +66,8 @@ SNRM = "7ea0070321930f017e"
         ("e0 c0 0001 0001 01 00", Sniff.NO),  # it acknowledges what nobody has said
         ("e0 c0 0001 0000 01 00", "apdu"),
         ("db 08 4d4d4d0000bc614e 81 ff 00", Sniff.NO),  # no security control
+        ("db 08 4d4d4d0000bc614e 00", Sniff.NO),  # no room for one
+        ("db 08 4d4d4d0000bc614e 04 30", Sniff.NO),
         ("0d 0a", Sniff.NO),  # a line end
         ("0002", Sniff.NO),
         ("68", Sniff.NO),

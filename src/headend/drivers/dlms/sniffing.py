@@ -219,6 +219,9 @@ def _is_plausible(head: bytes) -> bool:
 
 
 def _is_secured(content: bytes) -> bool:
-    """True for a length and a security control, as far as they have come."""
+    """True for a length that has room for a security header, and a security control, as far as they have come."""
     size = 1 + (content[0] & 0x7F if content and content[0] > 0x7F else 0)
+    length = content[0] if size == 1 and content else int.from_bytes(content[1:size], "big")
+    if len(content) >= size and length < _SECURITY_HEADER:
+        return False
     return len(content) <= size or content[size] in _SECURITY
