@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from headend.model.meter import NO_PARAMS
+
 
 class Stability(enum.Enum):
     """How long a fact stays as it is."""
@@ -30,7 +32,7 @@ FACTS: Final[Mapping[str, tuple[Stability, str]]] = {
     "manufacturer_text": (_M, "a maker in words, as the meter says it"),
     "model_text": (_M, "a type or model in words, as the meter says it"),
     "object_count": (_M, "objects in its own list"),
-    "object_digest": (_M, "SHA-256 over class, version and logical name of its own list, in order of the names"),
+    "object_digest": (_M, "SHA-256 over class, version and logical name of its own list, sorted"),
     "banner": (_M, "what it says unasked, in hexadecimal"),
     "registration": (_M, "which description of logins and heartbeats it fits"),
     # DLMS/COSEM
@@ -80,6 +82,8 @@ class Fingerprint:
 
     digest: str
     facts: Mapping[str, str]
+    unobserved: Mapping[str, str] = field(default_factory=lambda: NO_PARAMS)
+    """facts that the wire did not show, and why: neither equal nor different to anything"""
     objects: tuple[tuple[int, int, str], ...] = ()
     """(class, version, logical name as `1-0:1.8.0.255`), sorted; class 0 for other protocols, whose names are references"""
 
