@@ -6,13 +6,14 @@ the first sign that who is there defends itself ends them all.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from headend.errors import ProbeEnded
 from headend.model.discovery import Evidence, Intrusion, Sighting
 from headend.model.meter import Endpoint
+from headend.model.profile import MeterProfile
 from headend.transport.link import Link
 
 KEPT: Final = 2048
@@ -48,11 +49,19 @@ class Ground:
         clock: Callable[[], int],
         budget: Budget | None = None,
         timeout: float = 2.0,
+        units: str = "",
+        profiles: Sequence[MeterProfile] = (),
     ) -> None:
-        """`timeout` in seconds is for a connection, and what a probe waits for one answer."""
+        """`timeout` in seconds is for a connection, and what a probe waits for one answer.
+
+        `units` are the stations of a shared line to look for, as `1-10,247`; empty for those that are usual. `profiles` are the
+        meter files whose facts are looked for; without any, the built-in ones.
+        """
         self.endpoint = endpoint
         self.budget = budget or Budget()
         self.timeout = timeout
+        self.units = units
+        self.profiles = tuple(profiles)
         self.evidence: list[Evidence] = []
         self.links = 0
         self.associations = 0
@@ -74,12 +83,19 @@ class Ground:
         """Of the budget."""
         return self.budget.seconds - (0.0 if self._began is None else self.time() - self._began)
 
+    def go_on(self) -> None:
+        """Raise ProbeEnded when everything has ended here, or the time is spent. For what asks more than once on a link."""
+        if self.stopped:
+            raise ProbeEnded(self.stopped)
+        if self.seconds_left <= 0:
+            self.end(f"{self.budget.seconds:g} s are as long as a discovery may take here")
+
     async def link(self, endpoint: Endpoint | None = None) -> Link:
         """Open a link, to another endpoint of the same place where that is given; the one before is closed first.
 
         Raises LinkError, and ProbeEnded when the budget is spent.
         """
-        self._go_on()
+        self.go_on()
         await self.close()
         if self.links >= self.budget.links:
             self.end(f"{self.links} connections are as many as a discovery may open here")
@@ -102,7 +118,7 @@ class Ground:
 
     def associate(self) -> None:
         """Take one request to associate out of the budget, before it is sent; raises ProbeEnded when none is left."""
-        self._go_on()
+        self.go_on()
         if self.associations >= self.budget.associations:
             self.end(f"{self.associations} associations are as many as a discovery may ask for here")
         self.associations += 1
@@ -130,12 +146,6 @@ class Ground:
         """Nothing more is sent here, by any probe; raises ProbeEnded."""
         self.stopped = self.stopped or reason
         raise ProbeEnded(self.stopped)
-
-    def _go_on(self) -> None:
-        if self.stopped:
-            raise ProbeEnded(self.stopped)
-        if self.seconds_left <= 0:
-            self.end(f"{self.budget.seconds:g} s are as long as a discovery may take here")
 
     def _tap(self, direction: str, data: bytes) -> None:
         """Keep what may become evidence; a flood is counted, not kept."""

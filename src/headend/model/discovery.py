@@ -119,6 +119,8 @@ class Sighting:
     params: Mapping[str, str] = field(default_factory=lambda: NO_PARAMS)
     evidence: tuple[int, ...] = ()
     note: str = ""
+    endpoint: Endpoint | None = None
+    """where that is not the one that was looked at: another speed of the same line"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,10 +63,12 @@ FACTS: Final[Mapping[str, tuple[Stability, str]]] = {
     "device_id_vendor": (_M, "object 0 of function 43/14"),
     "device_id_product": (_M, "object 1"),
     "device_id_revision": (_M, "object 2"),
-    "server_id": (_M, "what function 17 says, in hexadecimal"),
-    "functions": (
-        _M,
-        "functions that were answered, or refused by an exception, as `43:1,17:-1`; the number is the exception",
+    "server_id": (_O, "what function 17 says, in hexadecimal; many put their serial number into it"),
+    "functions": (_M, "functions that were answered (0), or refused with an exception (its number), as `3:0,17:1`"),
+    "plausible": (
+        _S,
+        "registers of meter files that hold what can be true: `voltage_l1=input/0x0000/f32`, separated by commas; `e-1` behind"
+        " one for its power of ten",
     ),
     # DL/T 645
     "edition": (_M, "1997 or 2007"),
