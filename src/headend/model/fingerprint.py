@@ -67,8 +67,7 @@ FACTS: Final[Mapping[str, tuple[Stability, str]]] = {
     "functions": (_M, "functions that were answered (0), or refused with an exception (its number), as `3:0,17:1`"),
     "plausible": (
         _S,
-        "registers of meter files that hold what can be true: `voltage_l1=input/0x0000/f32`, separated by commas; `e-1` behind"
-        " one for its power of ten",
+        "registers of meter files that hold what can be true: `voltage_l1=input/0x0000/f32e-1` with the power of ten, by commas",
     ),
     # DL/T 645
     "edition": (_M, "1997 or 2007"),
