@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from headend.errors import Conflict, NotFound
 from headend.model.alarm import Level
+from headend.model.device import DeviceState
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.storage.engine import Database
 from headend.storage.readings import Readings
 from headend.storage.records import StoredMeter
 from headend.storage.schema import alarm_rules as rules
+from headend.storage.schema import devices
 from headend.storage.schema import meters as table
 from headend.storage.vault import Secrets
 
@@ -86,6 +88,8 @@ class Meters:
                 raise _conflict(meter_id, revision, known)
             connection.execute(table.delete().where(table.c.id == meter_id))
             self._secrets.forget(connection, meter_id)
+            again = {"state": DeviceState.NEW.value, "meter_id": ""}
+            connection.execute(devices.update().where(devices.c.meter_id == meter_id), again)
             connection.execute(rules.delete().where(rules.c.level == Level.METER.value, rules.c.subject == meter_id))
             if not keep_history:
                 self._readings.forget(connection, meter_id)

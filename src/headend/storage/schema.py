@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration. A store at this revision opens without loading the migrations."""
 
 metadata = sa.MetaData(
@@ -247,4 +247,116 @@ audit = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False, comment="canonical JSON, as it was hashed"),
     sa.Column("digest", sa.LargeBinary, nullable=False),
+)
+
+scans = sa.Table(
+    "scans",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("cursor", sa.BigInteger, nullable=False),
+    sa.Column("progress", sa.JSON, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.UniqueConstraint("id"),
+    sqlite_autoincrement=True,
+)
+
+scan_hits = sa.Table(
+    "scan_hits",
+    metadata,
+    sa.Column("scan", sa.Integer, primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("port", sa.Integer, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("banner", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False, comment="empty until somebody has looked into it"),
+    sa.Column("note", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+scan_counts = sa.Table(
+    "scan_counts",
+    metadata,
+    sa.Column("scan", sa.Integer, primary_key=True),
+    sa.Column("network", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+devices = sa.Table(
+    "devices",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("wire", sa.Text, nullable=False, index=True),
+    sa.Column("protocol", sa.Text, nullable=False),
+    sa.Column("framing", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("first_seen", sa.BigInteger, nullable=False),
+    sa.Column("last_seen", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sa.Column("scan", sa.Text, nullable=False),
+    sa.Column("vendor", sa.Text, nullable=False, index=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("firmware", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text, nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("profile_id", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("objects", sa.Integer, nullable=False),
+    sa.Column("coverage", sa.Float),
+    sa.Column("stopped", sa.Text, nullable=False),
+    sa.Column("meter_id", sa.Text, nullable=False, index=True),
+    sa.Column("names", sa.Text, nullable=False, comment="what a search looks into"),
+    sa.UniqueConstraint("id"),
+    sqlite_autoincrement=True,
+)
+
+device_papers = sa.Table(
+    "device_papers",
+    metadata,
+    sa.Column("device", sa.Integer, sa.ForeignKey("devices.number", ondelete="CASCADE"), primary_key=True),
+    sa.Column("sighting", sa.LargeBinary, nullable=False),
+    sa.Column("examination", sa.LargeBinary, nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("classification", sa.LargeBinary, nullable=False),
+    sa.Column("draft", sa.LargeBinary, nullable=False),
+)
+
+device_history = sa.Table(
+    "device_history",
+    metadata,
+    sa.Column("device", sa.Integer, sa.ForeignKey("devices.number", ondelete="CASCADE"), primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+scan_devices = sa.Table(
+    "scan_devices",
+    metadata,
+    sa.Column("scan", sa.Integer, primary_key=True),
+    sa.Column("device", sa.Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+group_credentials = sa.Table(
+    "group_credentials",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("params", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from headend.storage.alarms import Alarms
     from headend.storage.audit import Audit
     from headend.storage.callers import Callers
+    from headend.storage.devices import Devices
     from headend.storage.engine import Database
     from headend.storage.events import Events
     from headend.storage.jobs import Jobs
     from headend.storage.logins import Logins
     from headend.storage.meters import Meters
     from headend.storage.readings import Readings
+    from headend.storage.scans import Scans
     from headend.storage.vault import Secrets
 
 
@@ -43,6 +45,8 @@ class Store:
     alarms: Alarms
     audit: Audit
     callers: Callers
+    scans: Scans
+    devices: Devices
 
     def __init__(self, database: Database, vault_key: bytes | None, millis: Callable[[], int]) -> None:
         # SQLAlchemy, cryptography and argon2 are loaded when a store is opened, not when this module is imported.
@@ -50,11 +54,13 @@ class Store:
         from headend.storage.alarms import Alarms  # noqa: PLC0415 # see above
         from headend.storage.audit import Audit  # noqa: PLC0415 # see above
         from headend.storage.callers import Callers  # noqa: PLC0415 # see above
+        from headend.storage.devices import Devices  # noqa: PLC0415 # see above
         from headend.storage.events import Events  # noqa: PLC0415 # see above
         from headend.storage.jobs import Jobs  # noqa: PLC0415 # see above
         from headend.storage.logins import Logins  # noqa: PLC0415 # see above
         from headend.storage.meters import Meters  # noqa: PLC0415 # see above
         from headend.storage.readings import Readings  # noqa: PLC0415 # see above
+        from headend.storage.scans import Scans  # noqa: PLC0415 # see above
         from headend.storage.vault import Secrets  # noqa: PLC0415 # see above
 
         self._database = database
@@ -66,6 +72,8 @@ class Store:
         self.events = Events(database, millis)
         self.alarms = Alarms(database, millis)
         self.callers = Callers(database)
+        self.scans = Scans(database)
+        self.devices = Devices(database)
         self.audit = Audit(database, millis)
         self.jobs = Jobs(database, self.audit, millis)
 
