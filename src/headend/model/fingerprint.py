@@ -34,6 +34,10 @@ FACTS: Final[Mapping[str, tuple[Stability, str]]] = {
     "object_count": (_M, "objects in its own list"),
     "object_digest": (_M, "SHA-256 over class, version and logical name of its own list, sorted"),
     "banner": (_M, "what it says unasked, in hexadecimal"),
+    "identification": (
+        _M,
+        "the line with which it signs on by IEC 62056-21, or that heads its telegrams: `/` and what follows",
+    ),
     "registration": (_M, "which description of logins and heartbeats it fits"),
     # DLMS/COSEM
     "logical_device_name": (_O, "object 0-0:42.0.0.255"),
