@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
@@ -35,11 +36,15 @@ from headend.model.profile import (
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
 
+BUILT_IN: Final = Path(str(files("headend"))) / "profiles"
 _TOP_KEYS = {
     *("meter", "link", "association", "object", "load_profile", "push", "function", "command"),
     *("client", "logical_device", "detect", "quirk", "test", "alarm"),
 }
-_METER_KEYS = {"vendor", "model", "protocol", "state", "source", "revision", "note", "registration"}
+_METER_KEYS = {
+    *("vendor", "model", "protocol", "state", "source", "revision", "note", "registration"),
+    *("flag", "firmware", "fingerprint"),
+}
 _CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
 _RULE_KEYS = {"ref", "method", "allow"}
 _OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
@@ -50,21 +55,50 @@ _COMMAND_KEYS = {"kind", "ref", "value", "method"}
 class Library:
     """The meter profiles at hand."""
 
-    def __init__(self, folders: Iterable[Path] = ()) -> None:
-        """`folders` are searched after the built-in profiles; the last file with an id wins."""
+    def __init__(self, folders: Iterable[Path] = (), *, kept: Path | None = None) -> None:
+        """`folders` are searched after the built-in profiles, the folder `kept` after them; the last file with an id wins.
+
+        What is changed in `kept` by replacing files there counts at once; the others are looked at once.
+        """
+        self._fixed: dict[str, Path] = {}
         self._paths: dict[str, Path] = {}
-        self._loaded: dict[str, MeterProfile] = {}
-        for folder in (Path(str(files("headend"))) / "profiles", *folders):
+        self._loaded: dict[Path, tuple[object, MeterProfile]] = {}
+        self._kept = kept
+        self._stamp: object = ()
+        for folder in (BUILT_IN, *folders):
             if not folder.is_dir():
                 raise ConfigError(f"no folder of meter profiles at {folder}")
-            self._paths.update((path.stem, path) for path in sorted(folder.glob("*.toml")))
+            self._fixed.update((path.stem, path) for path in sorted(folder.glob("*.toml")))
+        self._look()
+
+    def refresh(self) -> None:
+        """Look anew at the folder whose files come and go, however little time has passed since it was changed."""
+        self._stamp = ()
+        self._look()
+
+    def _look(self) -> None:
+        """See what has become of that folder, where it has changed."""
+        stamp: object = None
+        if self._kept is not None:
+            with suppress(OSError):
+                stamp = self._kept.stat().st_mtime_ns
+        if stamp != self._stamp:
+            self._stamp = stamp
+            kept = {} if self._kept is None else {path.stem: path for path in sorted(self._kept.glob("*.toml"))}
+            self._paths = {**self._fixed, **kept}
 
     def ids(self) -> tuple[str, ...]:
         """Ids of all profiles, sorted."""
+        self._look()
         return tuple(sorted(self._paths))
+
+    def original(self, profile_id: str) -> Path | None:
+        """The file that stands behind one that is kept, if there is one."""
+        return self._fixed.get(profile_id)
 
     def path(self, profile_id: str) -> Path:
         """The file of a profile; raises NotFound."""
+        self._look()
         try:
             return self._paths[profile_id]
         except KeyError:
@@ -77,14 +111,30 @@ class Library:
 
     def get(self, profile_id: str) -> MeterProfile:
         """A profile by id; raises NotFound, or ConfigError that names file, line and field."""
-        profile = self._loaded.get(profile_id)
-        if profile is None:
-            path = self.path(profile_id)
-            profile = self._loaded[profile_id] = load_profile(path.read_text(encoding="utf-8"), path.stem, str(path))
+        path = self.path(profile_id)
+        known = self._loaded.get(path)
+        stamp = None if path is self._fixed.get(profile_id) else _stamp(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise NotFound(f"no meter profile {profile_id!r}") from None
+        profile = load_profile(text, path.stem, str(path))
+        self._loaded[path] = stamp, profile
         return profile
 
     def __iter__(self) -> Iterator[MeterProfile]:
         return (self.get(profile_id) for profile_id in self.ids())
+
+
+def _stamp(path: Path) -> object:
+    """What differs when the file was replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
@@ -126,6 +176,9 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         source=meter.take("source", str),
         revision=meter.take("revision", int, 1),
         note=meter.take("note", str, ""),
+        flag=meter.take("flag", str, ""),
+        firmware=meter.take("firmware", str, ""),
+        fingerprint=meter.take("fingerprint", str, ""),
         registration=meter.take("registration", str, ""),
         objects=objects,
         load_profiles=tuple(_load_profile(table, protocol) for table in tables("load_profile")),

@@ -135,5 +135,11 @@ class MeterProfile:
     """what the model changes of the rules of alarms, and `ratings`: what it is made for"""
     tests: tuple[ProfileTest, ...] = ()
     note: str = ""
+    flag: str = ""
+    """FLAG identifier of the maker, where it is known"""
+    firmware: str = ""
+    """the version, or what a family of versions begins with, that it was made from"""
+    fingerprint: str = ""
+    """digest of the fingerprint of the meter that it was made from"""
     registration: str = ""
     """with whose login and heartbeats it dials in; empty when it has none, or does not dial in"""
