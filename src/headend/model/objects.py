@@ -95,6 +95,8 @@ class ObjectInfo:
     version: int | None = None
     history: bool = False
     """its value is a load profile: read it with `read_history`"""
+    value: bool = True
+    """it is one plain value, and no table or structure"""
     attributes: Mapping[int, str] = field(default_factory=dict)
     """attribute id -> access: r, w, rw, none (with a trailing * where authentication is needed)"""
     methods: Mapping[int, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Final
 
-from headend.drivers.dlms.refs import CosemRef, cosem_ref
+from headend.drivers.dlms.refs import VALUE_CLASSES, CosemRef, cosem_ref
 from headend.errors import ConfigError
 from headend.model.objects import ObjectEntry
 from headend.model.quantity import for_obis
@@ -14,8 +14,6 @@ from headend.standards.codes import codes, find_code
 from headend.standards.obis import Obis, parse_pattern
 
 _REGISTER: Final = 3
-_READ_WHOLE: Final = frozenset({1, 3, 4, 5, 8, 70})
-"""classes whose attribute 2 is one value; buffers and lists are not fetched by a probe"""
 _STAND_IN: Final = "0-0:0.0.0.0"
 
 
@@ -24,7 +22,7 @@ def candidates(text: str) -> Iterator[ObjectEntry]:
     if not text:
         for code in codes().values():
             for class_id in code.classes or (_REGISTER,):
-                if class_id in _READ_WHOLE:
+                if class_id in VALUE_CLASSES:
                     yield _entry(CosemRef(class_id, code.obis, 2))
         return
     parts = text.split("/")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.access import SHORT_OBJECTS
 from headend.drivers.dlms.history import PROFILE_GENERIC
-from headend.drivers.dlms.refs import CosemRef
+from headend.drivers.dlms.refs import VALUE_CLASSES, CosemRef
 from headend.errors import DecodeError, MeterError
 from headend.model.objects import ObjectInfo
 from headend.model.quantity import for_obis
@@ -79,6 +79,7 @@ def _info(entry: ObjectListEntry) -> ObjectInfo:
         class_name=cosem_class.name if cosem_class else "",
         version=entry.version,
         history=entry.class_id == PROFILE_GENERIC,
+        value=entry.class_id in VALUE_CLASSES,
         attributes={index: _shown(right, "r", "w") for index, right in entry.attributes.items()},
         methods={index: _shown(right & ~AccessRight.WRITE, "x", "") for index, right in entry.methods.items()},
     )

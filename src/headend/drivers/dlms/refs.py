@@ -13,6 +13,8 @@ from headend.standards.obis import Obis
 PROTOCOL: Final = "dlms"
 SECRET_CLASSES: Final = frozenset({12, 15, 64})
 """associations and security setups: what is written there goes into no record"""
+VALUE_CLASSES: Final = frozenset({1, 3, 4, 5, 8, 70})
+"""those whose attribute 2 is one value; buffers and lists are fetched by nobody who does not ask for them"""
 _VALUE: Final = 2
 """The attribute that is meant when none is named: the value of most classes."""
 
