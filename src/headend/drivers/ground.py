@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from headend.errors import ProbeEnded
+from headend.errors import ConfigError, ProbeEnded
 from headend.model.discovery import Evidence, Intrusion, Sighting
 from headend.model.meter import Endpoint
 from headend.model.profile import MeterProfile
@@ -20,6 +20,7 @@ KEPT: Final = 2048
 """octets of a step that are kept as evidence in each direction"""
 _BOUND: Final = 1 << 20
 """octets of one step that are held, whatever comes"""
+_LAST_STATION: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,18 @@ class Budget:
     """from the first connection to the last answer"""
     spacing: float = 0.0
     """seconds between the end of a link and the beginning of the next"""
+
+
+def stations(text: str) -> tuple[int, ...]:
+    """`1-10,247`: the numbers of stations, in their order, each once; raises ConfigError."""
+    found: dict[int, None] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        low, dash, high = part.partition("-")
+        first, last = (int(end) if end.isascii() and end.isdigit() else -1 for end in (low, high if dash else low))
+        if not 0 <= first <= last <= _LAST_STATION:
+            raise ConfigError(f"{part!r} is no range of stations", hint="write 1-10,247: numbers from 0 to 255")
+        found.update(dict.fromkeys(range(first, last + 1)))
+    return tuple(found)
 
 
 class Ground:
@@ -55,12 +68,12 @@ class Ground:
         """`timeout` in seconds is for a connection, and what a probe waits for one answer.
 
         `units` are the stations of a shared line to look for, as `1-10,247`; empty for those that are usual. `profiles` are the
-        meter files whose facts are looked for; without any, the built-in ones.
+        meter files whose facts are looked for; without any, the built-in ones. Raises ConfigError.
         """
         self.endpoint = endpoint
         self.budget = budget or Budget()
         self.timeout = timeout
-        self.units = units
+        self.units = stations(units)
         self.profiles = tuple(profiles)
         self.evidence: list[Evidence] = []
         self.links = 0

@@ -6,6 +6,7 @@ The TOML form is described in `docs/reference/meter-files.md`; `headend.drivers.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,12 @@ class DetectRule:
     fact: str
     value: str
     weight: int
+
+    def fits(self, value: str) -> bool:
+        """Is this what the rule wants the fact to be?"""
+        if len(self.value) > 1 and self.value[0] == self.value[-1] == "/":
+            return re.search(self.value[1:-1], value) is not None
+        return self.value == value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,17 +39,15 @@ class ModbusDriver(Pushless):
 
     def probes(self) -> Sequence[Probe]:
         """The questions of discovery, cheap and harmless first."""
-        return ()
+        from headend.drivers.modbus import probing  # noqa: PLC0415 - for discovery only
 
-    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - knows no more than the sighting
-        """What the sighting tells."""
-        return Examination(
-            endpoint=ground.endpoint,
-            protocol=sighting.protocol,
-            framing=sighting.framing,
-            params=sighting.params,
-            evidence=tuple(ground.evidence),
-        )
+        return probing.probes()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - Modbus has no secrets
+        """What identification objects, server id and identification registers tell."""
+        from headend.drivers.modbus.examining import examine  # noqa: PLC0415 - for discovery only
+
+        return await examine(ground, sighting)
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`input/0x0034/f32` and its like; raises ConfigError."""
