@@ -16,7 +16,7 @@ from headend.drivers.library import Library, load_profile
 from headend.drivers.registrations import built_in
 from headend.drivers.registry import driver
 from headend.emulator.dialling import Dial, Dialler, Line
-from headend.emulator.faults import Fault, FaultKind
+from headend.emulator.faults import Fault, FaultKind, FaultyLink
 from headend.emulator.fleet import Fleet, Group
 from headend.emulator.fleet_file import load_fleet
 from headend.emulator.outside import Surroundings
@@ -128,7 +128,11 @@ class World:
         usual: dict[str, Any] = {"dialogue": Dialogue(LONGI), "jitter": 0.0, "spread": 0.0}
         dial = Dial(host="127.0.0.1", port=self.port, **{**usual, **options})
         around = self.dialler, self.outside, self.clock
-        line = Line(dial, number, says, f"127.9.0.{number}", seed=number, fault=fault, serve=self.serve, around=around)
+
+        def spoil(link: Link) -> Link:
+            return FaultyLink(link, fault, number)
+
+        line = Line(dial, number, says, f"127.9.0.{number}", seed=number, spoil=spoil, serve=self.serve, around=around)
         self.dialler.lines.append(line)
         line.start(0.0)
         return line

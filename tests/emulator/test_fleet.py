@@ -175,8 +175,13 @@ async def goes_wrong(line: FleetMeter) -> bool:
     return bool(result.errors)
 
 
-SURVIVABLE = (FaultKind.SLOW, FaultKind.STALE, FaultKind.FLOOD)
-"""what a client may get over: it waits, asks once, finds the frame in the noise"""
+SURVIVABLE = (
+    *(FaultKind.SLOW, FaultKind.TRICKLE, FaultKind.LATENCY, FaultKind.JITTER, FaultKind.LATE),  # it waits
+    *(FaultKind.STALE, FaultKind.DUPLICATE, FaultKind.FLOOD),  # asks once, finds the frame in the noise
+    *(FaultKind.ONE_SESSION, FaultKind.ZOMBIE),  # connects once
+    FaultKind.HCS,  # Modbus has no check of a header
+)
+"""what a client may get over"""
 
 
 @pytest.mark.parametrize(("profile_id", "framing"), [("eastron-sdm120", "rtu"), ("generic-dlms-1p", "hdlc")])
@@ -345,3 +350,18 @@ def test_what_is_wrong_in_a_fleet_file_is_told_by_line(old: str, new: str, expec
 def test_a_fleet_needs_a_group() -> None:
     with pytest.raises(ConfigError, match="at least one"):
         load("[fleet]\nseed = 1\n")
+
+
+def test_a_fleet_file_says_when_its_clock_begins_and_how_fast_it_runs() -> None:
+    text = '[clock]\nstart = 2025-01-01T00:00:00Z\nspeed = 0\n[[group]]\nprofile = "eastron-sdm120"\nlabel = "flats"\n'
+    fleet = load_fleet(text, LIBRARY, no_secret)
+    assert fleet.meter(1).now() == 1_735_689_600_000
+    assert [group.group for group in fleet.control.groups()] == ["flats"]
+    for wrong in ("start = 2025-01-01", "speed = -1", 'speed = "fast"', "pace = 2"):
+        with pytest.raises(ConfigError, match=r"fleet:2: \[clock\]"):
+            load_fleet(f'[clock]\n{wrong}\n[[group]]\nprofile = "eastron-sdm120"\n', LIBRARY, no_secret)
+    assert len(load_fleet("[fleet]\nseed = 1\n", LIBRARY, no_secret, empty=True)) == 0
+
+
+def no_secret(place: str, name: str) -> Secret:
+    raise AssertionError((place, name))

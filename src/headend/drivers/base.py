@@ -54,6 +54,16 @@ class Capability(enum.Enum):
     PUSH = "push"
 
 
+class Defect(enum.Enum):
+    """What can be wrong with a frame that only those see who know the framing."""
+
+    HEADER_CHECK = "header-check"
+    """the check of its header, where that has one of its own"""
+    FRAME_CHECK = "frame-check"
+    ADDRESS = "address"
+    """it is addressed to, or comes from, somebody else, with right checks"""
+
+
 class Sniff(enum.Enum):
     """What a driver says to octets of a link that a meter opened, when it does not recognise them."""
 
@@ -317,6 +327,9 @@ class Driver(Protocol):
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play the meter on a link until it closes. Returns at once; holds no task and no timer while the link is idle."""
+
+    def spoil(self, data: bytes, defect: Defect) -> bytes:
+        """Whole frames of a meter with a defect; as they are where its framing has no such thing."""
 
     def check_file(self, profile: MeterProfile) -> None:
         """Check what only virtual meters of a meter file need: types, clients, functions; raises ConfigError."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from headend.drivers.calling import Dialogue
-from headend.emulator.faults import Fault, FaultyLink
 from headend.emulator.outside import Surroundings
 from headend.emulator.shape import mix
 from headend.errors import LinkError
@@ -124,12 +123,13 @@ class Line:
         "_dialler",
         "_dialling",
         "_failures",
-        "_fault",
         "_intervals",
+        "_off",
         "_outside",
         "_pushes",
         "_seed",
         "_serve",
+        "_spoil",
         "dial",
         "number",
         "says",
@@ -144,17 +144,21 @@ class Line:
         source: str,
         *,
         seed: int,
-        fault: Fault | None,
+        spoil: Callable[[Link], Link],
         serve: Callable[[Link], None],
         around: tuple[Dialler, Surroundings, Callable[[], int]],
     ) -> None:
-        """`number` is that of its first meter, `says` what it logs in as; `serve` lets the meters answer on a link."""
+        """`number` is that of its first meter, `says` what it logs in as.
+
+        `spoil` gives a link the faults of the meters, `serve` lets them answer on it.
+        """
         self.dial = dial
         self.number = number
         self.says = says
         self.source = source
         self._seed = seed
-        self._fault = fault
+        self._spoil = spoil
+        self._off = False
         self._serve = serve
         self._dialler, self._outside, self._clock = around
         self._call: Call | None = None
@@ -168,12 +172,21 @@ class Line:
         """Dial for the first time, at that share of the time over which first calls are spread."""
         self._wake(self.dial.spread * share, self._dial)
 
+    def switch(self, *, on: bool) -> None:
+        """Switch the modem; it dials as soon as it is on."""
+        self._off = not on
+        if on:
+            self._wake(0.0, self._dial)
+        else:
+            self.hang_up()
+
     def connected(self, link: Link) -> None:
         """The connection stands: say who it is, and what has waited for it."""
         self._dialling = False
-        if self._fault is not None:
-            link = FaultyLink(link, self._fault, self._seed)
-        call = self._call = Call(self, link, self._serve)
+        if self._off:
+            link.abort()
+            return
+        call = self._call = Call(self, self._spoil(link), self._serve)
         self._dialler.connected += 1
         self._alive_at = self._clock()
         call.begin()
@@ -221,7 +234,7 @@ class Line:
             call.abort()
 
     def _dial(self) -> None:
-        if not self._dialling and self._call is None:
+        if not self._dialling and self._call is None and not self._off:
             self._dialling = True
             self._dialler.dial(self)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from headend.drivers.calling import Dialogue
 from headend.drivers.library import Library
 from headend.drivers.registrations import Registrations, built_in
+from headend.emulator.clock import FleetClock
 from headend.emulator.dialling import Dial
 from headend.emulator.faults import Fault, FaultKind
 from headend.emulator.fleet import Fleet, Group, wall_clock
@@ -24,7 +26,15 @@ SecretResolver = Callable[[str, str], Secret]
 """From `env:NAME` … and the parameter's name to the secret."""
 
 # keys that go to Group, and to MeterKind, as they are: what they must be
-_GROUP_KEYS: Final = {"count": int, "framing": str, "first_address": str, "port": int, "name": str, "number": str}
+_GROUP_KEYS: Final = {
+    "count": int,
+    "framing": str,
+    "first_address": str,
+    "port": int,
+    "name": str,
+    "number": str,
+    "label": str,
+}
 _KIND_KEYS: Final = {
     "load": str,
     "mean_watts": (int, float),
@@ -49,20 +59,21 @@ def load_fleet(
     *,
     registrations: Registrations | None = None,
     clock: Callable[[], int] = wall_clock,
+    empty: bool = False,
 ) -> Fleet:
     """Parse the text of a fleet file; its registrations are the built-in ones unless others are given.
 
-    Raises ConfigError `FILE:LINE: [table] key: expected …, got …`.
+    `empty`: it may have no group, since some will be added. Raises ConfigError `FILE:LINE: [table] key: expected …, got …`.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    Table(origin, text, "", 0, document).allow({"fleet", "group"})
+    Table(origin, text, "", 0, document).allow({"fleet", "clock", "group"})
     settings = Table(origin, text, "fleet", 0, document.get("fleet", {}))
     settings.allow({"seed"})
     groups = document.get("group", [])
-    if not isinstance(groups, list) or not groups:
+    if not isinstance(groups, list) or not (groups or empty):
         raise ConfigError(f"{origin}:{line_of(text, 'group')}: a fleet needs at least one [[group]]")
     return Fleet(
         [
@@ -70,8 +81,23 @@ def load_fleet(
             for index, values in enumerate(groups)
         ],
         seed=settings.take("seed", int, 0),
-        clock=clock,
+        clock=_clock(Table(origin, text, "clock", 0, document.get("clock", {})), clock),
     )
+
+
+def _clock(table: Table, wall: Callable[[], int]) -> Callable[[], int]:
+    """The clock of the fleet: that on the wall, unless it says otherwise."""
+    table.allow({"start", "speed"})
+    if not table.values:
+        return wall
+    start = table.values.get("start")
+    if start is not None and not (isinstance(start, datetime) and start.tzinfo is not None):
+        raise table.wrong("start", "a time such as 2025-01-01T00:00:00Z")
+    speed = _given(table, {"speed": (int, float)}).get("speed", 1.0)
+    try:
+        return FleetClock(start=None if start is None else round(start.timestamp() * 1000), speed=speed, wall=wall)
+    except ConfigError as error:
+        raise table.wrong("speed", error.hint) from None
 
 
 def _group(table: Table, library: Library, resolve: SecretResolver, registrations: Registrations) -> Group:

@@ -127,8 +127,8 @@ class VirtualMeter:
     """
 
     __slots__ = (
-        "_curve", "_moment", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "memory", "number",
-        "params", "secrets", "seed", "voltages",
+        "_booted_at", "_curve", "_moment", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "memory",
+        "number", "params", "secrets", "seed", "voltages",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +149,7 @@ class VirtualMeter:
         self.seed = mix(seed, number)
         self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
         self._moment: int | None = None
+        self._booted_at = 0
         self._offset = 0
         self._set_at = kind.started_at
         self.gaps: tuple[int, ...] = ()  # times at which the relay opened, closed, opened …
@@ -310,6 +311,15 @@ class VirtualMeter:
         volts = [voltage(seed, phase, at, nominal) for phase in phases]
         self.voltages = now = (at, *volts, *(0.0,) * (3 - len(volts)), sum(volts) / len(volts))
         return now
+
+    @property
+    def booted_at(self) -> int:
+        """When it was switched on last, by the time of the world."""
+        return self._booted_at or self._curve.started_at
+
+    def reboot(self) -> None:
+        """Begin anew; registers, the clock and what was written are kept."""
+        self._booted_at = self.kind.clock()
 
     def slot_at(self, at: int) -> int:
         """The slot of the load that a time is in."""

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Final, Protocol
 
 from headend.drivers.base import Outgoing
+from headend.emulator.clock import FleetClock
 from headend.errors import Busy, ConfigError, LinkError
 from headend.model.meter import EndpointKind
 from headend.transport.tcp import connect_tcp
@@ -49,7 +50,7 @@ class Surroundings:
     """The Outside of a fleet, while it runs."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
+        self._clock = clock if isinstance(clock, FleetClock) else FleetClock(wall=clock)
         self._loop = asyncio.get_running_loop()
         self._queue: list[tuple[int, int]] = []
         self._calls: dict[int, tuple[int, Callable[[], None]]] = {}
@@ -109,8 +110,8 @@ class Surroundings:
             self._timer.cancel()
             self._timer = None
         if self._queue:
-            seconds = (self._queue[0][0] - self._clock()) / 1000
-            self._timer = self._loop.call_later(min(max(0.0, seconds), _LONGEST_SLEEP), self.run_due)
+            seconds = self._clock.seconds_until(self._queue[0][0])
+            self._timer = self._loop.call_later(min(seconds, _LONGEST_SLEEP), self.run_due)
 
     # --- sending ---
 

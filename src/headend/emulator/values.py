@@ -201,6 +201,7 @@ _PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
         "meter_model": lambda meter, _: meter.profile.model,
         "meter_name": lambda meter, _: meter.profile.model,
         "meter_code": _constant(1),
+        "uptime": lambda meter, at: max(0, at - meter.booted_at) // 1000,
     }
 )
 

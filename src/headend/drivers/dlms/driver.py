@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headend.drivers.base import (
     NO_SECRETS,
     Capability,
+    Defect,
     Ear,
     Layer,
     MeterModel,
@@ -21,7 +22,7 @@ from headend.drivers.base import (
     Sniff,
     Sniffed,
 )
-from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing
+from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing, spoiling
 from headend.model.discovery import Examination
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ class DlmsDriver:
         from headend.drivers.dlms import server  # noqa: PLC0415 - see above
 
         server.serve(link, model)
+
+    def spoil(self, data: bytes, defect: Defect) -> bytes:
+        """Wrapper frames have an address, HDLC frames all of it."""
+        return spoiling.spoil(data, defect)
 
     def check_file(self, profile: MeterProfile) -> None:
         """Make the objects of a virtual meter."""

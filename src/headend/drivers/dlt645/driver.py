@@ -16,7 +16,7 @@ from headend.model.discovery import Examination
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from headend.drivers.base import Layer, MeterModel, Secrets, Sniff, Sniffed
+    from headend.drivers.base import Defect, Layer, MeterModel, Secrets, Sniff, Sniffed
     from headend.drivers.ground import Ground, Probe
     from headend.model.discovery import Sighting
     from headend.model.meter import Meter
@@ -93,6 +93,10 @@ class Dlt645Driver(Pushless):
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; called again for the same link, one more meter on its line."""
         server.serve(link, model)
+
+    def spoil(self, data: bytes, defect: Defect) -> bytes:
+        """Frames have an address and a checksum."""
+        return recorded.spoil(data, defect)
 
     def check_file(self, profile: MeterProfile) -> None:
         """Every object has a format, in the tables or in the file."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.base import Sniff, Sniffed
+from headend.drivers.base import Defect, Sniff, Sniffed
 from headend.drivers.dlt645.parameters import read_password
 from headend.errors import ConfigError
 from headend.protocols.dlt645.frame import LEADER, START, STOP, Address, recognise, to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from headend.drivers.base import Secrets
 
@@ -51,11 +51,29 @@ def spoken(secrets: Secrets) -> Sequence[tuple[bytes, bytes]]:
 def reseal(data: bytes) -> bytes:
     """Frames with the checksum that belongs to their octets; everything else as it is."""
     octets = bytearray(data)
+    for at, end in _frames(octets):
+        octets[end - 2] = sum(octets[at : end - 2]) & 0xFF
+    return bytes(octets)
+
+
+def spoil(data: bytes, defect: Defect) -> bytes:
+    """Frames with a wrong checksum, or from the meter whose last digit is one more or less."""
+    octets = bytearray(data)
+    for at, end in _frames(octets):
+        if defect is Defect.FRAME_CHECK:
+            octets[end - 2] ^= 1
+        elif defect is Defect.ADDRESS:
+            octets[at + 1] ^= 1
+            octets[end - 2] = sum(octets[at : end - 2]) & 0xFF
+    return bytes(octets)
+
+
+def _frames(octets: bytearray) -> Iterator[tuple[int, int]]:
+    """Where frames begin and end, by their lengths."""
     at = octets.find(START)
     while at >= 0:
         end = at + _ENVELOPE + octets[at + _LENGTH_AT] if at + _LENGTH_AT < len(octets) else len(octets) + 1
         if end <= len(octets) and octets[at + 7] == START and octets[end - 1] == STOP:
-            octets[end - 2] = sum(octets[at : end - 2]) & 0xFF
+            yield at, end
             at = end - 1
         at = octets.find(START, at + 1)
-    return bytes(octets)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from headend.drivers.base import (
     NO_SECRETS,
     Capability,
+    Defect,
     Layer,
     MeterModel,
     Secrets,
@@ -93,6 +94,10 @@ class ModbusDriver(Pushless):
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; called again for the same link, one more unit on its wire. The framing is told by the client."""
         server.serve(link, model)
+
+    def spoil(self, data: bytes, defect: Defect) -> bytes:
+        """Both framings have a unit id, RTU a CRC."""
+        return recognising.spoil(data, defect)
 
     def check_file(self, profile: MeterProfile) -> None:
         """There is nothing but what all need."""

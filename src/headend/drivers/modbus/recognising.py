@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headend.drivers.base import Sniff, Sniffed
+from headend.drivers.base import Defect, Sniff, Sniffed
 from headend.protocols.base import NEED_DATA, NeedData, Role
 from headend.protocols.modbus.framing import MAX_PDU, crc16, rtu_length
 from headend.protocols.modbus.pdu import Function
@@ -11,6 +11,7 @@ MBAP_HEADER = 7
 _UNCOUNTED = 6
 """Octets of the MBAP header that its length does not count."""
 _CRC = 2
+_MBAP_UNIT = 6
 _FUNCTIONS = frozenset(code for code in range(0x80) if any(rtu_length(bytes((1, code)), 0, role) for role in Role))
 _EXCEPTIONS = frozenset(bytes((code,)) for code in range(0x01, 0x0C))
 
@@ -70,3 +71,18 @@ def _is_pdu(addressed: bytes) -> bool:
     if addressed[1] & 0x80 and addressed[2:3] not in _EXCEPTIONS:
         return False
     return any(rtu_length(addressed, 0, sender) == len(addressed) + _CRC for sender in Role)
+
+
+def spoil(data: bytes, defect: Defect) -> bytes:
+    """A frame of another unit, or in RTU with a wrong CRC."""
+    if defect is Defect.HEADER_CHECK:
+        return data
+    tcp = not rtu_size(data)
+    octets = bytearray(data)
+    if defect is Defect.ADDRESS:
+        octets[_MBAP_UNIT if tcp else 0] ^= 1
+        if not tcp:
+            octets[-2:] = crc16(octets[:-2]).to_bytes(2, "little")
+    elif not tcp:
+        octets[-1] ^= 1
+    return bytes(octets)
