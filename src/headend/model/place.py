@@ -48,7 +48,10 @@ class Table:
     def error(self, key: str, message: str) -> ConfigError:
         """The error that a key is wrong, which does not show its value."""
         origin, text, table, index = self._place
-        return ConfigError(f"{origin}:{line_of(text, table, index, key)}: [{table}] {key}: {message}")
+        line = line_of(text, table, index, key)
+        if not table and line == 1:  # at the top it may be a table
+            line = line_of(text, key)
+        return ConfigError(f"{origin}:{line}: [{table}] {key}: {message}")
 
     def take(self, key: str, kind: type[_T], default: _T | None = None, expected: str = "") -> _T:
         """The value of a key, or the default; raises ConfigError when it is missing or of another kind."""
