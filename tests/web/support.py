@@ -35,6 +35,7 @@ from headend.model.objects import (
 )
 from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch, Source
+from headend.runtime.rehearsal import rehearse
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.alarms.service import Alarms
@@ -45,9 +46,11 @@ from headend.services.commands import Commands
 from headend.services.gateway.gateway import Gateway
 from headend.services.gateway.house import House, Recognition
 from headend.services.intake import Intake, Known
+from headend.services.profiles.profiles import Profiles
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
+from headend.storage.profiles import ProfileFolder
 from headend.storage.store import Store
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
@@ -182,9 +185,10 @@ class World:
         self.store = store
         self.access = store.access
         self.clock = time
-        self.library = Library()
-        self.library._paths[PROFILE.id] = Path("bench.toml")
-        self.library._loaded[PROFILE.id] = PROFILE
+        self.library = Library(kept=folder / "profiles")
+        nowhere = Path("bench.toml")  # its protocol is known to these tests alone
+        self.library._fixed[PROFILE.id], self.library._loaded[nowhere] = nowhere, (None, PROFILE)
+        self.library.refresh()
         self.bus = Bus()
         self.roster = Roster(self.bus, time.millis)
         self.driver = BenchDriver()
@@ -220,6 +224,15 @@ class World:
             secrets=self._secrets,
             clock=time.millis,
         )
+        self.profiles = Profiles(
+            self.library,
+            ProfileFolder(folder / "profiles", time.millis),
+            audit=store.audit.append,
+            rehearse=rehearse,
+            clock=time.millis,
+            roster=self.roster,
+            lanes=self.lanes,
+        )
         poller = Poller(self.roster, self.lanes, self.bus, profile=self._profile, clock=time.millis)
         known = Known(roster=self.roster, profile=self._profile, secrets=self._secrets)
         self.gateway = Gateway(
@@ -247,6 +260,7 @@ class World:
                 alarms=self.alarms,
                 writer=self.writer,
                 library=self.library,
+                profiles=self.profiles,
                 version="1.2.3",
                 settings=settings,
                 driver=lambda _name: self.driver,

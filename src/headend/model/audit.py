@@ -39,6 +39,11 @@ class Action(enum.Enum):
     USER_REMOVED = "user-removed"
     KEY_CREATED = "key-created"
     KEY_REMOVED = "key-removed"
+    PROFILE_CREATED = "profile-created"
+    PROFILE_CHANGED = "profile-changed"
+    PROFILE_PROMOTED = "profile-promoted"
+    PROFILE_IMPORTED = "profile-imported"
+    PROFILE_RETIRED = "profile-retired"
     TAIL_MISSING = "tail-missing"
     """the trail ended earlier than it had: rows were taken off its end before this one"""
 

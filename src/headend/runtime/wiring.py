@@ -32,6 +32,7 @@ from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.gateway import dialling_in, make_gateway, make_intake
 from headend.runtime.listening import hearing
 from headend.runtime.mqtt import embedded_broker, mqtt_sink
+from headend.runtime.profiles import library_of, make_profiles
 from headend.runtime.settings import Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
@@ -130,7 +131,7 @@ async def _secrets_of(store: Store, meter: Meter) -> Secrets:
 
 def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebParts:
     """The parts that work on meters, put together; nothing runs yet."""
-    library = Library([Path(folder).expanduser() for folder in settings.profiles])
+    library = library_of(settings)
     bus = Bus()
     roster = Roster(bus, wall_millis)
     roster.load(meters)
@@ -162,6 +163,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         alarms=alarms_of(settings.alarms, roster, bus, store, library.get),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
+        profiles=make_profiles(settings, library, store, roster, lanes),
         version=version("headend"),
         settings=web_settings(settings),
     )

@@ -16,6 +16,7 @@ from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
 from headend.services.gateway.gateway import Gateway
+from headend.services.profiles.profiles import Profiles
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.store import Store, wall_millis
@@ -37,6 +38,7 @@ class WebParts:
     gateway: Gateway
     writer: Writer
     library: Library
+    profiles: Profiles
     version: str
     settings: WebSettings = field(default_factory=WebSettings)
     driver: Callable[[str], Driver] = driver

@@ -1,0 +1,164 @@
+"""Trying a profile on a meter: what answers, what is plausible, how long it takes. It only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headend.drivers.base import Session
+from headend.drivers.mapping import scale
+from headend.errors import HeadendError, LinkError, ProtocolError, SecurityError
+from headend.model.objects import ObjectEntry, ReadPlan, ReadResult
+from headend.model.profile import MeterProfile
+from headend.model.quantity import base_unit, find_quantity
+from headend.model.reading import Value
+
+AT_ONCE: Final = 32
+"""objects of one plan, beside those that are polled"""
+_SHOWN: Final = 64
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "V": (0, 1_000_000),
+    "A": (-100_000, 100_000),
+    "Hz": (10, 500),
+    "W": (-1e10, 1e10),
+    "var": (-1e10, 1e10),
+    "VA": (0, 1e10),
+    "Wh": (-1e14, 1e14),
+    "varh": (-1e14, 1e14),
+    "VAh": (0, 1e14),
+    "%": (0, 1000),
+    "°C": (-80, 150),
+    "deg": (-360, 360),
+}
+"""what a value of a base unit is between, generously: what is outside has another scaler, type or place"""
+_NARROW: Final[Mapping[str, tuple[float, float]]] = {
+    "frequency": (15, 65),
+    "power_factor": (-1.0001, 1.0001),
+    "tariff_active": (0, 255),
+}
+"""likewise of quantities, by the beginning of their keys"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectTrial:
+    """What became of one object: `value` in the base unit `unit`, or the code of the error; `remark` says what is odd."""
+
+    ref: str
+    quantity: str = ""
+    value: Value | None = None
+    unit: str = ""
+    error: str = ""
+    remark: str = ""
+
+    @property
+    def well(self) -> bool:
+        """It answered, and nothing is odd."""
+        return not self.error and not self.remark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTrial:
+    """One read: how many objects, how many seconds it took."""
+
+    name: str
+    objects: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileTrial:
+    """How a profile did; `stopped` says why it ended early. The objects are in the order of the file."""
+
+    profile_id: str
+    revision: int
+    objects: tuple[ObjectTrial, ...]
+    plans: tuple[PlanTrial, ...]
+    stopped: str = ""
+
+    @property
+    def answered(self) -> int:
+        """Objects that gave a value."""
+        return sum(not each.error for each in self.objects)
+
+    @property
+    def well(self) -> bool:
+        """Every object answered, with values that may be."""
+        return not self.stopped and all(each.well for each in self.objects)
+
+
+async def try_profile(profile: MeterProfile, session: Session, time: Callable[[], float]) -> ProfileTrial:
+    """Read every object of a profile; `time` in seconds. An error that costs the session ends it, and is told."""
+    found: dict[str, ObjectTrial] = {}
+    plans: list[PlanTrial] = []
+    stopped = ""
+    for name, entries in _parts(profile):
+        began = time()
+        try:
+            result = await session.read(ReadPlan(entries=entries))
+        except (LinkError, ProtocolError, SecurityError) as error:
+            stopped = f"{name}: {error}"
+            break
+        except HeadendError as error:
+            found |= {str(entry.ref): _failed(entry, error) for entry in entries}
+        else:
+            found |= {str(entry.ref): trial for entry, trial in zip(entries, _judged(entries, result), strict=True)}
+        plans.append(PlanTrial(name=name, objects=len(entries), seconds=round(time() - began, 6)))
+    return ProfileTrial(
+        profile_id=profile.id,
+        revision=profile.revision,
+        objects=tuple(
+            found.get(str(entry.ref)) or ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, error="not-asked")
+            for entry in profile.objects
+        ),
+        plans=tuple(plans),
+        stopped=stopped,
+    )
+
+
+def odd(entry: ObjectEntry, value: Value | None, unit: str) -> str:
+    """What is odd about a value; empty when nothing is. `unit` is the base unit that the meter tells, if it does."""
+    quantity = find_quantity(entry.quantity) if entry.quantity else None
+    wanted = quantity.unit if quantity else base_unit(entry.unit)[0]
+    if value is None:
+        return "no value" if quantity else ""
+    if unit and wanted and unit != wanted:
+        return f"the meter says {unit}, not {wanted}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if not quantity or not quantity.unit else f"a text, not an amount of {quantity.unit}"
+    ranges = [limits for name, limits in _NARROW.items() if entry.quantity.startswith(name)]
+    low, high = ranges[0] if ranges else _RANGES.get(wanted, (value, value))
+    return "" if low <= value <= high else f"not between {low:g} and {high:g} {wanted}".rstrip()
+
+
+def _parts(profile: MeterProfile) -> Iterator[tuple[str, tuple[ObjectEntry, ...]]]:
+    """The plan of a poll as it is, and the others in pieces."""
+    polled = tuple(entry for entry in profile.objects if entry.poll and entry.quantity)
+    others = tuple(entry for entry in profile.objects if not (entry.poll and entry.quantity))
+    if polled:
+        yield "poll", polled
+    for number, start in enumerate(range(0, len(others), AT_ONCE), 1):
+        yield f"others {number}", others[start : start + AT_ONCE]
+
+
+def _judged(entries: Sequence[ObjectEntry], result: ReadResult) -> Iterator[ObjectTrial]:
+    for index, entry in enumerate(entries):
+        error = result.errors.get(index)
+        if error is not None:
+            yield _failed(entry, error)
+            continue
+        raw = result.values[index]
+        exponent = result.exponents[index] if result.exponents else entry.exponent
+        value = f"{len(raw)} elements" if isinstance(raw, list) else scale(raw, exponent)
+        told = result.units[index] if result.units else ""
+        remark = odd(entry, value, told if entry.scaler is None else "")
+        unit = told or base_unit(entry.unit)[0]
+        yield ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, value=_shown(value), unit=unit, remark=remark)
+
+
+def _failed(entry: ObjectEntry, error: HeadendError) -> ObjectTrial:
+    return ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, error=error.code, remark=error.message)
+
+
+def _shown(value: Value | None) -> Value | None:
+    return value[:_SHOWN] if isinstance(value, str) else value
