@@ -23,7 +23,6 @@ from headend.drivers.base import (
     Sniffed,
 )
 from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing, spoiling
-from headend.model.discovery import Examination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from headend.drivers.dlms.client import DlmsSession
     from headend.drivers.dlms.security import Counters
     from headend.drivers.ground import Ground, Probe
-    from headend.model.discovery import Sighting
+    from headend.model.discovery import Examination, Sighting
     from headend.model.meter import Meter
     from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
@@ -66,18 +65,16 @@ class DlmsDriver:
         return self._counters
 
     def probes(self) -> Sequence[Probe]:
-        """The questions of discovery, cheap and harmless first."""
-        return ()
+        """Listen, an AARQ in the wrapper, SNRM; an AARQ without either where everything is to be tried."""
+        from headend.drivers.dlms.probing.sighting import probes  # noqa: PLC0415 - see above
 
-    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - knows no more than the sighting
-        """What the sighting tells."""
-        return Examination(
-            endpoint=ground.endpoint,
-            protocol=sighting.protocol,
-            framing=sighting.framing,
-            params=sighting.params,
-            evidence=tuple(ground.evidence),
-        )
+        return probes(self.ports)
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:
+        """All that the meter shows without a password; with those of its owner, what it shows to him."""
+        from headend.drivers.dlms.probing.examining import examine  # noqa: PLC0415 - see above
+
+        return await examine(ground, sighting, secrets, self.counters)
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`3/1-0:1.8.0.255/2`: class, logical name, attribute (2 when it is left out); raises ConfigError."""

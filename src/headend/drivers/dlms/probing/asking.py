@@ -1,0 +1,184 @@
+"""One request to associate after the other: the answer, what the association tells, its release; and signs of distress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from headend.drivers.dlms.probing.offers import Answer, Offer, aarq, judge
+from headend.drivers.dlms.probing.seen import Asked, Seen, octets_of
+from headend.drivers.dlms.probing.telling import Told, tell
+from headend.drivers.dlms.probing.wire import Talk, Wire
+from headend.errors import LinkError, LinkTimeout, ProtocolError
+from headend.model.discovery import TrialOutcome
+from headend.protocols.base import LinkReleased
+from headend.protocols.dlms.acse import Diagnostic
+from headend.protocols.hdlc import HdlcConnection
+
+if TYPE_CHECKING:
+    from headend.drivers.dlms.parameters import Addressing
+    from headend.drivers.ground import Ground
+    from headend.protocols.base import ApduReceived
+
+UNANSWERED: Final = frozenset({TrialOutcome.SILENT, TrialOutcome.CLOSED})
+_OPEN: Final = frozenset({TrialOutcome.ACCEPTED, TrialOutcome.WANTS_SECRET})
+_EXCEPTIONS: Final = 3
+"""Exceptions in a row to requests to associate, after which nothing else is to be expected."""
+_REGISTERS: Final = frozenset({3, 4, 5, 7})
+_NO_REASON: Final = frozenset({Diagnostic.NO_REASON_GIVEN.value, Diagnostic.AUTHENTICATION_FAILURE.value, None})
+"""Refusals that a meter gives to those it does not know, and to all once it has had enough."""
+
+
+class Asker:
+    """Makes offers at one place, each once, and keeps what is said in `seen`."""
+
+    def __init__(self, ground: Ground, addressing: Addressing) -> None:
+        self.ground = ground
+        self.wire = Wire(ground)
+        self.seen = Seen(addressing)
+        self.patient = True
+        """nobody has met silence yet"""
+        self._exceptions = 0
+
+    async def begin(self, offer: Offer) -> Asked | None:
+        """Make an offer before anybody has answered; None where nobody does. Raises LinkError, or ProbeEnded."""
+        asked = await self._ask(offer)
+        self.seen.note(*asked)
+        refused = asked.answer.outcome is TrialOutcome.EXCEPTION and not self.wire.answers
+        return None if refused or asked.answer.outcome in UNANSWERED else asked
+
+    async def attempt(self, offer: Offer) -> Asked:
+        """Make an offer, unless it was made; raises ProbeEnded at the first sign of distress, LinkError at the beginning."""
+        for asked in reversed(self.seen.asked):
+            if asked.offer == offer:
+                return asked
+        asked = await self._ask(offer)
+        if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
+            asked = await self._ask(offer)  # on a link of its own: some meters close after each refusal
+        self.seen.note(*asked)
+        if asked.answer.busy:
+            self.ground.end("it refuses for now: it is busy")
+        if asked.answer.outcome in UNANSWERED and self.wire.met:
+            self.patient = False
+            await self._look_for_it(offer)
+        self._exceptions = self._exceptions + 1 if asked.answer.outcome is TrialOutcome.EXCEPTION else 0
+        if self._exceptions >= _EXCEPTIONS and self.seen.accepted is None:
+            self.ground.end("it answers requests to associate by nothing but exceptions")
+        return asked
+
+    async def ask_again(self) -> None:
+        """See that who was let in before still is, when others were refused since without a reason that means them."""
+        accepted = self.seen.accepted
+        if accepted is None:
+            return
+        since = self.seen.asked[self.seen.asked.index(accepted) + 1 :]
+        if any(each.answer.outcome is TrialOutcome.REJECTED and each.answer.code in _NO_REASON for each in since):
+            await self._expect(accepted)
+
+    async def _look_for_it(self, unanswered: Offer) -> None:
+        """Silence may be how a meter refuses; it is over when it is silent to what it has answered before, too."""
+        known = self.seen.accepted or next(
+            (each for each in self.seen.asked if each.answer.outcome not in UNANSWERED), None
+        )
+        if known is None or known.offer == unanswered:
+            self.ground.end("it has fallen silent")
+        await self._expect(known)
+
+    async def _expect(self, known: Asked) -> None:
+        """Make an offer again; another answer than before is a sign of distress."""
+        again = await self._ask(known.offer, read=False)
+        if again.answer.outcome is not known.answer.outcome:
+            who = f"client {known.offer.client}"
+            said = " ".join(filter(None, (again.answer.outcome.value, again.answer.diagnostic)))
+            self.ground.end(f"{who} was {known.answer.outcome.value} before, and is {said} now")
+
+    async def _ask(self, offer: Offer, *, read: bool = True) -> Asked:
+        """Make an offer, read what is to be read where it is accepted, release."""
+        await self.wire.connect()
+        if self.ground.associations and self.ground.budget.spacing:
+            await self.ground.sleep(self.ground.budget.spacing)
+        self.ground.associate()
+        name = f"dlms AARQ {offer.client} to {offer.server} {offer.context} {offer.mechanism}"
+        answer, talk = await self._exchange(offer)
+        asked = Asked(offer, answer, self.ground.step(name, _said(answer)))
+        if talk is None:
+            return asked
+        if read and answer.outcome is TrialOutcome.ACCEPTED and answer.initiate is not None and self._is_wanted:
+            await self._read(talk, asked)
+        if answer.outcome in _OPEN:
+            await self.wire.release()
+            self.ground.step("dlms release")
+        return asked
+
+    async def _exchange(self, offer: Offer) -> tuple[Answer, Talk | None]:
+        """The AARQ and what comes; the framing it came over, where that stands still."""
+        seen, wire, timeout = self.seen, self.wire, self.ground.timeout
+        addressing = replace(seen.addressing, client=offer.client, server=offer.server)
+        try:
+            talk = await wire.reach(addressing)
+            if isinstance(talk, LinkReleased):
+                return Answer(outcome=TrialOutcome.EXCEPTION, note=f"HDLC: {talk.reason}"), None
+            if isinstance(talk.framing, HdlcConnection):
+                self._note_link(talk.framing, addressing)
+            received = await talk.ask(aarq(offer.context, offer.mechanism), timeout)
+            wire.answers += 1
+            answer = judge(offer, received.apdu)
+        except LinkTimeout:
+            await wire.drop()
+            return Answer(outcome=TrialOutcome.SILENT), None
+        except LinkError:
+            await wire.drop()
+            return Answer(outcome=TrialOutcome.CLOSED), None
+        except ProtocolError as error:
+            await wire.drop()
+            return Answer(outcome=TrialOutcome.EXCEPTION, note=f"not to be read: {error}"), None
+        self._note_port(offer, received)
+        return answer, talk
+
+    def _note_link(self, framing: HdlcConnection, addressing: Addressing) -> None:
+        """What HDLC was opened with, the first time; the step that holds it is the one to come."""
+        link, size = self.seen.link, octets_of(addressing)
+        index = len(self.ground.evidence)
+        if link.limits is None:
+            link.limits, link.opened = framing.limits, index
+        link.octets.setdefault(size, index)
+
+    def _note_port(self, offer: Offer, received: ApduReceived) -> None:
+        """Where a meter with the wrapper answers from, when that is not where it was asked."""
+        if self.seen.addressing.framing != "wrapper" or received.source == offer.server or self.seen.wport is not None:
+            return
+        self.seen.wport, self.seen.wport_index = received.source, len(self.ground.evidence)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Nothing was read before, or nothing that measures."""
+        return not any(each.class_id in _REGISTERS for each in self.seen.told.objects)
+
+    async def _read(self, talk: Talk, asked: Asked) -> None:
+        """Read in the association that stands; what is worth less than what was read before is dropped."""
+        initiate = asked.answer.initiate
+        if initiate is None:
+            return
+        told = Told()
+        params = {"ref": asked.offer.referencing}
+        try:
+            await tell(talk, self.ground, initiate, params, told)
+        except LinkTimeout as error:
+            await self.wire.drop()
+            self._keep(told, asked.offer)
+            self.ground.end(f"it fell silent while it was read: {error}")
+        except (LinkError, ProtocolError) as error:
+            told.note = told.note or str(error)
+            await self.wire.drop()
+        else:
+            self.wire.resume()
+        self._keep(told, asked.offer)
+
+    def _keep(self, told: Told, offer: Offer) -> None:
+        seen = self.seen
+        if seen.told_by is None or len(told.objects) > len(seen.told.objects):
+            seen.told, seen.told_by = told, offer
+
+
+def _said(answer: Answer) -> str:
+    return " ".join(filter(None, (answer.outcome.value, answer.diagnostic, answer.note)))

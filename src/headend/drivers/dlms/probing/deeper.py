@@ -1,0 +1,111 @@
+"""With the secrets of the owner: the same questions in the association that they are for. Once; a refusal is not repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from headend.drivers.dlms import client
+from headend.drivers.dlms.parameters import Parameters, parameters_of
+from headend.drivers.dlms.probing.offers import MECHANISM_WORDS
+from headend.drivers.dlms.probing.telling import Told, ask_values, choose
+from headend.drivers.dlms.redaction import reseal, spoken
+from headend.errors import ConfigError, LinkError, MeterError, ProtocolError, SecurityError
+from headend.model.discovery import Trial, TrialOutcome
+from headend.model.meter import Meter
+from headend.protocols.dlms.acse import Mechanism
+from headend.protocols.dlms.security.authentication import HLS
+
+if TYPE_CHECKING:
+    from headend.drivers.base import Secrets
+    from headend.drivers.dlms.client import DlmsSession
+    from headend.drivers.dlms.probing.seen import Seen
+    from headend.drivers.dlms.security import Counters
+    from headend.drivers.ground import Ground
+    from headend.model.discovery import Sighting
+
+_STEP = "dlms association with the secrets of the owner"
+
+
+async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Secrets, counters: Counters) -> None:
+    """Associate as the parameters of the sighting say, and read what is shown then; raises ProbeEnded, LinkError."""
+    meter = Meter(
+        id=f"discovery {ground.endpoint.wire}",
+        protocol=sighting.protocol,
+        framing=sighting.framing,
+        endpoint=ground.endpoint,
+        params=sighting.params,
+    )
+    parameters = parameters_of(meter, None)
+    if parameters.mechanism is Mechanism.NONE and "ek" not in secrets:
+        return  # nobody has said for which client and mechanism they are: trying would be guessing
+    asks_counter = "ek" in secrets and parameters.security.counter is not None
+    for _ in range(1 + asks_counter):
+        ground.associate()
+    link = await ground.link()
+    try:
+        session = await client.attach(
+            link, meter, None, secrets, counters=counters, buffered=b"", timeout=ground.timeout
+        )
+    except (MeterError, SecurityError, ConfigError, LinkError, ProtocolError) as error:
+        await ground.close()
+        index = _step(ground, secrets, str(error))
+        seen.trials.append(replace(_trial(parameters, secrets, index), outcome=TrialOutcome.REJECTED, note=str(error)))
+        return
+    try:
+        await _read(session, seen)
+    except (MeterError, SecurityError, LinkError, ProtocolError) as error:
+        seen.told.note = seen.told.note or str(error)
+    finally:
+        await session.aclose()
+        await ground.close()
+        index = _step(ground, secrets, "accepted")
+        seen.told.in_list = seen.told.in_values = index
+    seen.trials.append(_accepted(session, _trial(parameters, secrets, index)))
+    seen.deep = True
+
+
+async def _read(session: DlmsSession, seen: Seen) -> None:
+    """The object list of the association, and what it shows of the meter, with what was read without secrets."""
+    told = Told(values=dict(seen.told.values))
+    told.objects = await session.objects()
+    seen.told = told
+    await ask_values(session.access, choose(told.objects), told)
+
+
+def _trial(parameters: Parameters, secrets: Secrets, index: int) -> Trial:
+    referencing = "sn" if parameters.short_names else "ln"
+    ciphered = "ek" in secrets and (parameters.mechanism not in HLS or parameters.security.policy != 0)
+    return Trial(
+        client=parameters.addressing.client,
+        server=parameters.addressing.server,
+        referencing=referencing,
+        context=f"{referencing}-ciphered" if ciphered else referencing,
+        mechanism=MECHANISM_WORDS[parameters.mechanism],
+        outcome=TrialOutcome.ACCEPTED,
+        evidence=(index,),
+    )
+
+
+def _accepted(session: DlmsSession, trial: Trial) -> Trial:
+    access = session.access
+    connection = access.conversation.connection
+    return replace(
+        trial,
+        conformance=f"{int(connection.conformance):06x}",
+        system_title=access.system_title.hex(),
+        note="with the secrets of the owner",
+    )
+
+
+def _step(ground: Ground, secrets: Secrets, note: str) -> int:
+    """The evidence of it, with asterisks in the place of what is secret; without what was sent where it may be cut in pieces."""
+    index = ground.step(_STEP, note)
+    kept = ground.evidence[index]
+    sent, hides = kept.sent, spoken(secrets)
+    for octets, hidden in hides:
+        sent = sent.replace(octets, hidden)
+    if sent == kept.sent and "secret" in secrets:
+        sent = b""
+    ground.evidence[index] = replace(kept, sent=reseal(sent))
+    return index
