@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from tests.services.support import virtual
 
 from headend.drivers.library import load_profile
 from headend.model.discovery import Examination
+from tests.services.support import virtual
 
 from .discovered import Place, assert_harmless, served, virtual_meter
 
@@ -224,5 +224,3 @@ def _contexts(about: Configuration) -> set[str]:
 def _policy(about: Configuration) -> str:
     """As a security setup of version 1 tells it: bits for requests and for responses, 3 is authenticated and encrypted."""
     return {"0": "0", "3": "108"}[about.policy]
-
-

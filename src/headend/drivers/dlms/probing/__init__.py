@@ -9,7 +9,7 @@ What is sent, and how far it goes, so that no meter takes it for an attack:
 - A mechanism of high level security can only be seen by an AARQ that names it and brings a challenge. That goes to a client
   that wants authentication and whose mechanism no association object has told; one name after the other only while the
   meter says that it does not recognise it, which begins nothing. The first challenge, or any other answer, is the last for
-  that client: at most one authentication of a client is begun and left, and of one client, unless the budget was made larger for more.
+  that client. So at most one authentication is begun and left, and one client is asked so, unless the budget is made larger.
 - Every association is released, every link of HDLC disconnected. One link is open at a time.
 - What a meter does when it defends itself ends it all: it takes no connection any more, refuses a client that it let in before,
   says that it is busy, or falls silent.

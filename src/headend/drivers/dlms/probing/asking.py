@@ -18,6 +18,7 @@ from headend.protocols.hdlc import HdlcConnection
 if TYPE_CHECKING:
     from headend.drivers.dlms.parameters import Addressing
     from headend.drivers.ground import Ground
+    from headend.model.meter import Endpoint
     from headend.protocols.base import ApduReceived
 
 UNANSWERED: Final = frozenset({TrialOutcome.SILENT, TrialOutcome.CLOSED})
@@ -32,9 +33,9 @@ _NO_REASON: Final = frozenset({Diagnostic.NO_REASON_GIVEN.value, Diagnostic.AUTH
 class Asker:
     """Makes offers at one place, each once, and keeps what is said in `seen`."""
 
-    def __init__(self, ground: Ground, addressing: Addressing) -> None:
+    def __init__(self, ground: Ground, addressing: Addressing, endpoint: Endpoint | None = None) -> None:
         self.ground = ground
-        self.wire = Wire(ground)
+        self.wire = Wire(ground, endpoint)
         self.seen = Seen(addressing)
         self.patient = True
         """nobody has met silence yet"""

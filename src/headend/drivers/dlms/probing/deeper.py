@@ -29,11 +29,12 @@ _STEP = "dlms association with the secrets of the owner"
 
 async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Secrets, counters: Counters) -> None:
     """Associate as the parameters of the sighting say, and read what is shown then; raises ProbeEnded, LinkError."""
+    endpoint = sighting.endpoint or ground.endpoint
     meter = Meter(
-        id=f"discovery {ground.endpoint.wire}",
+        id=f"discovery {endpoint.wire}",
         protocol=sighting.protocol,
         framing=sighting.framing,
-        endpoint=ground.endpoint,
+        endpoint=endpoint,
         params=sighting.params,
     )
     parameters = parameters_of(meter, None)
@@ -42,7 +43,7 @@ async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Sec
     asks_counter = "ek" in secrets and parameters.security.counter is not None
     for _ in range(1 + asks_counter):
         ground.associate()
-    link = await ground.link()
+    link = await ground.link(endpoint)
     try:
         session = await client.attach(
             link, meter, None, secrets, counters=counters, buffered=b"", timeout=ground.timeout

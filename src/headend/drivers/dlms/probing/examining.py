@@ -18,8 +18,6 @@ from headend.protocols.base import LinkReleased
 from headend.protocols.dlms.acse import Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from headend.drivers.base import Secrets
     from headend.drivers.dlms.probing.offers import Answer
     from headend.drivers.dlms.probing.seen import Asked
@@ -47,7 +45,7 @@ _NOT_RECOGNISED: Final = Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
 
 async def examine(ground: Ground, sighting: Sighting, secrets: Secrets, counters: Counters) -> Examination:
     """See `Driver.examine`."""
-    examiner = _Examiner(ground, sighting.framing, sighting.params)
+    examiner = _Examiner(ground, sighting)
     wire, seen = examiner.asker.wire, examiner.asker.seen
     try:
         async with asyncio.timeout(max(0.0, ground.seconds_left)):
@@ -78,12 +76,13 @@ def _stop(ground: Ground, reason: str) -> None:
 class _Examiner:
     """One examination."""
 
-    def __init__(self, ground: Ground, framing: str, params: Mapping[str, str]) -> None:
-        addressing = read_params(framing, dict(params)).addressing
-        if framing == "hdlc":
+    def __init__(self, ground: Ground, sighting: Sighting) -> None:
+        params = sighting.params
+        addressing = read_params(sighting.framing, params).addressing
+        if sighting.framing == "hdlc":
             addressing = replace(addressing, max_info=_MAX_INFO, window=_WINDOW)
         self.ground = ground
-        self.asker = Asker(ground, addressing)
+        self.asker = Asker(ground, addressing, sighting.endpoint)
         self._referencing = str(params.get("ref", "ln"))
         more = ground.budget.associations > _USUAL_ASSOCIATIONS
         self._clients = (*CLIENTS, *MORE_CLIENTS) if more else CLIENTS

@@ -9,7 +9,6 @@ from headend.drivers.dlms import sniffing
 from headend.errors import HeadendError, LinkClosed, LinkTimeout
 from headend.model.discovery import Sighting
 from headend.protocols.hdlc.frame import FLAG, MAX_HEADER, decode_header
-from headend.protocols.wrapper import VERSION
 from headend.transport.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -61,12 +60,8 @@ def heard(octets: bytes, index: int) -> tuple[Sighting, ...]:
 
 async def quiet(ground: Ground) -> None:
     """Leave the line alone for a moment, between one framing and the next."""
-    await ground.sleep(_QUIET)
-
-
-def is_framed(octets: bytes) -> bool:
-    """True for octets that may be a frame of the wrapper or of HDLC."""
-    return octets[:1] == bytes((FLAG,)) or octets[:2] == VERSION
+    if ground.links:
+        await ground.sleep(_QUIET)
 
 
 def _station(octets: bytes, at: int) -> dict[str, str]:

@@ -17,7 +17,6 @@ from headend.protocols.dlms.acse import (
     AssociationResult,
     Diagnostic,
     DiagnosticSource,
-    Mechanism,
 )
 from headend.protocols.dlms.apdu.exception import (
     ConfirmedServiceError,
@@ -55,6 +54,11 @@ _GLO_INITIATE_RESPONSE: Final = 0x28
 _GENERAL_GLO: Final = 0xDB
 _SUITE: Final = 0x0F
 _SUITES: Final = 3
+_DIAGNOSTICS, _STATES, _SERVICES = (
+    {each.value: each.name.lower().replace("_", "-") for each in kind}
+    for kind in (Diagnostic, StateError, ServiceError)
+)
+"""The standard's words."""
 AUTHENTICATION: Final = frozenset(
     {
         Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED.value,
@@ -136,8 +140,7 @@ def judge(offer: Offer, apdu: bytes) -> Answer:
         return _judge_aare(offer, decoded)
     if isinstance(decoded, ExceptionResponse):
         deciphers = decoded.service_error in {ServiceError.DECIPHERING_ERROR, ServiceError.INVOCATION_COUNTER_ERROR}
-        states, services = ({each.value: _words(each.name) for each in kind} for kind in (StateError, ServiceError))
-        words = (states.get(decoded.state_error, ""), services.get(decoded.service_error, ""))
+        words = _STATES.get(decoded.state_error, ""), _SERVICES.get(decoded.service_error, "")
         return Answer(outcome=TrialOutcome.EXCEPTION, diagnostic=", ".join(filter(None, words)), deciphers=deciphers)
     if isinstance(decoded, ConfirmedServiceError):
         return Answer(outcome=TrialOutcome.EXCEPTION, diagnostic=decoded.describe())
@@ -147,8 +150,7 @@ def judge(offer: Offer, apdu: bytes) -> Answer:
 def _judge_aare(offer: Offer, aare: Aare) -> Answer:
     initiate, suite, note = _initiate(aare.user_information)
     user = aare.diagnostic_source == DiagnosticSource.USER
-    words = {each.value: _words(each.name) for each in Diagnostic}
-    diagnostic = words.get(aare.diagnostic, str(aare.diagnostic)) if user else f"provider-{aare.diagnostic}"
+    diagnostic = _DIAGNOSTICS.get(aare.diagnostic, str(aare.diagnostic)) if user else f"provider-{aare.diagnostic}"
     accepted = aare.result == AssociationResult.ACCEPTED
     asks = user and aare.diagnostic == Diagnostic.AUTHENTICATION_REQUIRED
     outcome = TrialOutcome.REJECTED
@@ -198,16 +200,3 @@ def _initiate(information: bytes) -> tuple[InitiateResponse | None, int | None, 
 def mechanism_of(number: int) -> str:
     """The word for a mechanism id."""
     return MECHANISM_WORDS.get(number, "")
-
-
-def is_high(word: str) -> bool:
-    """True for high level security."""
-    return word in HIGH
-
-
-def _words(name: str) -> str:
-    return name.lower().replace("_", "-")
-
-
-SECRET_FREE: Final = frozenset({Mechanism.NONE, *(MECHANISMS[each] for each in HIGH)})
-"""Mechanisms that an offer may name."""

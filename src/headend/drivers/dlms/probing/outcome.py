@@ -32,7 +32,7 @@ def to_examination(ground: Ground, sighting: Sighting, seen: Seen) -> Examinatio
     absent = ObjectUndefined("not read")
     values = [told.values.get(ref, absent) for ref in IDENTITY_REFS]
     return Examination(
-        endpoint=ground.endpoint,
+        endpoint=sighting.endpoint or ground.endpoint,
         protocol=sighting.protocol,
         framing=seen.addressing.framing,
         params=_params(sighting, seen),

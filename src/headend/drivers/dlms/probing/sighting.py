@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.parameters import Addressing
-from headend.drivers.dlms.probing.listening import PROTOCOL, heard, listen
+from headend.drivers.dlms.probing.listening import PROTOCOL, heard, listen, quiet
 from headend.drivers.dlms.probing.offers import Offer, judge
 from headend.drivers.dlms.probing.wire import Wire
 from headend.drivers.ground import Probe
@@ -60,6 +60,7 @@ async def _by_association(framing: str, ground: Ground) -> tuple[Sighting, ...]:
     """An AARQ of the public client, and where nobody answers it one of the management client."""
     wire = Wire(ground)
     found: tuple[Sighting, ...] = ()
+    await quiet(ground)
     try:
         for client in _CLIENTS if framing == "wrapper" else (_PUBLIC,):
             found = await _associate(wire, Addressing(framing, client, 1))
@@ -98,6 +99,7 @@ async def _associate(wire: Wire, addressing: Addressing) -> tuple[Sighting, ...]
 async def _by_link(ground: Ground) -> tuple[Sighting, ...]:
     """SNRM to the usual addresses, and DISC for the one that is answered."""
     wire = Wire(ground)
+    await quiet(ground)
     try:
         for client, server, physical, size in _STATIONS:
             addressing = Addressing("hdlc", client, server, physical, size)
@@ -152,4 +154,6 @@ def _spoke(ground: Ground) -> bool:
 def _told_otherwise(ground: Ground) -> tuple[Sighting, ...]:
     """Who answered in another framing than that of the question."""
     last = _last(ground)
-    return () if last is None else heard(last.received, len(ground.evidence) - 1)
+    if last is None:
+        return ()
+    return heard(last.received.removeprefix(last.sent), len(ground.evidence) - 1)

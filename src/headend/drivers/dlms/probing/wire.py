@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from headend.drivers.dlms.parameters import Addressing
     from headend.drivers.ground import Ground
+    from headend.model.meter import Endpoint
     from headend.transport.link import Link
 
 MOST_NOISE: Final = 64
@@ -111,8 +112,10 @@ class Talk(Exchange):
 class Wire:
     """Who asks next gets the link and the framing that stand already, as far as they fit."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, endpoint: Endpoint | None = None) -> None:
+        """`endpoint` where that is not the one of the ground."""
         self.ground = ground
+        self.endpoint = endpoint or ground.endpoint
         self.met = False
         """somebody has answered"""
         self.answers = 0
@@ -126,7 +129,7 @@ class Wire:
             return
         self._drop()
         try:
-            self._link = await self.ground.link()
+            self._link = await self.ground.link(self.endpoint)
             self.answers = 0
         except LinkError as error:
             if not self.met:
