@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 from headend.standards.obis import Obis
@@ -49,8 +50,14 @@ def find_variant(names: Iterable[Obis] = (), *, vendor: str = "", country: str =
     for each in known:
         if country.upper() in each.countries:
             return each.name
-    distinct = set(names)
+    seen = Counter(name for obis in set(names) for name in _hinted(obis))
     for each in known:
-        if sum(any(obis.match(hint) for hint in each.hints) for obis in distinct) >= each.least:
+        if seen[each.name] >= each.least:
             return each.name
     return next((each.name for each in known if vendor.upper() in each.vendors), "")
+
+
+@lru_cache(maxsize=65536)
+def _hinted(obis: Obis) -> tuple[str, ...]:
+    """The variants that a logical name hints at."""
+    return tuple(each.name for each in variants().values() if any(obis.match(hint) for hint in each.hints))

@@ -161,14 +161,14 @@ def canonical_objects(objects: Iterable[ObjectInfo]) -> tuple[Object, ...]:
         if each.class_id is None:
             found.add((0, 0, each.ref.address))
         else:
-            found.add((each.class_id, each.version or 0, logical_name(each)))
+            found.add((each.class_id, each.version or 0, named_in(each.ref.address)))
     return tuple(sorted(found))
 
 
-def logical_name(each: ObjectInfo) -> str:
-    """The logical name in the reference of an object that has a class; else the whole address."""
-    parts = each.ref.address.split("/")
-    return parts[1] if each.class_id is not None and len(parts) > 1 else each.ref.address
+def named_in(address: str) -> str:
+    """The logical name in the reference of an object that has a class, such as `3/1-0:1.8.0.255/2`."""
+    parts = address.split("/")
+    return parts[1] if len(parts) > 1 else address
 
 
 def stability(name: str) -> Stability:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from headend.errors import ConfigError
 from headend.model.objects import ObjectInfo
 from headend.model.quantity import Quantity, base_unit, find_quantity, for_obis
-from headend.services.discovery.fingerprint import logical_name
+from headend.services.discovery.fingerprint import named_in
 from headend.standards.meanings import ELECTRICITY, Grade, Meaning, meaning
 from headend.standards.obis import Obis
 from headend.standards.variants import find_variant
@@ -128,7 +128,7 @@ class Normalised:
 
 def normalise(protocol: str, objects: Sequence[ObjectInfo], *, vendor: str = "", country: str = "") -> Normalised:
     """What the objects of a meter stand for. `vendor` is a FLAG identifier and `country` two letters, where they are known."""
-    names = [found for each in objects if (found := _obis(logical_name(each))) is not None]
+    names = [found for each in objects if each.class_id is not None and (found := _obis(each.ref.address)) is not None]
     variant = find_variant(names, vendor=vendor, country=country)
     rows = tuple(_row(protocol, each, variant) for each in objects)
     return Normalised(rows=rows, coverage=_coverage(rows), variant=variant)
@@ -140,16 +140,18 @@ def explain(obis: Obis, class_id: int = 0, variant: str = "") -> Row:
 
 
 def _row(protocol: str, each: ObjectInfo, variant: str) -> Row:
-    obis = _obis(logical_name(each)) if each.class_id is not None else None
+    address = each.ref.address
+    obis = _obis(address) if each.class_id is not None else None
     if obis is None or each.class_id is None:
-        return _by_file(f"{protocol}:{each.ref.address}", each)
-    return _by_name(str(each.ref), obis, each.class_id, variant)
+        return _by_file(f"{protocol}:{address}", each)
+    return _by_name(f"{protocol}:{address}", obis, each.class_id, variant)
 
 
 @lru_cache(maxsize=65536)
-def _obis(name: str) -> Obis | None:
+def _obis(address: str) -> Obis | None:
+    """The logical name in a reference; None where there is none."""
     try:
-        return Obis.parse(name)
+        return Obis.parse(named_in(address))
     except ConfigError:
         return None
 
