@@ -11,14 +11,13 @@ from headend.drivers.dlt645.meter.image import image_of
 from headend.drivers.dlt645.wire import Wire
 from headend.drivers.pushless import Pushless
 from headend.errors import CapabilityError, ConfigError
-from headend.model.discovery import Examination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from headend.drivers.base import Defect, Layer, MeterModel, Secrets, Sniff, Sniffed
     from headend.drivers.ground import Ground, Probe
-    from headend.model.discovery import Sighting
+    from headend.model.discovery import Examination, Sighting
     from headend.model.meter import Meter
     from headend.model.objects import ObjectEntry, ObjectRef
     from headend.model.profile import MeterProfile
@@ -38,17 +37,15 @@ class Dlt645Driver(Pushless):
 
     def probes(self) -> Sequence[Probe]:
         """The questions of discovery, cheap and harmless first."""
-        return ()
+        from headend.drivers.dlt645 import probing  # noqa: PLC0415 - for discovery only
 
-    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - knows no more than the sighting
-        """What the sighting tells."""
-        return Examination(
-            endpoint=ground.endpoint,
-            protocol=sighting.protocol,
-            framing=sighting.framing,
-            params=sighting.params,
-            evidence=tuple(ground.evidence),
-        )
+        return probing.probes()
+
+    async def examine(self, ground: Ground, sighting: Sighting, secrets: Secrets = NO_SECRETS) -> Examination:  # noqa: ARG002 - reading takes no password
+        """What its identifiers tell."""
+        from headend.drivers.dlt645.examining import examine  # noqa: PLC0415 - for discovery only
+
+        return await examine(ground, sighting)
 
     def parse_ref(self, text: str) -> ObjectRef:
         """`00010000`, `0001FF00`, `9010`, `01010000/time` and their like; raises ConfigError."""
