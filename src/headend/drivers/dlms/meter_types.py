@@ -43,6 +43,7 @@ _TEXT_QUANTITIES: Final = frozenset(
     ("serial_number", "logical_device_name", "firmware_version", "manufacturer", "meter_model", "meter_name")
 )
 _SPECIAL: Final = {"relay_closed": "boolean", "meter_time": "date_time", "tariff_active": "uint8"}
+_HEX: Final = "hex:"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -152,10 +153,23 @@ def _text(tag: Tag, encoding: str) -> Encode:
     head = bytes((tag,))
 
     def encode(value: Value) -> bytes:
-        octets = str(value).encode(encoding, "replace")
+        text = str(value)
+        octets = (
+            _plain_octets(text)
+            if tag is Tag.OCTET_STRING and text.startswith(_HEX)
+            else text.encode(encoding, "replace")
+        )
         return head + encode_length(len(octets)) + octets
 
     return encode
+
+
+def _plain_octets(text: str) -> bytes:
+    """`hex:0102`, as meter files write octets that are no text; anything else stays the text that it is."""
+    try:
+        return bytes.fromhex(text.removeprefix(_HEX))
+    except ValueError:
+        return text.encode("utf-8", "replace")
 
 
 def _bits(value: Value) -> bytes:
