@@ -11,6 +11,7 @@ import typer
 from headend.cli.commanding import audit_app, command, job_app
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
 from headend.cli.options import run_lazily as _run
+from headend.cli.understanding import fingerprint_app, obis
 from headend.errors import (
     ConfigError,
     HeadendError,
@@ -51,7 +52,9 @@ app.add_typer(user_app, name="user")
 app.add_typer(key_app, name="key")
 app.add_typer(job_app, name="job")
 app.add_typer(audit_app, name="audit")
+app.add_typer(fingerprint_app, name="fingerprint")
 app.command()(command)
+app.command()(obis)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,72 @@
+"""All that a page about the identity of a meter shows, as JSON's own types: facts, association matrix, objects. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from headend.model.discovery import Examination
+from headend.model.fingerprint import FACTS, Fingerprint
+from headend.services.discovery.fingerprint import Comparison, build, stability
+from headend.services.discovery.normalise import Normalised, normalise
+from headend.services.discovery.report import matrix
+
+SCHEMA: Final = "headend/meter-identity"
+VERSION: Final = 1
+
+
+def identity_page(
+    examination: Examination, fingerprint: Fingerprint | None = None, normalised: Normalised | None = None
+) -> dict[str, Any]:
+    """The page of an examined meter; what is not given is worked out."""
+    fingerprint = fingerprint or build(examination)
+    if normalised is None:
+        flag = fingerprint.facts.get("system_title_flag") or fingerprint.facts.get("logical_device_name_flag", "")
+        normalised = normalise(examination.protocol, examination.objects, vendor=flag)
+    evidence = {fact.name.removeprefix(f"{examination.protocol}:"): list(fact.evidence) for fact in examination.facts}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "fingerprint": {
+            "digest": fingerprint.digest,
+            "facts": [_fact(name, value, evidence=evidence.get(name, [])) for name, value in fingerprint.facts.items()],
+            "unobserved": [
+                _fact(name, None, note=why, evidence=evidence.get(name, []))
+                for name, why in fingerprint.unobserved.items()
+            ],
+        },
+        "associations": matrix(examination).to_json(),
+        "objects": normalised.to_json(),
+    }
+
+
+def comparison_page(comparison: Comparison) -> dict[str, Any]:
+    """What two fingerprints are to each other."""
+    return {
+        "verdict": comparison.verdict.value,
+        "text": comparison.text,
+        "updated": comparison.updated,
+        "similarity": round(comparison.similarity, 4),
+        "changes": [
+            {
+                "kind": each.kind.value,
+                "name": each.name,
+                "before": each.before or None,
+                "after": each.after or None,
+                "stability": each.stability.value,
+                "note": each.note,
+            }
+            for each in comparison.changes
+        ],
+    }
+
+
+def _fact(name: str, value: str | None, *, evidence: list[int], note: str = "") -> dict[str, Any]:
+    about = FACTS[name][1] if name in FACTS else "what an object of this reference held"
+    return {
+        "name": name,
+        "value": value,
+        "stability": stability(name).value,
+        "about": about,
+        "note": note,
+        "evidence": evidence,
+    }
