@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,8 +17,12 @@ from headend import errors, telemetry
 from headend.cli.main import EXIT_CODES, app
 from headend.drivers.library import Library
 from headend.model.event import EventType
+from headend.model.fingerprint import FACTS, Stability
 from headend.model.quantity import quantities
 from headend.runtime.settings import describe
+from headend.services.discovery import fingerprint
+from headend.standards.tables import read_table
+from headend.standards.variants import variants
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -133,6 +138,80 @@ def quantities_page() -> str:
     )
 
 
+def fingerprints_page() -> str:
+    rows = [(f"`{name}`", stability.value, text) for name, (stability, text) in FACTS.items()]
+    form = inspect.cleandoc(fingerprint.__doc__ or "").partition("\n\n")[2]
+    stabilities = [(f"`{each.value}`", text) for each, text in _members(Stability, "model/fingerprint.py")]
+    verdicts = [(f"`{each.value}`", text) for each, text in _members(fingerprint.Verdict, fingerprint.__file__)]
+    return (
+        "# Fingerprints\n\nA fingerprint is what an examined meter is, in facts that do not change from one day to the next. Every fact points\n"
+        "to the octets that prove it; what the wire does not show is kept as not observable, with the reason, and is neither\n"
+        "equal nor different to anything. `headend fingerprint show FILE` prints one, `headend fingerprint diff FILE FILE` compares\n"
+        "two: of two meters, two firmwares, or two days.\n\n## The digest\n\n"
+        + form
+        + "\n\nTwo fingerprints that were made with the same credentials can be compared by their digests; who may see more objects has\n"
+        "another list.\n\n## Stability\n\n"
+        + table(("stability", "meaning"), stabilities)
+        + "\n## Facts\n\n"
+        + table(("fact", "stability", "meaning"), rows)
+        + "\nBeside them, a reference of an object may be the name of a fact, as `holding/0xFC02/u16`: what that object held, of\n"
+        "stability `model`.\n\n## What two fingerprints are to each other\n\n"
+        + table(("verdict", "meaning"), verdicts)
+        + "\nA text of the maker (manufacturer, model, FLAG identifier) that differs means another model, and so do object lists of which\n"
+        "less than half is common. Any other fact of stability `model` that both sides know and that differs means another\n"
+        "firmware, save those of the way to the meter (framing, parameters of HDLC). The similarity of two lists is the share\n"
+        "of class and logical name that both have (Jaccard).\n"
+    )
+
+
+def _members(kind: Any, path: str) -> list[tuple[Any, str]]:
+    """The members of an enumeration with what stands below them."""
+    source = (ROOT / "src/headend" / path).read_text()
+    body = source[source.index(f"class {kind.__name__}(") :]
+    said = dict(re.findall(r'    (\w+) = "[\w-]+"\n    """(.+?)"""', body))
+    return [(each, said.get(each.name, each.value.replace("-", " "))) for each in kind]
+
+
+def obis_page() -> str:
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for row in read_table("obis_groups"):
+        meaning = row["meaning"].replace("{word}", "power or energy")
+        groups.setdefault(row["group"], []).append((row["value"], meaning, row["unit"].replace("+h", "hours of it")))
+    own: dict[str, list[tuple[str, ...]]] = {}
+    for row in read_table("obis_meanings"):
+        if row["variant"]:
+            own.setdefault(row["variant"], []).append((f"`{row['pattern']}`", row["kind"], row["meaning"], row["unit"]))
+    text = (
+        "# OBIS codes\n\nHow a logical name is understood: first by the variant of a country, companion standard or maker that the meter follows,\n"
+        "then by the codes of the standard (IEC 62056-6-1), then by its value groups, then by the class of its object. What is left\n"
+        "is *unmapped*, with the nearest meaning; most of that lies in the ranges that the standard leaves to manufacturers.\n"
+        "`headend obis CODE` explains any code. Facts and their sources: `obis.csv`, `obis_groups.csv`, `obis_meanings.csv` and\n"
+        "`obis_variants.csv` in `src/headend/standards/data`.\n\n"
+        "The key of a quantity follows from groups C, D and E: `active_demand_max_import_l1_t3` is C 21, D 6, E 3. Keys that are not\n"
+        "in the catalogue ([quantities](quantities.md)) are shown, but no readings are kept under them. Group F other than 255 is\n"
+        "a value of a billing period: it is not a reading of the present.\n\n"
+    )
+    for name, head in (
+        ("C", "Group C of electricity"),
+        ("D", "Group D of electricity"),
+        ("abstract", "Group C where A is 0"),
+    ):
+        more = " (L1 to L3: 20, 40 and 60 more than 1 to 20)" if name == "C" else ""
+        text += f"## {head}{more}\n\n" + table(("value", "meaning", "unit"), groups[name]) + "\n"
+    for each in variants().values():
+        hints = ", ".join(f"`{hint}`" for hint in each.hints)
+        rows = own.get(each.name, [])
+        text += f"## {each.title}\n\n`{each.name}`: shown by {each.least} objects of {hints}"
+        if each.countries:
+            text += f"; countries {', '.join(sorted(each.countries))}"
+        if each.vendors:
+            text += f"; makers {', '.join(sorted(each.vendors))}"
+        if each.base:
+            text += f"; with all of `{each.base}`"
+        text += ".\n\n" + table(("code", "kind", "meaning", "unit"), rows) + "\n"
+    return text.rstrip("\n") + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -141,6 +220,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": cli_page,
     "meters.md": meters_page,
     "quantities.md": quantities_page,
+    "fingerprints.md": fingerprints_page,
+    "obis.md": obis_page,
 }
 
 

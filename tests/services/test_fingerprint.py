@@ -48,7 +48,7 @@ METER = Examination(
     objects=(entry("1-0:1.8.0.255"), entry("0-0:1.0.0.255", 8), entry("1-0:2.8.0.255")),
 )
 
-TEXTS = {"banner", "server_id", "manufacturer_text", "model_text", "device_id_vendor", "device_id_product"}
+TEXTS = {"banner", "identification", "manufacturer_text", "model_text", "device_id_vendor", "device_id_product"}
 """facts that may hold the meter's own number"""
 
 texts = st.text(max_size=12)

@@ -27,13 +27,13 @@ from headend.standards.flag import find_manufacturer, from_octets
 
 Object = tuple[int, int, str]
 
-_SETS: Final = frozenset({"referencing", "contexts", "authentication", "clients", "servers", "functions"})
+_SETS: Final = frozenset({"referencing", "contexts", "authentication", "clients", "servers", "functions", "plausible"})
 """facts that are lists separated by commas, in no order of their own"""
 _HEXADECIMAL: Final = frozenset({"conformance", "system_title", "banner", "server_id", "object_digest"})
 _OWN: Final = ("serial_number", "logical_device_name", "system_title", "meter_address")
 """facts that tell one meter from all others"""
 _TEXTS: Final = frozenset(
-    {"banner", "server_id", "manufacturer_text", "model_text", "device_id_vendor", "device_id_product"}
+    {"banner", "identification", "manufacturer_text", "model_text", "device_id_vendor", "device_id_product"}
 )
 """texts of the maker, which may hold what is the meter's own"""
 _NAMES: Final = frozenset(
