@@ -57,6 +57,7 @@ from headend.transport.memory import memory_pair
 from headend.web.app import create_app
 from headend.web.parts import WebParts
 from headend.web.settings import WebSettings
+from tests.virtual import emulators_here
 
 KEY = bytes(range(32))
 NOW = 1_767_225_600_000
@@ -247,9 +248,11 @@ class World:
             ),
             Recognition(known=KnownRegistrations(built_in()), drivers=()),
         )
+        self.emulators = emulators_here(folder / "emulators", Library())
         self.app = create_app(
             WebParts(
                 store=store,
+                emulators=self.emulators,
                 bus=self.bus,
                 roster=self.roster,
                 lanes=self.lanes,
@@ -345,7 +348,7 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     with Store.open(folder / "headend.db", vault_key=KEY, millis=time.millis) as store:
         store.access._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         made = World(store, time, WebSettings(**settings), folder)
-        async with made.app.router.lifespan_context(made.app), asyncio.TaskGroup() as tasks:
+        async with made.app.router.lifespan_context(made.app), made.emulators, asyncio.TaskGroup() as tasks:
             tasks.create_task(made.writer.run())
             tasks.create_task(made.recorder.run())
             alarming = tasks.create_task(made.alarms.run())

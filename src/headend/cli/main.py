@@ -107,6 +107,11 @@ def emulate(
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="End with the program that holds the other end of standard input.")
     ] = False,
+    control: Annotated[
+        str, typer.Option(help="Take orders here, from who has HEADEND_CONTROL_TOKEN.", metavar="127.0.0.1:PORT")
+    ] = "",
+    start: Annotated[str, typer.Option(help="What the meters' clocks show at the start.", metavar="TIME")] = "",
+    speed: Annotated[float | None, typer.Option(help="How fast they run; 60: a minute each second.")] = None,
 ) -> None:
     """Run virtual meters on loopback addresses until Ctrl-C."""
     _run(
@@ -119,6 +124,9 @@ def emulate(
         folders=profiles,
         as_json=json,
         until_eof=until_eof,
+        control=control,
+        start=start,
+        speed=speed,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -65,24 +65,42 @@ def load_fleet(
 
     `empty`: it may have no group, since some will be added. Raises ConfigError `FILE:LINE: [table] key: expected …, got …`.
     """
+    document = _document(text, origin)
+    settings = Table(origin, text, "fleet", 0, document.get("fleet", {}))
+    settings.allow({"seed"})
+    return Fleet(
+        load_groups(text, library, resolve, origin, registrations=registrations, empty=empty),
+        seed=settings.take("seed", int, 0),
+        clock=_clock(Table(origin, text, "clock", 0, document.get("clock", {})), clock),
+    )
+
+
+def _document(text: str, origin: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
     Table(origin, text, "", 0, document).allow({"fleet", "clock", "group"})
-    settings = Table(origin, text, "fleet", 0, document.get("fleet", {}))
-    settings.allow({"seed"})
-    groups = document.get("group", [])
+    return document
+
+
+def load_groups(
+    text: str,
+    library: Library,
+    resolve: SecretResolver,
+    origin: str = "fleet",
+    *,
+    registrations: Registrations | None = None,
+    empty: bool = False,
+) -> Sequence[Group]:
+    """The groups of a fleet file alone; raises as `load_fleet` does."""
+    groups = _document(text, origin).get("group", [])
     if not isinstance(groups, list) or not (groups or empty):
         raise ConfigError(f"{origin}:{line_of(text, 'group')}: a fleet needs at least one [[group]]")
-    return Fleet(
-        [
-            _group(Table(origin, text, "group", index, values), library, resolve, registrations or built_in())
-            for index, values in enumerate(groups)
-        ],
-        seed=settings.take("seed", int, 0),
-        clock=_clock(Table(origin, text, "clock", 0, document.get("clock", {})), clock),
-    )
+    return [
+        _group(Table(origin, text, "group", index, values), library, resolve, registrations or built_in())
+        for index, values in enumerate(groups)
+    ]
 
 
 def _clock(table: Table, wall: Callable[[], int]) -> Callable[[], int]:

@@ -28,6 +28,7 @@ from headend.runtime.alarms import alarms_of, watching
 from headend.runtime.captures import captures
 from headend.runtime.commanding import make_commands
 from headend.runtime.database import open_store, sole_owner
+from headend.runtime.emulators import make_emulators
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.gateway import dialling_in, make_gateway, make_intake
 from headend.runtime.listening import hearing
@@ -161,6 +162,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         commands=make_commands(settings.commands, store, bus, roster, lanes, profile),
         captures=captures(settings, roster, lanes, secrets),
         alarms=alarms_of(settings.alarms, roster, bus, store, library.get),
+        emulators=make_emulators(settings, library),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
         profiles=make_profiles(settings, library, store, roster, lanes),
@@ -179,6 +181,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
         if broker is not None:
             await broker.start()
             stack.push_async_callback(broker.stop)
+        await stack.enter_async_context(parts.emulators)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         writing = group.create_task(parts.writer.run(), name="writer")
         recording = group.create_task(recorder.run(), name="recorder")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from headend.drivers.base import Driver
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
+from headend.emulator.emulators import Emulators
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.alarms.service import Alarms
@@ -36,6 +37,7 @@ class WebParts:
     captures: Captures
     alarms: Alarms
     gateway: Gateway
+    emulators: Emulators
     writer: Writer
     library: Library
     profiles: Profiles
