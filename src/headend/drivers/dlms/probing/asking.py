@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.dlms.probing.offers import Answer, Offer, aarq, judge
+from headend.drivers.dlms.probing.offers import ACCEPTED, Answer, Offer, aarq, judge
 from headend.drivers.dlms.probing.seen import Asked, Seen, octets_of
 from headend.drivers.dlms.probing.telling import Told, tell
 from headend.drivers.dlms.probing.wire import Talk, Wire
@@ -44,7 +44,7 @@ class Asker:
     async def begin(self, offer: Offer) -> Asked | None:
         """Make an offer before anybody has answered; None where nobody does. Raises LinkError, or ProbeEnded."""
         asked = await self._ask(offer)
-        self.seen.note(*asked)
+        self._note(asked)
         refused = asked.answer.outcome is TrialOutcome.EXCEPTION and not self.wire.answers
         return None if refused or asked.answer.outcome in UNANSWERED else asked
 
@@ -56,9 +56,7 @@ class Asker:
         asked = await self._ask(offer)
         if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
             asked = await self._ask(offer)  # on a link of its own: some meters close after each refusal
-        self.seen.note(*asked)
-        if asked.answer.busy:
-            self.ground.end("it refuses for now: it is busy")
+        self._note(asked)
         if asked.answer.outcome in UNANSWERED and self.wire.met:
             self.patient = False
             await self._look_for_it(offer)
@@ -75,6 +73,11 @@ class Asker:
         since = self.seen.asked[self.seen.asked.index(accepted) + 1 :]
         if any(each.answer.outcome is TrialOutcome.REJECTED and each.answer.code in _NO_REASON for each in since):
             await self._expect(accepted)
+
+    def _note(self, asked: Asked) -> None:
+        self.seen.note(*asked)
+        if asked.answer.busy:
+            self.ground.end("it refuses for now: it is busy")
 
     async def _look_for_it(self, unanswered: Offer) -> None:
         """Silence may be how a meter refuses; it is over when it is silent to what it has answered before, too."""
@@ -106,7 +109,7 @@ class Asker:
             return asked
         if read and answer.outcome is TrialOutcome.ACCEPTED and answer.initiate is not None and self._is_wanted:
             await self._read(talk, asked)
-        if answer.outcome in _OPEN:
+        if answer.outcome in _OPEN or answer.result == ACCEPTED:
             await self.wire.release()
             self.ground.step("dlms release")
         return asked
@@ -122,8 +125,8 @@ class Asker:
             if isinstance(talk.framing, HdlcConnection):
                 self._note_link(talk.framing, addressing)
             received = await talk.ask(aarq(offer.context, offer.mechanism), timeout)
-            wire.answers += 1
-            answer = judge(offer, received.apdu)
+            wire.answered()
+            answer = self._checked(offer, received, judge(offer, received.apdu))
         except LinkTimeout:
             await wire.drop()
             return Answer(outcome=TrialOutcome.SILENT), None
@@ -133,7 +136,6 @@ class Asker:
         except ProtocolError as error:
             await wire.drop()
             return Answer(outcome=TrialOutcome.EXCEPTION, note=f"not to be read: {error}"), None
-        self._note_port(offer, received)
         return answer, talk
 
     def _note_link(self, framing: HdlcConnection, addressing: Addressing) -> None:
@@ -144,11 +146,22 @@ class Asker:
             link.limits, link.opened = framing.limits, index
         link.octets.setdefault(size, index)
 
-    def _note_port(self, offer: Offer, received: ApduReceived) -> None:
-        """Where a meter with the wrapper answers from, when that is not where it was asked."""
-        if self.seen.addressing.framing != "wrapper" or received.source == offer.server or self.seen.wport is not None:
-            return
-        self.seen.wport, self.seen.wport_index = received.source, len(self.ground.evidence)
+    def _checked(self, offer: Offer, received: ApduReceived, answer: Answer) -> Answer:
+        """The answer, unless it is one to something else: to another client, or of another context or mechanism."""
+        why = ""
+        if self.seen.addressing.framing == "wrapper":
+            swapped = (received.source, received.destination) == (offer.client, offer.server)
+            if received.destination != offer.client and not swapped:
+                why = f"an answer to wPort {received.destination}"
+            elif received.source != offer.server and self.seen.wport is None:
+                self.seen.wport, self.seen.wport_index = received.source, len(self.ground.evidence)
+        if answer.outcome in _OPEN and answer.context != offer.context:
+            why = why or f"an answer in context {answer.context or 'unknown'}"
+        if answer.outcome is TrialOutcome.WANTS_SECRET and answer.mechanism not in {"", offer.mechanism}:
+            why = why or f"a challenge by mechanism {answer.mechanism}"
+        return (
+            replace(answer, outcome=TrialOutcome.EXCEPTION, note=f"{why}, which was not asked for") if why else answer
+        )
 
     @property
     def _is_wanted(self) -> bool:

@@ -91,7 +91,7 @@ def _associations(seen: Seen) -> Iterator[Fact]:
     yield _referencing(seen)
     yield _contexts(seen)
     yield _authentication(seen)
-    known = [each for each in seen.asked if each.answer.outcome in _OFFERED or each.answer.wants_authentication]
+    known = [each for each in seen.asked if each.answer.outcome in _OFFERED or each.answer.knows_client]
     told = [each for each in seen.trials if each.outcome in _OFFERED or _is_told(each.note)]
     clients = {each.offer.client for each in known} | {each.client for each in told}
     proof = _places(known)
@@ -153,7 +153,7 @@ def _authentication(seen: Seen) -> Fact:
     for each in seen.clients():
         found.setdefault(each.client, set()).add(each.mechanism)
         evidence.append(seen.told.in_values)
-    wanting = {each.offer.client for each in seen.asked if each.answer.wants_authentication} - found.keys()
+    wanting = {each.offer.client for each in seen.asked if each.answer.knows_client} - found.keys()
     order = list(MECHANISM_WORDS.values())
     value = ",".join(f"{client}:{'+'.join(sorted(found[client], key=order.index))}" for client in sorted(found))
     note = f"client {_joined(sorted(wanting))} has to authenticate; by what is not observable" if wanting else ""

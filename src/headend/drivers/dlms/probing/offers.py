@@ -45,8 +45,9 @@ _CHALLENGE: Final = b"headend-probing!"
 """What a meter would have to prove itself with. No proof of ours follows, so nothing depends on its being new."""
 _LONG_CHALLENGE: Final = {"ecdsa": 2}
 """How many times the challenge stands where 32 octets are the least."""
+ACCEPTED: Final = "accepted"
 _RESULTS: Final = {
-    AssociationResult.ACCEPTED.value: "accepted",
+    AssociationResult.ACCEPTED.value: ACCEPTED,
     AssociationResult.REJECTED_PERMANENT.value: "rejected-permanent",
     AssociationResult.REJECTED_TRANSIENT.value: "rejected-transient",
 }
@@ -109,6 +110,11 @@ class Answer:
     def wants_authentication(self) -> bool:
         """True for a client that the meter knows, and which is to authenticate."""
         return self.outcome is TrialOutcome.REJECTED and self.code in AUTHENTICATION
+
+    @property
+    def knows_client(self) -> bool:
+        """True where this client is known for sure: some meters refuse all whom they do not know for their authentication."""
+        return self.wants_authentication and self.code != Diagnostic.AUTHENTICATION_FAILURE
 
     @property
     def wants_other_context(self) -> bool:

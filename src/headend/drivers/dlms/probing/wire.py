@@ -123,6 +123,11 @@ class Wire:
         self._link: Link | None = None
         self._talk: Talk | None = None
 
+    def answered(self) -> None:
+        """Somebody has answered a request to associate."""
+        self.met = True
+        self.answers += 1
+
     async def connect(self) -> None:
         """See that a link is open; raises LinkError at the beginning, and ProbeEnded when it was taken before."""
         if self._link is not None and self._link.is_open:
