@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms import client
 from headend.drivers.dlms.parameters import Parameters, parameters_of
-from headend.drivers.dlms.probing.offers import MECHANISM_WORDS
+from headend.drivers.dlms.probing.offers import MECHANISM_WORDS, Answer, Offer
 from headend.drivers.dlms.probing.telling import Told, ask_values, choose
 from headend.drivers.dlms.redaction import reseal, spoken
 from headend.errors import ConfigError, LinkError, MeterError, ProtocolError, SecurityError
-from headend.model.discovery import Trial, TrialOutcome
+from headend.model.discovery import TrialOutcome
 from headend.model.meter import Meter
 from headend.protocols.dlms.acse import Mechanism
-from headend.protocols.dlms.security.authentication import HLS
 
 if TYPE_CHECKING:
     from headend.drivers.base import Secrets
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from headend.drivers.ground import Ground
     from headend.model.discovery import Sighting
 
-_STEP = "dlms association with the secrets of the owner"
+_STEP: Final = "dlms association with the secrets of the owner"
+_WHOSE: Final = "with the secrets of the owner"
 
 
 async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Secrets, counters: Counters) -> None:
@@ -44,14 +44,15 @@ async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Sec
     for _ in range(1 + asks_counter):
         ground.associate()
     link = await ground.link(endpoint)
+    offer = _offer(parameters, secrets)
     try:
         session = await client.attach(
             link, meter, None, secrets, counters=counters, buffered=b"", timeout=ground.timeout
         )
     except (MeterError, SecurityError, ConfigError, LinkError, ProtocolError) as error:
         await ground.close()
-        index = _step(ground, secrets, str(error))
-        seen.trials.append(replace(_trial(parameters, secrets, index), outcome=TrialOutcome.REJECTED, note=str(error)))
+        answer = Answer(outcome=TrialOutcome.REJECTED, note=str(error))
+        seen.note(offer, answer, _step(ground, secrets, str(error)), _WHOSE)
         return
     try:
         await _read(session, seen)
@@ -60,9 +61,14 @@ async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Sec
     finally:
         await session.aclose()
         await ground.close()
-        index = _step(ground, secrets, "accepted")
-        seen.told.in_list = seen.told.in_values = index
-    seen.trials.append(_accepted(session, _trial(parameters, secrets, index)))
+        place = _step(ground, secrets, "accepted")
+    seen.told.in_list = seen.told.in_values = place
+    suite = parameters.security.suite if offer.context.endswith("ciphered") else None
+    answer = Answer(
+        outcome=TrialOutcome.ACCEPTED, title=session.access.system_title, suite=suite, context=offer.context
+    )
+    seen.note(offer, answer, place, _WHOSE)
+    seen.trials[-1] = replace(seen.trials[-1], conformance=f"{int(session.access.conformance):06x}")
     seen.deep = True
 
 
@@ -74,28 +80,15 @@ async def _read(session: DlmsSession, seen: Seen) -> None:
     await ask_values(session.access, choose(told.objects), told)
 
 
-def _trial(parameters: Parameters, secrets: Secrets, index: int) -> Trial:
+def _offer(parameters: Parameters, secrets: Secrets) -> Offer:
+    """What the session asks for."""
     referencing = "sn" if parameters.short_names else "ln"
-    ciphered = "ek" in secrets and (parameters.mechanism not in HLS or parameters.security.policy != 0)
-    return Trial(
-        client=parameters.addressing.client,
-        server=parameters.addressing.server,
-        referencing=referencing,
-        context=f"{referencing}-ciphered" if ciphered else referencing,
-        mechanism=MECHANISM_WORDS[parameters.mechanism],
-        outcome=TrialOutcome.ACCEPTED,
-        evidence=(index,),
-    )
-
-
-def _accepted(session: DlmsSession, trial: Trial) -> Trial:
-    access = session.access
-    connection = access.conversation.connection
-    return replace(
-        trial,
-        conformance=f"{int(connection.conformance):06x}",
-        system_title=access.system_title.hex(),
-        note="with the secrets of the owner",
+    ciphered = parameters.security.policy != 0 and "ek" in secrets
+    return Offer(
+        parameters.addressing.client,
+        parameters.addressing.server,
+        f"{referencing}-ciphered" if ciphered else referencing,
+        MECHANISM_WORDS[parameters.mechanism],
     )
 
 
