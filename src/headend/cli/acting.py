@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -18,6 +17,7 @@ from headend.model.job import Command, CommandKind, Outcome, Verdict
 from headend.model.reading import Value
 from headend.model.url import parse_url
 from headend.runtime.connect import connect
+from headend.runtime.folders import library_in
 from headend.runtime.secrets import resolve_secret
 from headend.services.commanding.rules import CONFIRMED, READS
 from headend.transport.loop import run as run_loop
@@ -51,7 +51,7 @@ def command(
         if not sys.stdin.isatty():
             raise ConfigError(f"{kind} is asked for on a terminal", hint="say --yes where it is meant")
         typer.confirm(f"{kind} at {place}?", abort=True, err=True)
-    outcome = run_loop(_carry_out(url, asked, timeout, Library([Path(folder) for folder in folders or []])))
+    outcome = run_loop(_carry_out(url, asked, timeout, library_in(folders)))
     if as_json:
         print_json({"verdict": outcome.verdict.value, "detail": outcome.detail, "observed": outcome.observed})
     else:

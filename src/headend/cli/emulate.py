@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tomllib
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from headend.cli.output import print_json
 from headend.cli.until import stop_event, until_stopped
 from headend.drivers.base import Sniffed
-from headend.drivers.library import Library
+from headend.drivers.library import Library, load_profile
 from headend.drivers.registry import driver, driver_names
 from headend.emulator.fleet import Fleet, Group
 from headend.emulator.fleet_file import load_fleet, load_groups
@@ -23,6 +24,7 @@ from headend.emulator.remote import ControlServer
 from headend.emulator.replay import HOST, Replay, exchanges
 from headend.errors import ConfigError
 from headend.runtime.fleet_process import TOKEN_VARIABLE
+from headend.runtime.folders import library_in
 from headend.runtime.secrets import resolve_secret
 from headend.telemetry import configure_logging
 from headend.transport.loop import run as run_loop
@@ -48,8 +50,10 @@ def emulate(
     if what.endswith((".pcap", ".pcapng")):
         run_loop(_replay(Path(what), port, until_eof=until_eof))
         return
-    known = [Path(folder) for folder in folders or []]
-    library = Library(known, kept=known[-1] if control and known else None)  # whoever controls it may bring more
+    library = library_in(folders)
+    if control and folders:  # whoever controls it may bring more
+        known = [Path(folder) for folder in folders]
+        library = Library(known, kept=known[-1])
 
     async def main() -> None:
         stop = stop_event(until_eof=until_eof)
@@ -128,8 +132,19 @@ def _fleet(what: str, library: Library, *, count: int, port: int, framing: str, 
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the fleet file {path}: {error}") from error
-        return load_fleet(text, library, resolve_secret, what, empty=empty)
-    profile = library.get(what)
+            raise ConfigError(f"cannot read the file {path}: {error}") from error
+        if not _is_meter_file(text):
+            return load_fleet(text, library, resolve_secret, what, empty=empty)
+        profile = load_profile(text, path.stem, what)
+    else:
+        profile = library.get(what)
     first = "127.0.0.1" if count == 1 else "127.1.0.1"
     return Fleet([Group(profile=profile, count=count, framing=framing, first_address=first, port=port)])
+
+
+def _is_meter_file(text: str) -> bool:
+    """It describes a meter, and no fleet; what is no TOML is left to those who say what is wrong in it."""
+    try:
+        return "meter" in tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -24,6 +23,7 @@ from headend.model.objects import ObjectEntry, ObjectRef, RawValue
 from headend.model.profile import MeterProfile
 from headend.model.reading import from_millis
 from headend.model.url import parse_url
+from headend.runtime.folders import library_in
 from headend.runtime.listening import listening, parse_place, push_driver
 from headend.runtime.secrets import resolve_secrets
 from headend.services.bus import Bus
@@ -183,7 +183,7 @@ def listen(
 ) -> None:
     """Print pushes until stopped."""
     configure_logging(level="warning")
-    library = Library([Path(folder) for folder in folders or []])
+    library = library_in(folders)
     known, secrets = _meters(meters or [])
     where = [parse_place(place) for place in places]
     if not where:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headend.cli.commanding import audit_app, command, job_app
+from headend.cli.library import profile_app, record
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
 from headend.cli.options import run_lazily as _run
 from headend.cli.understanding import fingerprint_app, obis
@@ -42,7 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-profile_app = typer.Typer(no_args_is_help=True, help="The meter library.")
 user_app = typer.Typer(no_args_is_help=True, help="People who may use the console and REST.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys for programs.")
 meters_app = typer.Typer(no_args_is_help=True, help="The meters in the database.")
@@ -55,6 +55,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(fingerprint_app, name="fingerprint")
 app.command()(command)
 app.command()(obis)
+app.command()(record)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,8 +95,8 @@ def emulate(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="PROFILE|FLEET.toml|CAPTURE",
-            help="A meter profile, a file that describes a fleet, or a capture (.pcap, .pcapng) to play again.",
+            metavar="PROFILE|FILE.toml|CAPTURE",
+            help="A meter profile, a file that is one or describes a fleet, or a capture (.pcap, .pcapng) to play again.",
         ),
     ],
     count: Annotated[int, typer.Option(help="Meters of that profile.", min=1, max=100000)] = 1,
@@ -307,34 +308,6 @@ def listen(
 def doctor(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
     """Check machine, settings, database and broker, and explain what is wrong."""
     _run("doctor", "doctor", config=config, data=data, as_json=json)
-
-
-@profile_app.command("list")
-def profile_list(profiles: Profiles = None, *, json: Json = False) -> None:
-    """List the meter profiles."""
-    _run("profile", "list_profiles", folders=profiles, as_json=json)
-
-
-@profile_app.command("show")
-def profile_show(
-    profile_id: Annotated[str, typer.Argument(metavar="ID")], profiles: Profiles = None, *, json: Json = False
-) -> None:
-    """Show one meter profile."""
-    _run("profile", "show", profile_id, folders=profiles, as_json=json)
-
-
-@profile_app.command("check")
-def profile_check(
-    paths: Annotated[list[str], typer.Argument(metavar="FILE…", help="Meter files.")], *, json: Json = False
-) -> None:
-    """Check meter files: form, addresses, quantities, and their own tests."""
-    _run("profile", "check", paths, as_json=json)
-
-
-@profile_app.command("quantities")
-def profile_quantities(*, json: Json = False) -> None:
-    """List the catalogue of quantities."""
-    _run("profile", "list_quantities", as_json=json)
 
 
 @meters_app.command("import")

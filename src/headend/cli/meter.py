@@ -14,7 +14,6 @@ from typing import Final
 import typer
 
 from headend.cli.output import print_json, print_table, progress
-from headend.drivers.library import Library
 from headend.drivers.masking import Masking, Piece
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, RemoteProtocolError, StorageError
@@ -22,7 +21,7 @@ from headend.model.meter import Endpoint
 from headend.model.url import parse_url
 from headend.runtime.connect import connect
 from headend.runtime.connected import Connected, Measured
-from headend.runtime.folders import data_folder, refusal_file
+from headend.runtime.folders import data_folder, library_in, refusal_file
 from headend.runtime.secrets import resolve_secrets
 from headend.services.lockout import Lockout
 from headend.transport.capture import Dialogue, file_header
@@ -185,7 +184,7 @@ def _with_meter(
         typer.echo(f"{direction} {_without([secret.reveal() for secret in secrets.values()], octets)}", err=True)
 
     async def main() -> None:
-        library = Library([Path(folder) for folder in folders or []])
+        library = library_in(folders)
         masking = Masking(driver(parsed.protocol) if parsed.protocol else None, secrets)
         try:
             with _captured(capture, parsed.endpoint, masking) as keep:

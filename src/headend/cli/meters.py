@@ -8,10 +8,10 @@ from pathlib import Path
 
 import typer
 
-from headend.drivers.library import Library
 from headend.errors import ConfigError
 from headend.runtime.database import open_store
 from headend.runtime.importing import enter, read_list
+from headend.runtime.profiles import library_of
 from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import settings_of
 
@@ -21,7 +21,7 @@ def import_meters(
 ) -> None:
     """Enter the meters of a list."""
     settings = settings_of(config, data)
-    library = Library([Path(folder).expanduser() for folder in settings.profiles])
+    library = library_of(settings)
     listed = read_list(_text(file), library, poll_seconds=poll, tags=tags)
     shared = {name: resolve_secret(place, name) for name, _, place in (each.partition("=") for each in secrets)}
     with open_store(settings) as store:

@@ -20,6 +20,7 @@ from headend.model.meter import MeterIdentity
 from headend.model.objects import ObjectEntry
 from headend.model.url import SCHEMES, format_url, parse_url
 from headend.runtime.connect import connect
+from headend.runtime.folders import library_in
 from headend.services.discovery.drafting import draft
 from headend.services.discovery.probing import Answer, Probe, ProbeLimits, ProbeReport
 from headend.transport.loop import run as run_loop
@@ -38,7 +39,7 @@ def probe(
     as_json: bool,
 ) -> None:
     """Ask for every candidate, politely; go on where an earlier run stopped."""
-    library = Library([Path(folder) for folder in folders or []])
+    library = library_in(folders)
     parsed = parse_url(url)
     where = format_url(parsed.meter("probed"))
     candidates = _candidates(parsed.protocol, ranges, library)

@@ -7,15 +7,16 @@ from pathlib import Path
 import typer
 
 from headend.cli.output import print_json, print_table
-from headend.drivers.library import Library, load_profile
+from headend.drivers.library import load_profile
 from headend.drivers.registry import driver
 from headend.errors import ConfigError
 from headend.model.quantity import quantities
+from headend.runtime.folders import library_in
 
 
 def list_profiles(*, folders: list[str] | None, as_json: bool) -> None:
     """One line a profile."""
-    library = Library([Path(folder) for folder in folders or []])
+    library = library_in(folders)
     rows = [(p.id, p.vendor, p.model, p.protocol, p.state.value, len(p.objects)) for p in library]
     columns = ("id", "vendor", "model", "protocol", "state", "objects")
     if as_json:
@@ -26,7 +27,7 @@ def list_profiles(*, folders: list[str] | None, as_json: bool) -> None:
 
 def show(profile_id: str, *, folders: list[str] | None, as_json: bool) -> None:
     """One profile, object by object."""
-    library = Library([Path(folder) for folder in folders or []])
+    library = library_in(folders)
     profile = library.get(profile_id)
     if as_json:
         print_json(

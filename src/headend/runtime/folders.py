@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from headend.drivers.library import Library
 from headend.storage.counters import CounterFile
 from headend.storage.refusals import RefusalFile
 
@@ -16,6 +18,11 @@ def data_folder(named: str = "") -> Path:
     if named:
         return Path(named).expanduser()
     return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "headend"
+
+
+def library_in(folders: Iterable[str] | None) -> Library:
+    """The meter files of the program, of folders of one's own, and those that a head-end keeps in the data folder."""
+    return Library([Path(folder).expanduser() for folder in folders or ()], kept=data_folder() / "profiles")
 
 
 @cache

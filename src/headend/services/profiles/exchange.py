@@ -78,6 +78,11 @@ def to_document(profile: MeterProfile) -> dict[str, Any]:
     }
 
 
+def to_line(profile: MeterProfile) -> bytes:
+    """The same as a line of NDJSON."""
+    return orjson.dumps(to_document(profile), option=orjson.OPT_APPEND_NEWLINE)
+
+
 def from_document(document: object) -> tuple[str, str]:
     """The id and the text of a meter file; raises ConfigError that names the place in the document."""
     if isinstance(document, Mapping) and "schema" in document and document["schema"] != SCHEMA:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-import orjson
-
 from headend.drivers.base import Session
 from headend.drivers.library import Library, load_profile
 from headend.drivers.meter_text import exchange_table, set_meter_key, write
@@ -25,7 +23,7 @@ from headend.model.profile import MeterProfile, ProfileState, ProfileTest
 from headend.model.reading import Value
 from headend.services.acquisition.lanes import Lanes
 from headend.services.profiles.comparing import ProfileChange, difference, nearest
-from headend.services.profiles.exchange import from_csv, items, to_csv, to_document
+from headend.services.profiles.exchange import from_csv, items, to_csv, to_document, to_line
 from headend.services.profiles.transcribing import Tape, transcribe
 from headend.services.profiles.trying import ProfileTrial, try_profile
 from headend.services.roster import Roster
@@ -259,7 +257,7 @@ class Profiles:
             mismatches = tuple(await self._rehearse(profile, self._clock))
             if mismatches:
                 return _promotion(profile, promoted=False, mismatches=mismatches)
-            return await asyncio.to_thread(self._promoted, profile, ProfileState.EMULATED, (), actor)
+            return await asyncio.to_thread(self.raise_to, profile, ProfileState.EMULATED, actor=actor)
         if profile.state is ProfileState.FIELD_VERIFIED:
             raise Conflict(f"the profile {profile_id!r} is field verified already")
         if not meter_id:
@@ -267,14 +265,15 @@ class Profiles:
         trial, tests = await self._verify(profile_id, meter_id)
         if not trial.answered or trial.stopped or not tests:
             return _promotion(profile, promoted=False, trial=trial)
-        made = await asyncio.to_thread(self._promoted, profile, ProfileState.FIELD_VERIFIED, tests, actor)
+        made = await asyncio.to_thread(self.raise_to, profile, ProfileState.FIELD_VERIFIED, tests, actor=actor)
         return replace(made, trial=trial)
 
-    def verified(self, profile_id: str, tests: Sequence[ProfileTest], *, actor: str) -> Promotion:
-        """Make a profile FIELD_VERIFIED with exchanges that were taken elsewhere."""
-        if not tests:
-            raise ConfigError("there is no exchange with a real meter")
-        return self._promoted(self.library.get(profile_id), ProfileState.FIELD_VERIFIED, tests, actor)
+    def raise_to(
+        self, profile: MeterProfile, state: ProfileState, tests: Sequence[ProfileTest] = (), *, actor: str
+    ) -> Promotion:
+        """Give a profile a higher state, with the exchanges that prove it; whoever calls has seen to that."""
+        self._keep(profile.id, raised(self.get(profile.id).text, state, tests), Action.PROFILE_PROMOTED, actor)
+        return _promotion(self.library.get(profile.id), promoted=True, tests=len(tests))
 
     # --- giving and taking ---
 
@@ -291,7 +290,7 @@ class Profiles:
         chosen = list(self.library.ids() if profile_ids is None else profile_ids)
         for profile_id in chosen:
             self.library.path(profile_id)
-        return (orjson.dumps(self.document(profile_id), option=orjson.OPT_APPEND_NEWLINE) for profile_id in chosen)
+        return (to_line(self.library.get(profile_id)) for profile_id in chosen)
 
     def take_in(self, data: bytes, *, actor: str, change: bool = False) -> Iterator[ImportResult]:
         """Import profiles from JSON, a JSON array or NDJSON, each for itself; with `change` also over those that are there."""
@@ -349,15 +348,6 @@ class Profiles:
         outcome = "changed" if there else "created"
         return ImportResult(place=place, id=profile_id, outcome=outcome, revision=made.number)
 
-    def _promoted(
-        self, profile: MeterProfile, state: ProfileState, tests: Sequence[ProfileTest], actor: str
-    ) -> Promotion:
-        text = set_meter_key(self.get(profile.id).text, "state", state.value)
-        if tests:
-            text = text.rstrip("\n") + "\n\n" + write({"test": [exchange_table(each) for each in tests]})
-        self._keep(profile.id, text, Action.PROFILE_PROMOTED, actor)
-        return _promotion(self.library.get(profile.id), promoted=True, tests=len(tests))
-
     async def _verify(self, profile_id: str, meter_id: str) -> tuple[ProfileTrial, Sequence[ProfileTest]]:
         profile, meter = self._pair(profile_id, meter_id)
         if await asyncio.to_thread(self._is_protected, meter_id):
@@ -411,6 +401,12 @@ class Profiles:
 
     def _day(self) -> str:
         return datetime.fromtimestamp(self._clock() / 1000, UTC).date().isoformat()
+
+
+def raised(text: str, state: ProfileState, tests: Sequence[ProfileTest]) -> str:
+    """The text of a meter file in another state, with exchanges that prove it behind its own."""
+    text = set_meter_key(text, "state", state.value)
+    return text.rstrip("\n") + "\n\n" + write({"test": [exchange_table(each) for each in tests]}) if tests else text
 
 
 def _promotion(
