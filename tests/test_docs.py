@@ -160,7 +160,11 @@ def fingerprints_page() -> str:
         + "\nA text of the maker (manufacturer, model, FLAG identifier) that differs means another model, and so do object lists of which\n"
         "less than half is common. Any other fact of stability `model` that both sides know and that differs means another\n"
         "firmware, save those of the way to the meter (framing, parameters of HDLC). The similarity of two lists is the share\n"
-        "of class and logical name that both have (Jaccard).\n"
+        "of class and logical name that both have (Jaccard).\n\n## JSON\n\n`headend fingerprint show FILE --json` prints `headend-meter-identity/1`: `fingerprint` (digest, facts with stability\n"
+        "and the places of their proof, what is not observable), `associations` (`headend-association-report/1`, whose JSON Schema is\n"
+        "`association-report-1.schema.json` in `src/headend/services/discovery`; evidence holds the octets in hexadecimal) and\n"
+        "`objects` (`headend-normalised-objects/1`: what each object stands for, and the coverage; see [OBIS codes](obis.md)).\n"
+        "A form that is not compatible with these has another number.\n"
     )
 
 

@@ -60,7 +60,7 @@ def test_the_json_is_what_a_page_needs(headend: Headend, tmp_path: Path) -> None
     wrapped = tmp_path / "device.json"
     wrapped.write_bytes(orjson.dumps({"url": "dlms://192.0.2.7", "examination": orjson.loads(to_json(METER))}))
     document = headend("fingerprint", "show", str(wrapped), "--json").json
-    assert document["schema"] == "headend/meter-identity"
+    assert document["schema"] == "headend-meter-identity/1"
     facts = {each["name"]: each for each in document["fingerprint"]["facts"]}
     assert facts["conformance"] == {
         "name": "conformance",

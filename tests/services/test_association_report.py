@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
-from headend.errors import DecodeError
+from headend.errors import ConfigError, DecodeError
 from headend.model.discovery import Evidence, Examination, Fact, Trial, TrialOutcome
 from headend.model.meter import Endpoint, EndpointKind
 from headend.protocols.dlms.initiate import Conformance
 from headend.services.discovery.report import matrix
+from headend.services.profiles.schema import check
 from headend.standards.conformance import BITS, conformance_names
 
 AARQ, AARE = bytes.fromhex("601da109060760857405080101"), bytes.fromhex("6129a109060760857405080101")
@@ -28,7 +30,12 @@ METER = Examination(
     protocol="dlms",
     framing="wrapper",
     facts=(
-        Fact(name="suite", value="", note="the public client may not read the security setup", evidence=(2,)),
+        Fact(
+            name="suite",
+            value="",
+            note="not observable: the public client may not read the security setup",
+            evidence=(2,),
+        ),
         Fact(name="system_title", value="4b464d6550000001", evidence=(1,)),
     ),
     trials=(
@@ -70,7 +77,7 @@ def test_what_the_wire_does_not_show_is_not_observable_and_says_why() -> None:
 
 def test_the_json_holds_the_octets_of_the_proof_and_can_be_written() -> None:
     document = json.loads(json.dumps(matrix(METER).to_json()))
-    assert (document["schema"], document["version"]) == ("headend/association-report", 1)
+    assert document["schema"] == "headend-association-report/1"
     accepted = next(row for row in document["trials"] if row["outcome"] == "accepted")
     proof = document["evidence"][accepted["evidence"][0]]
     assert (bytes.fromhex(proof["sent"]), bytes.fromhex(proof["received"])) == (AARQ, AARE)
@@ -79,6 +86,16 @@ def test_the_json_holds_the_octets_of_the_proof_and_can_be_written() -> None:
         "note": "nothing that went over the wire shows it",
         "evidence": [],
     }
+
+
+def test_the_json_is_as_its_schema_says() -> None:
+    text = files("headend.services.discovery").joinpath("association-report-1.schema.json").read_text(encoding="utf-8")
+    schema = json.loads(text)
+    for meter in (METER, replace(METER, trials=(), evidence=())):
+        check(json.loads(json.dumps(matrix(meter).to_json())), schema)
+    spoilt = matrix(METER).to_json() | {"associations": "4"}
+    with pytest.raises(ConfigError, match="associations"):
+        check(spoilt, schema)
 
 
 def test_the_table_has_a_row_for_each_trial() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from headend.drivers.library import Library
 from headend.model.objects import ObjectInfo, ObjectRef
-from headend.services.discovery.normalise import Coverage, Normalised, Row, Status, explain, normalise
+from headend.services.discovery.normalise import Coverage, Normalised, Row, Status, explain, listed, normalise
 from headend.standards.obis import Obis
 
 
@@ -70,10 +70,7 @@ def test_a_country_changes_what_a_code_means() -> None:
 @pytest.mark.parametrize("profile_id", ["eastron-sdm630", "generic-dlt645-3p", "abb-b23"])
 def test_objects_of_a_meter_file_are_what_it_says(profile_id: str) -> None:
     profile = Library().get(profile_id)
-    listed = [
-        ObjectInfo(ref=each.ref, name=each.name, quantity=each.quantity, unit=each.unit) for each in profile.objects
-    ]
-    found = normalise(profile.protocol, listed)
+    found = normalise(profile.protocol, listed(profile))
     assert [row.quantity for row in found.rows] == [each.quantity for each in profile.objects]
     assert found.coverage.quantity_share > 0.9
     energy = next(row for row in found.rows if row.quantity == "active_energy_import_total")
@@ -93,7 +90,7 @@ def test_one_code_is_explained_without_a_meter() -> None:
 
 def test_the_json_can_be_written_and_holds_the_figures() -> None:
     document = json.loads(json.dumps(normalise("dlms", [entry("1-0:1.8.0.255"), entry("0-0:200.1.0.255")]).to_json()))
-    assert (document["schema"], document["version"]) == ("headend/normalised-objects", 1)
+    assert document["schema"] == "headend-normalised-objects/1"
     assert document["coverage"]["objects"] == 2
     assert document["rows"][0]["status"] == "mapped"
 
@@ -111,8 +108,8 @@ def test_the_object_lists_of_real_meters_are_understood(corpus: Path) -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
             continue
-        listed = [entry(each["obis"], each["class_id"]) for each in document["objects"] if "x" not in each["obis"]]
-        lists.append(normalise("dlms", listed, vendor=document.get("vendor_flag") or ""))
+        own = [entry(each["obis"], each["class_id"]) for each in document["objects"] if "x" not in each["obis"]]
+        lists.append(normalise("dlms", own, vendor=document.get("vendor_flag") or ""))
         for name in total:
             total[name] += getattr(lists[-1].coverage, name)
     assert len(lists) > 100

@@ -125,7 +125,7 @@ def build(examination: Examination) -> Fingerprint:
         if value:
             facts[name] = value
         else:
-            unobserved[name] = fact.note
+            unobserved[name] = unseen(fact.note)
     objects = canonical_objects(examination.objects)
     if objects:
         facts |= {"object_count": str(len(objects)), "object_digest": object_digest(objects)}
@@ -169,6 +169,11 @@ def named_in(address: str) -> str:
     """The logical name in the reference of an object that has a class, such as `3/1-0:1.8.0.255/2`."""
     parts = address.split("/")
     return parts[1] if len(parts) > 1 else address
+
+
+def unseen(note: str) -> str:
+    """Why a fact is not observable, in words that can stand behind that."""
+    return note.removeprefix("not observable").lstrip(": ") or "nothing that went over the wire shows it"
 
 
 def stability(name: str) -> Stability:

@@ -6,26 +6,29 @@ from typing import Any, Final
 
 from headend.model.discovery import Examination
 from headend.model.fingerprint import FACTS, Fingerprint
+from headend.model.profile import MeterProfile
 from headend.services.discovery.fingerprint import Comparison, build, stability
-from headend.services.discovery.normalise import Normalised, normalise
+from headend.services.discovery.normalise import listed, normalise
 from headend.services.discovery.report import matrix
 
-SCHEMA: Final = "headend/meter-identity"
-VERSION: Final = 1
+SCHEMA: Final = "headend-meter-identity/1"
 
 
 def identity_page(
-    examination: Examination, fingerprint: Fingerprint | None = None, normalised: Normalised | None = None
+    examination: Examination,
+    *,
+    fingerprint: Fingerprint | None = None,
+    profile: MeterProfile | None = None,
+    country: str = "",
 ) -> dict[str, Any]:
-    """The page of an examined meter; what is not given is worked out."""
+    """The page of an examined meter. `profile` is the meter file that fits: it lists the objects of a meter that has no list."""
     fingerprint = fingerprint or build(examination)
-    if normalised is None:
-        flag = fingerprint.facts.get("system_title_flag") or fingerprint.facts.get("logical_device_name_flag", "")
-        normalised = normalise(examination.protocol, examination.objects, vendor=flag)
+    objects = examination.objects or (listed(profile) if profile is not None else ())
+    flag = fingerprint.facts.get("system_title_flag") or fingerprint.facts.get("logical_device_name_flag", "")
+    normalised = normalise(examination.protocol, objects, vendor=flag, country=country)
     evidence = {fact.name.removeprefix(f"{examination.protocol}:"): list(fact.evidence) for fact in examination.facts}
     return {
         "schema": SCHEMA,
-        "version": VERSION,
         "fingerprint": {
             "digest": fingerprint.digest,
             "facts": [_fact(name, value, evidence=evidence.get(name, [])) for name, value in fingerprint.facts.items()],

@@ -15,14 +15,14 @@ from typing import Any, Final
 
 from headend.errors import ConfigError
 from headend.model.objects import ObjectInfo
+from headend.model.profile import MeterProfile
 from headend.model.quantity import Quantity, base_unit, find_quantity, for_obis
 from headend.services.discovery.fingerprint import named_in
 from headend.standards.meanings import ELECTRICITY, Grade, Meaning, meaning
 from headend.standards.obis import Obis
 from headend.standards.variants import find_variant
 
-SCHEMA: Final = "headend/normalised-objects"
-VERSION: Final = 1
+SCHEMA: Final = "headend-normalised-objects/1"
 _MEASURED: Final = ("measurement", "power_quality")
 _SHARED_CHANNELS: Final = 65
 """channels (group B) whose values mean the same as those of channel 0"""
@@ -119,7 +119,6 @@ class Normalised:
         }
         return {
             "schema": SCHEMA,
-            "version": VERSION,
             "variant": self.variant,
             "coverage": coverage,
             "rows": [{**asdict(row), "status": row.status.value} for row in self.rows],
@@ -132,6 +131,13 @@ def normalise(protocol: str, objects: Sequence[ObjectInfo], *, vendor: str = "",
     variant = find_variant(names, vendor=vendor, country=country)
     rows = tuple(_row(protocol, each, variant) for each in objects)
     return Normalised(rows=rows, coverage=_coverage(rows), variant=variant)
+
+
+def listed(profile: MeterProfile) -> tuple[ObjectInfo, ...]:
+    """The objects of a meter file, for protocols whose meters have no list of their own."""
+    return tuple(
+        ObjectInfo(ref=each.ref, name=each.name, quantity=each.quantity, unit=each.unit) for each in profile.objects
+    )
 
 
 def explain(obis: Obis, class_id: int = 0, variant: str = "") -> Row:

@@ -9,11 +9,10 @@ from typing import Any, Final
 from headend.errors import DecodeError
 from headend.model.discovery import Evidence, Examination, Fact, Trial, TrialOutcome
 from headend.model.meter import NO_PARAMS
+from headend.services.discovery.fingerprint import unseen
 from headend.standards.conformance import conformance_names
 
-SCHEMA: Final = "headend/association-report"
-VERSION: Final = 1
-"""of the JSON; it grows when a field changes its meaning or goes away"""
+SCHEMA: Final = "headend-association-report/1"
 
 ROLES: Final[Mapping[int, str]] = {0: "no station", 1: "management client", 16: "public client"}
 """clients whose number the standard gives; all others are the meter's own or its country's"""
@@ -39,7 +38,6 @@ _HDLC_ASPECTS: Final = (
     "hdlc_window_transmit",
 )
 _OFFERED: Final = (TrialOutcome.ACCEPTED, TrialOutcome.WANTS_SECRET)
-_UNSEEN: Final = "nothing that went over the wire shows it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,6 @@ class AssociationReport:
         """The report as JSON's own types; octets are hexadecimal, what is not observable is null."""
         return {
             "schema": SCHEMA,
-            "version": VERSION,
             "protocol": self.protocol,
             "framing": self.framing,
             "params": dict(self.params),
@@ -176,13 +173,13 @@ def _aspects(examination: Examination, trials: Sequence[Trial]) -> Iterator[Aspe
         elif name in derived:
             yield derived[name]
         else:
-            why = told.note if told is not None and told.note else examination.stopped or _UNSEEN
-            yield Aspect(name=name, value="", note=why, evidence=told.evidence if told is not None else ())
+            why = told.note if told is not None else examination.stopped
+            yield Aspect(name=name, value="", note=unseen(why), evidence=told.evidence if told is not None else ())
 
 
 def _from_fact(fact: Fact) -> Aspect:
     value = ", ".join(_services(fact.value)) or fact.value if fact.name == "conformance" else fact.value
-    note = fact.note or ("" if value else _UNSEEN)
+    note = fact.note if value else unseen(fact.note)
     return Aspect(name=fact.name, value=value, note=note, evidence=fact.evidence)
 
 
