@@ -245,6 +245,9 @@ async def test_a_device_that_answers_for_every_unit_is_one() -> None:
     site = Site.saying(say)
     assert [each.params["unit"] for each in await tcp(site.ground())] == ["1"]
     assert len(site.sent) == 2
+    site.sent.clear()
+    assert [each.params["unit"] for each in await tcp(site.ground(units="5-200"))] == ["5"]
+    assert len(site.sent) == 4
 
 
 @virtual

@@ -33,6 +33,8 @@ _BEHIND: Final = (*range(1, 11), 126, 240, 247)
 EVERY: Final = (*range(1, 248),)
 _NOBODYS: Final = 222
 """Who answers for this unit answers for all."""
+_SUSPICIOUS: Final = 3
+"""Units that are found, after which that is looked at."""
 _SILENT_ROW: Final = 3
 """Units in a row that say nothing, after which no more are asked, unless all are wanted."""
 _SHARE: Final = 0.5
@@ -162,11 +164,16 @@ class _Search:
         )
 
     async def neighbours(self) -> None:
-        """Who else is behind the wire of a unit that was found; a device that answers for every unit is one."""
-        if self._framing == "tcp" and await self.find(_NOBODYS, self._question):
-            self.found.pop()
-            return
-        await self.sweep(_BEHIND, row=_SILENT_ROW)
+        """Who else is behind the wire of a unit that was found."""
+        if not await self._is_everybody():
+            await self.sweep(_BEHIND, row=_SILENT_ROW)
+
+    async def _is_everybody(self) -> bool:
+        """A device that answers for every unit is one: the first that was found."""
+        everybody = await self.find(_NOBODYS, self._question)
+        if everybody:
+            del self.found[1:]
+        return everybody
 
     async def sweep(self, units: Sequence[int], *, row: int = 0) -> None:
         """Ask units one after the other, until `row` of them in a row are silent (0: all), or the share of time is spent."""
@@ -179,6 +186,8 @@ class _Search:
                 if (row and self._row >= row) or self.questions.gone or self._ground.time() >= until:
                     return
                 await self.find(unit, self._question)
+                if len(self.found) == _SUSPICIOUS and _NOBODYS not in self._asked and await self._is_everybody():
+                    return
         except (LinkError, ProbeEnded):
             if not self.found:
                 raise
