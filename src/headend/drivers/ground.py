@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from headend.errors import ConfigError, ProbeEnded
 from headend.model.discovery import Evidence, Intrusion, Sighting
-from headend.model.meter import Endpoint
+from headend.model.meter import Endpoint, EndpointKind
 from headend.model.profile import MeterProfile
 from headend.transport.link import Link
 
@@ -28,7 +28,7 @@ class Budget:
     """What discovery may spend at one place."""
 
     links: int = 32
-    """connections that are opened"""
+    """connections that are opened; a serial port takes none"""
     associations: int = 24
     """requests to associate, accepted or not"""
     seconds: float = 60.0
@@ -116,7 +116,7 @@ class Ground:
             await self.sleep(wait)
         if self._began is None:
             self._began = self.time()
-        self.links += 1
+        self.links += (endpoint or self.endpoint).kind is not EndpointKind.SERIAL
         self._link = await self._open_link(endpoint or self.endpoint, self.timeout)
         self._link.tap = self._tap
         return self._link

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from headend.errors import LinkError
 from headend.model.meter import Endpoint, EndpointKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from headend.model.discovery import Sighting
 
 _LINES: Final = {
     "modbus": (
@@ -29,3 +35,23 @@ def places(endpoint: Endpoint, protocol: str) -> tuple[Endpoint, ...]:
         return (endpoint,)
     others = (replace(each, host=endpoint.host) for each in serial_endpoints(endpoint.path, protocol))
     return tuple(dict.fromkeys((endpoint, *others)))
+
+
+async def first_found(
+    endpoint: Endpoint, protocol: str, look: Callable[[Endpoint], Awaitable[tuple[Sighting, ...]]]
+) -> tuple[Sighting, ...]:
+    """Look at one place after the other until somebody is found. A speed or format that a port does not have is left out.
+
+    Raises what `look` raises; LinkError only when there is no place that can be looked at.
+    """
+    failures: list[LinkError] = []
+    tried = places(endpoint, protocol)
+    for place in tried:
+        try:
+            if found := await look(place):
+                return found
+        except LinkError as error:
+            failures.append(error)
+    if len(failures) == len(tried):
+        raise failures[0]
+    return ()

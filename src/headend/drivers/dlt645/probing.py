@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.listening import Listener
 from headend.drivers.ground import Probe
-from headend.drivers.serial_lines import places
+from headend.drivers.serial_lines import first_found
 from headend.errors import LinkError, ProbeEnded
 from headend.model.discovery import Intrusion, Sighting
 from headend.model.meter import EndpointKind
@@ -61,35 +61,35 @@ async def v2007(ground: Ground, *, thorough: bool = False) -> tuple[Sighting, ..
 
     `thorough`: the line is searched also where nothing shows that there are several.
     """
-    for endpoint in places(ground.endpoint, "dlt645"):
-        look = _Look(ground, endpoint, Version.V2007)
+
+    async def look(endpoint: Endpoint) -> tuple[Sighting, ...]:
+        line = _Look(ground, endpoint, Version.V2007)
         try:
-            await look.listener.open()
-            await look.greet()
-            if not await look.ask(ANYBODY, ReadAddress()) and not await look.ask(ANYBODY, _total(Version.V2007)):
-                if look.collided or thorough:
-                    await look.search(_SHARE_EXHAUSTIVE if thorough else _SHARE)
-            elif look.collided:
-                await look.search(_SHARE)
+            await line.listener.open()
+            await line.greet()
+            heard = await line.ask(ANYBODY, ReadAddress()) or await line.ask(ANYBODY, _total(Version.V2007))
+            if line.collided or (thorough and not heard):
+                await line.search(_SHARE_EXHAUSTIVE if thorough else _SHARE)
         finally:
             await ground.close()
-        if look.found:
-            return tuple(look.found)
-    return ()
+        return tuple(line.found)
+
+    return await first_found(ground.endpoint, "dlt645", look)
 
 
 async def v1997(ground: Ground) -> tuple[Sighting, ...]:
     """The meter of 1997 that is alone on the line. Raises as `v2007` does."""
-    for endpoint in places(ground.endpoint, "dlt645"):
-        look = _Look(ground, endpoint, Version.V1997)
+
+    async def look(endpoint: Endpoint) -> tuple[Sighting, ...]:
+        line = _Look(ground, endpoint, Version.V1997)
         try:
-            await look.listener.open()
-            await look.ask(BROADCAST, _total(Version.V1997))
+            await line.listener.open()
+            await line.ask(BROADCAST, _total(Version.V1997))
         finally:
             await ground.close()
-        if look.found:
-            return tuple(look.found)
-    return ()
+        return tuple(line.found)
+
+    return await first_found(ground.endpoint, "dlt645", look)
 
 
 def _total(version: Version) -> Read:

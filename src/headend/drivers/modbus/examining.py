@@ -298,7 +298,7 @@ def _weight(profile: MeterProfile) -> int:
 
 def _words(octets: bytes) -> str:
     """Text of an identification object; what cannot be shown is a space."""
-    shown = "".join(chr(octet) if 0x20 <= octet < 0x7F or octet >= 0xA0 else " " for octet in octets)
+    shown = "".join(letter if letter.isprintable() else " " for letter in octets.decode("latin-1"))
     return " ".join(shown.split())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from headend.drivers.ground import Probe
 from headend.drivers.modbus.asking import Question, Questions, is_absent
-from headend.drivers.serial_lines import places
+from headend.drivers.serial_lines import first_found
 from headend.errors import LinkError, ProbeEnded
 from headend.model.discovery import Intrusion, Sighting
 from headend.model.meter import EndpointKind
@@ -96,8 +96,8 @@ async def tcp(ground: Ground, units: Sequence[int] = ()) -> tuple[Sighting, ...]
 async def rtu(ground: Ground, units: Sequence[int] = ()) -> tuple[Sighting, ...]:
     """Who speaks RTU here, over TCP or on a serial line at one of the usual speeds. Raises as `tcp` does."""
     wanted = ground.units or units
-    found: list[Sighting] = []
-    for endpoint in places(ground.endpoint, "modbus"):
+
+    async def look(endpoint: Endpoint) -> tuple[Sighting, ...]:
         search = _Search(ground, rtu=True, endpoint=endpoint)
         try:
             if wanted:
@@ -106,10 +106,9 @@ async def rtu(ground: Ground, units: Sequence[int] = ()) -> tuple[Sighting, ...]
                 await search.neighbours()
         finally:
             await search.questions.aclose()
-        found += search.found
-        if found:
-            break
-    return tuple(found)
+        return tuple(search.found)
+
+    return await first_found(ground.endpoint, "modbus", look)
 
 
 class _Search:
