@@ -88,7 +88,7 @@ async def test_errors_name_the_field_and_what_was_expected(tmp_path: Path) -> No
 
 async def test_a_bug_is_logged_and_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with world(tmp_path) as head_end, head_end.client() as client:
-        object.__setattr__(head_end.app.state.parts, "library", None)
+        object.__setattr__(head_end.app.state.parts, "profiles", None)
         response = await client.get("/api/v1/profiles")
         assert response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
         assert response.json()["code"] == "error"

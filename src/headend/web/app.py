@@ -24,12 +24,14 @@ from headend.web.routes import (
     callers,
     captures,
     decode,
+    emulators,
     events,
     imports,
     jobs,
     live,
     meters,
     plain,
+    profiles,
     readings,
     session,
     system,
@@ -106,6 +108,8 @@ def create_app(parts: WebParts) -> FastAPI:
         decode,
         captures,
         callers,
+        profiles,
+        emulators,
     ):
         app.include_router(module.api)
     app.include_router(system.root)

@@ -54,6 +54,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _own(errors.NotFound, 404),
             _own(errors.Conflict, 409),
             _own(errors.PermissionDenied, 403),
+            _own(errors.ProbeEnded, 503),
             _own(errors.LinkError, 502),
             _own(errors.ConnectRefused, 502),
             _own(errors.LinkTimeout, 504),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headend.errors import NotFound, StorageError
-from headend.model.profile import MeterProfile
 from headend.model.quantity import quantities
 from headend.web.access import PUBLIC, VIEWER
 from headend.web.live import LiveFeed
@@ -79,57 +77,6 @@ def list_quantities() -> schemas.Quantities:
             )
             for row in quantities().values()
         ]
-    )
-
-
-def _summary(profile: MeterProfile) -> dict[str, Any]:
-    return {
-        "id": profile.id,
-        "vendor": profile.vendor,
-        "registration": profile.registration,
-        "model": profile.model,
-        "protocol": profile.protocol,
-        "state": profile.state.value,
-        "revision": profile.revision,
-    }
-
-
-@api.get("/profiles", operation_id="listProfiles", openapi_extra=VIEWER)
-def list_profiles(parts: Parts) -> schemas.Profiles:
-    """The meter models of the library."""
-    return schemas.Profiles(items=[schemas.ProfileSummary(**_summary(profile)) for profile in parts.library])
-
-
-@api.get("/profiles/{profile_id}", operation_id="readProfile", openapi_extra=VIEWER)
-def read_profile(profile_id: str, parts: Parts) -> schemas.ProfileOut:
-    """A meter model with its objects and load profiles."""
-    profile = parts.library.get(profile_id)
-    return schemas.ProfileOut(
-        **_summary(profile),
-        source=profile.source,
-        note=profile.note,
-        objects=[
-            schemas.ProfileObject(
-                ref=str(entry.ref),
-                quantity=entry.quantity,
-                name=entry.name,
-                unit=entry.unit,
-                poll=entry.poll,
-                writable=entry.writable,
-                note=entry.note,
-            )
-            for entry in profile.objects
-        ],
-        load_profiles=[
-            schemas.ProfileHistory(
-                ref=str(each.ref),
-                name=each.name,
-                period_seconds=each.period_seconds,
-                capacity=each.capacity,
-                columns=[str(column) for column in each.columns],
-            )
-            for each in profile.load_profiles
-        ],
     )
 
 

@@ -54,55 +54,6 @@ class Quantities(BaseModel):
     items: list[QuantityOut]
 
 
-class ProfileSummary(BaseModel):
-    """A meter model in the library."""
-
-    id: str = Field(examples=["eastron-sdm630"])
-    vendor: str
-    model: str
-    protocol: str = Field(examples=["modbus"])
-    state: str = Field(examples=["EMULATED"])
-    revision: int
-    registration: str = Field(description="with which login and heartbeats it dials in; empty where it does not")
-
-
-class Profiles(BaseModel):
-    """The library."""
-
-    items: list[ProfileSummary]
-
-
-class ProfileObject(BaseModel):
-    """One object of a meter model."""
-
-    ref: str = Field(examples=["modbus:input/0x0156/f32"])
-    quantity: str
-    name: str
-    unit: str
-    poll: bool
-    writable: bool
-    note: str
-
-
-class ProfileHistory(BaseModel):
-    """One load profile of a meter model."""
-
-    ref: str = Field(examples=["dlms:7/1-0:99.1.0.255/2"])
-    name: str
-    period_seconds: int
-    capacity: int
-    columns: list[str]
-
-
-class ProfileOut(ProfileSummary):
-    """A meter model with its objects."""
-
-    source: str
-    note: str
-    objects: list[ProfileObject]
-    load_profiles: list[ProfileHistory]
-
-
 class EventOut(BaseModel):
     """An event, and who has seen it."""
 
