@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import select
 import socket
@@ -261,3 +262,47 @@ def test_the_window_leaves_descriptors_to_everything_else() -> None:
     assert affordable(10) == min(10, max(1, limit - 600))
     if limit != resource.RLIM_INFINITY:
         assert affordable(1 << 30) <= max(1, limit - 500)
+
+
+NAMESPACE = """
+import fcntl, json, socket, struct
+from pathlib import Path
+from headend.transport.pace import Pace
+from headend.transport.scanning import ConnectScan
+
+with socket.socket() as control:
+    fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40007")
+
+def scan(ports, **options):
+    batches = []
+    made = ConnectScan(Pace((at, "127.0.0.1", port, 0) for at, port in enumerate(ports)), batches.append, **options)
+    made.run()
+    print(json.dumps({state.name: count for state, count in batches[-1].counts.items() if count}))
+
+scan([40000 + at % 8 for at in range(4000)])
+silent, waiting = socket.socket(), [socket.socket() for _ in range(3)]
+silent.bind(("127.0.0.1", 39000))
+silent.listen(0)
+for each in waiting:
+    each.settimeout(0)
+    each.connect_ex(("127.0.0.1", 39000))
+scan([39000] * 20, timeout=0.2, patience=600)
+scan([39000] * 20, timeout=1, patience=0)
+"""
+
+
+def test_a_machine_with_eight_local_ports() -> None:
+    """A connection from a port to itself is no open port, and want of local ports is no answer."""
+    inside = ("unshare", "--map-root-user", "--net")
+    try:
+        subprocess.run([*inside, "true"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.xfail("no network namespace can be made here")
+    command = [*inside, sys.executable, "-c", NAMESPACE]
+    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    itself, waited_out, lasting = (json.loads(line) for line in made.stdout.splitlines())
+    assert itself == {"CLOSED": 4000}
+    assert waited_out == {"SILENT": 20}
+    assert lasting.keys() == {"SILENT", "LIMITED"}
+    assert sum(lasting.values()) == 20

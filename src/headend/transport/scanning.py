@@ -247,6 +247,8 @@ class ConnectScan:
         """Open, poll, expire, hand over; False when all is answered."""
         now = self._clock()
         self._open(now)
+        if not (self._live or self._again or self._held) and self._pace.finished:
+            return False
         wait = max(0.0, self._next_at(now) - self._clock())
         for fd, _ in self._poller.poll(wait, 4096):
             flight = self._live.get(fd)
@@ -260,7 +262,7 @@ class ConnectScan:
         waiting = self._delivered - self._taken
         if (len(self._answers) >= BATCH and waiting < BEHIND) or (now - self._flushed >= FLUSH_SECONDS and not waiting):
             self._flush(now)
-        return bool(self._live or self._again or self._held or not self._pace.finished)
+        return True
 
     def _next_at(self, now: float) -> float:
         """When something is to be done, if nothing is heard before."""
