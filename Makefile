@@ -58,7 +58,8 @@ interop: $(DEV) ## let tshark 4.6 or later dissect every service; says why where
 docs: $(DEV) ## write the reference pages that are made from the code
 	UPDATE_DOCS=1 $(BIN)/python -m pytest -q -p no:randomly tests/test_docs.py tests/web/test_openapi.py
 
-bench: $(DEV) $(PEERS) ## measure everything the documents claim; results in bench/results
+bench: DEBIAN := mosquitto:mosquitto nmap:nmap nft:nftables ip:iproute2
+bench: $(DEV) $(PEERS) servers ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
 
 METERS ?= 10000

@@ -32,6 +32,7 @@ NAMES = (
     "web",
     "mqtt",
     "gateway",
+    "scanner",
 )
 FOLDER = ROOT / "bench" / "results"
 PACKAGES = ("uvloop", "fastcrc", "orjson", "sqlalchemy", "starlette", "fastapi", "uvicorn")
