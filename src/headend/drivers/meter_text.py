@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from headend.errors import ConfigError
@@ -20,6 +21,7 @@ from headend.model.profile import LoadProfile, MeterClient, MeterProfile, Profil
 Document: TypeAlias = Mapping[str, Any]
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9 _./:*,+-]*")
 _ORDER: Final = (
     *("meter", "link", "association", "detect", "object", "load_profile", "function", "command", "push"),
     *("alarm", "client", "logical_device", "quirk", "test"),
@@ -53,6 +55,7 @@ def _lines(values: Document) -> Iterator[str]:
     return (f"{_key(key)} = {_value(value)}" for key, value in values.items())
 
 
+@lru_cache(maxsize=256)
 def _key(key: str) -> str:
     return key if _BARE.fullmatch(key) else _text(key)
 
@@ -73,6 +76,8 @@ def _value(value: object) -> str:
 
 def _text(text: str) -> str:
     """A basic string of TOML: one of JSON, without the delete character, and without halves of characters."""
+    if _PLAIN.fullmatch(text):  # as most are
+        return f'"{text}"'
     return json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

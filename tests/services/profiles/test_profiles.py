@@ -14,6 +14,9 @@ from headend.drivers.registry import driver
 from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.errors import ConfigError, Conflict, NotFound
 from headend.model.audit import Action
+from headend.model.device import Papers
+from headend.model.discovery import Examination, Sighting
+from headend.model.fingerprint import Classification, Fingerprint
 from headend.model.meter import Endpoint, EndpointKind, Meter
 from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import Value
@@ -169,6 +172,26 @@ def test_drafts_of_meters_with_the_same_fingerprint_are_one_profile(house: House
     other = TEXT.replace("[meter]", '[meter]\nfingerprint = "f1-bb"')
     assert house.profiles.take_draft(other, actor="user:anna") == "acme-a-1-2"
     assert house.profiles.free_id("", "…") == "meter"
+
+
+def test_a_device_gets_the_profile_that_fits_or_the_one_that_was_drafted(house: House) -> None:
+    def papers(draft: str, protocol: str = "modbus", **fields: Any) -> Papers:
+        endpoint = Endpoint(kind=EndpointKind.TCP, host="192.0.2.1", port=502)
+        return Papers(
+            sighting=Sighting(protocol=protocol, framing="tcp"),
+            examination=Examination(endpoint=endpoint, protocol=protocol, framing="tcp"),
+            fingerprint=Fingerprint(digest="f1-aa", facts={}),
+            classification=Classification(**fields),
+            draft=draft,
+        )
+
+    profiles = house.profiles
+    assert profiles.take_device(papers("", profile_id="eastron-sdm120"), actor="user:anna") == "eastron-sdm120"
+    assert profiles.take_device(papers(TEXT, "dlms"), actor="user:anna") == "acme-a-1"
+    assert profiles.take_device(papers(TEXT, profile_id="gone"), actor="user:anna") == "acme-a-1-2"
+    with pytest.raises(ConfigError, match="shown nothing"):
+        profiles.take_device(papers(""), actor="user:anna")
+    assert profiles.kept() == {"acme-a-1", "acme-a-1-2"}
 
 
 def test_what_differs_is_told_object_by_object(house: House) -> None:

@@ -18,10 +18,12 @@ from headend.drivers.library import Library, load_profile
 from headend.drivers.meter_text import exchange_table, set_meter_key, write
 from headend.errors import ConfigError, Conflict
 from headend.model.audit import Action
+from headend.model.device import Papers
 from headend.model.meter import NO_PARAMS, Meter
 from headend.model.profile import MeterProfile, ProfileState, ProfileTest
 from headend.model.reading import Value
 from headend.services.acquisition.lanes import Lanes
+from headend.services.discovery.drafting import fitting
 from headend.services.profiles.comparing import ProfileChange, difference, nearest
 from headend.services.profiles.exchange import from_csv, items, to_csv, to_document, to_line
 from headend.services.profiles.transcribing import Tape, transcribe
@@ -167,6 +169,18 @@ class Profiles:
         """A new profile; raises ConfigError for its text, Conflict for an id that is taken."""
         self._refuse_taken(profile_id)
         return self._keep(profile_id, text, Action.PROFILE_CREATED, actor, before=0)
+
+    def take_device(self, papers: Papers, *, actor: str, profile_id: str = "") -> str:
+        """The profile for a discovered device: the one of the library that fits, else its draft, which is kept; returns the id.
+
+        Raises ConfigError for a device that has shown nothing to be drafted.
+        """
+        fits = fitting(papers.examination, papers.classification)
+        if fits and not profile_id and fits in self.library.ids():
+            return fits
+        if not papers.draft:
+            raise ConfigError("the device has shown nothing that a profile could be drafted from")
+        return self.take_draft(papers.draft, actor=actor, profile_id=profile_id)
 
     def take_draft(self, text: str, *, actor: str, profile_id: str = "") -> str:
         """Keep the draft of a discovered meter, under an id made of vendor and model unless one is given; returns the id.
