@@ -79,6 +79,22 @@ async def test_a_meter_that_lists_its_objects_becomes_a_file_that_reads_back(pro
     assert "7/1-0:99.1.0.255/2" in text
 
 
+async def test_load_profiles_are_laid_out_as_the_meter_said() -> None:
+    table = "7/1-0:99.1.0.255/2"
+    values = {
+        f"{table}#columns": "8/0-0:1.0.0.255/2 3/1-0:1.8.0.255/2 1/0-0:96.10.1.255/2",
+        f"{table}#period": "900",
+        f"{table}#capacity": "4294967295",
+    }
+    text = drafted(examined(objects=await listed("generic-dlms-3p"), values=values))
+    made = load_profile(text, "made")
+    (layout,) = made.load_profiles
+    assert (layout.period_seconds, layout.capacity) == (900, 100_000)
+    assert [ref.address for ref in layout.columns] == values[f"{table}#columns"].split()
+    assert "1/0-0:96.10.1.255/2" in {entry.ref.address for entry in made.objects}
+    assert await rehearse(made, lambda: NOON) == []
+
+
 async def test_what_it_is_and_where_it_was_seen_stands_in_it_but_nothing_of_the_single_meter() -> None:
     classification = Classification(
         vendor="Landis+Gyr",

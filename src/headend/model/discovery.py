@@ -137,7 +137,8 @@ class Examination:
     trials: tuple[Trial, ...] = ()
     objects: tuple[ObjectInfo, ...] = ()
     values: Mapping[str, str] = field(default_factory=lambda: NO_PARAMS)
-    """what single objects held, by reference: texts as they are, octets in hexadecimal"""
+    """what single objects held, by reference: texts as they are, octets in hexadecimal. How a load profile is laid out, by its
+    reference with `#columns` (references with blanks between), `#period` (seconds) and `#capacity` (rows)"""
     evidence: tuple[Evidence, ...] = ()
     associations: int = 0
     """that were opened, accepted or not"""

@@ -42,6 +42,8 @@ _QUIRKS: Final[Mapping[str, str]] = {
 }
 """facts that are there when a meter does something odd, by the name of the fact"""
 _PROVEN: Final = frozenset({TrialOutcome.ACCEPTED, TrialOutcome.WANTS_SECRET})
+_MOST_COLUMNS: Final = 64
+_MOST_ROWS: Final = 100_000
 _PUBLIC: Final = 16
 _AUTHENTICATIONS: Final = frozenset({"none", "lls", "md5", "sha1", "gmac", "sha256", "ecdsa", "hls"})
 
@@ -92,14 +94,11 @@ def draft_profile(
 ) -> str:
     """The text of a meter file in the state DRAFT, of what discovery has learned of one meter."""
     profile_id = fitting(examination, classification)
-    url = format_url(
-        Meter(id="", protocol=examination.protocol, framing=examination.framing, endpoint=examination.endpoint)
-    )
     day = _day(examination)
     meter = _meter(
         examination.protocol,
         examination.identity,
-        f"discovered at {url}" + (f", {day}" if day else ""),
+        f"discovered at {_place(examination)}" + (f", {day}" if day else ""),
         vendor=classification.vendor or fingerprint.facts.get("manufacturer_text", ""),
         model=classification.model or fingerprint.facts.get("model_text", ""),
     )
@@ -113,6 +112,7 @@ def draft_profile(
     claims = Claims()
     listed = [info for info in examination.objects if is_value(info)]
     objects = [listed_object(info, meanings.get(info.ref.address, ""), claims) for info in listed]
+    tables = list(_load_profiles(examination, objects))
     with_associations = bool(examination.trials)
     document = {
         "meter": meter,
@@ -120,6 +120,7 @@ def draft_profile(
             **{"association" if with_associations else "link": model_params(examination.params)},
             detect=list(_detect(fingerprint)),
             object=objects,
+            load_profile=tables,
             client=_clients(examination),
             quirk=[{"name": name.replace("_", "-")} for name in _QUIRKS if fingerprint.facts.get(name)],
         ),
@@ -237,13 +238,37 @@ def _clients(examination: Examination) -> list[dict[str, Any]]:
     return [{"sap": sap, "params": {"auth": mechanisms[0]}} for sap, mechanisms in sorted(found.items())]
 
 
+def _load_profiles(examination: Examination, objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those whose layout the meter told; a column that is no object yet becomes one."""
+    refs = {each["ref"] for each in objects}
+    for info in examination.objects:
+        said = {
+            name: examination.values.get(f"{info.ref.address}#{name}", "") for name in ("columns", "period", "capacity")
+        }
+        columns = said["columns"].split()[:_MOST_COLUMNS]
+        if not info.history or not columns or not said["period"].isdecimal():
+            continue
+        for column in columns:
+            if column not in refs:
+                refs.add(column)
+                objects.append({"ref": column, "scaler": "meter", "poll": False})
+        capacity = int(said["capacity"]) if said["capacity"].isdecimal() else 0
+        yield {
+            "ref": info.ref.address,
+            "period_seconds": int(said["period"]),
+            "capacity": min(capacity or _MOST_ROWS, _MOST_ROWS),
+            "columns": columns,
+        }
+
+
 def _remark(examination: Examination, classification: Classification, fingerprint: Fingerprint) -> str:
     """What a reader of the file should know before trusting it."""
     lines = ["Drafted by discovery from what one meter has shown: read it before it is used."]
     if classification.vendor:
         lines.append(f"Taken for {classification.vendor} with a confidence of {classification.confidence:.2f}:")
         lines += [f"  {reason.text}" for reason in classification.reasons[:5]]
-    tables = [info.ref.address for info in examination.objects if info.history]
+    told = {name.partition("#")[0] for name in examination.values if name.endswith("#columns")}
+    tables = [info.ref.address for info in examination.objects if info.history and info.ref.address not in told]
     if tables:
         lines.append("Load profiles, whose columns the meter tells itself: " + ", ".join(tables))
     if referencing := fingerprint.facts.get("referencing"):
@@ -251,6 +276,16 @@ def _remark(examination: Examination, classification: Classification, fingerprin
     if examination.stopped:
         lines.append(f"The examination ended early: {examination.stopped}")
     return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+
+
+def _place(examination: Examination) -> str:
+    """Where it was, without how it was asked."""
+    endpoint = examination.endpoint
+    meter = Meter(id="", protocol=examination.protocol, framing=examination.framing, endpoint=endpoint)
+    try:
+        return format_url(meter)
+    except ConfigError:  # a link that has no URL
+        return endpoint.wire
 
 
 def _day(examination: Examination) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
 from headend.drivers.dlms.probing.facts import facts_of, text_of, title_of
 from headend.drivers.dlms.probing.seen import octets_of
-from headend.errors import ObjectUndefined
+from headend.drivers.dlms.probing.telling import LAYOUT_MEMBERS, LOAD_PROFILE
+from headend.drivers.dlms.refs import CosemRef
+from headend.errors import DecodeError, ObjectUndefined
 from headend.model.discovery import Examination, TrialOutcome
+from headend.protocols.dlms.classes import to_capture_objects
 
 if TYPE_CHECKING:
     from headend.drivers.dlms.probing.offers import Offer
     from headend.drivers.dlms.probing.seen import Seen
+    from headend.drivers.dlms.probing.telling import Told
     from headend.drivers.ground import Ground
     from headend.model.discovery import Sighting, Trial
 
+_LAYOUT: Final = {3: "columns", 4: "period", 8: "capacity"}
 _MEASURES: Final = frozenset({3, 4, 5, 7})
 """Classes of registers and load profiles."""
 _MANAGEMENT: Final = 1
@@ -40,11 +46,28 @@ def to_examination(ground: Ground, sighting: Sighting, seen: Seen) -> Examinatio
         facts=tuple(facts_of(seen)),
         trials=tuple(seen.trials),
         objects=tuple(told.objects),
-        values={str(ref): text_of(value) for ref, value in told.values.items()},
+        values={str(ref): text_of(value) for ref, value in told.values.items()} | _layouts(told),
         evidence=tuple(ground.evidence),
         associations=ground.associations,
         stopped=ground.stopped,
     )
+
+
+def _layouts(told: Told) -> dict[str, str]:
+    """How load profiles are laid out, in the form that `Examination.values` describes."""
+    found: dict[str, str] = {}
+    for ref, value in told.values.items():
+        if ref.class_id != LOAD_PROFILE or ref.member not in LAYOUT_MEMBERS:
+            continue
+        if isinstance(value, int):
+            found[f"{ref.other(2)}#{_LAYOUT[ref.member]}"] = str(value)
+        elif isinstance(value, list):
+            with suppress(DecodeError):
+                columns = to_capture_objects(value)
+                if not any(each.data_index for each in columns):
+                    refs = (CosemRef(each.class_id, each.logical_name, each.attribute_id) for each in columns)
+                    found[f"{ref.other(2)}#{_LAYOUT[ref.member]}"] = " ".join(map(str, refs))
+    return found
 
 
 def _params(sighting: Sighting, seen: Seen) -> dict[str, str]:

@@ -31,6 +31,10 @@ _SETUP_MEMBERS: Final = (2, 3, 5)
 _HDLC_MEMBERS: Final = (2, 3, 4, 5, 8, 9)
 """Speed, windows, sizes, address."""
 _MOST: Final = 64
+LOAD_PROFILE: Final = 7
+LAYOUT_MEMBERS: Final = (3, 4, 8)
+"""capture_objects, capture_period, profile_entries"""
+_MOST_TABLES: Final = 6
 """Attributes that are read, however many objects there are."""
 _IDENTITY: Final = (
     (0, 0, 42, 0, None),
@@ -85,6 +89,9 @@ async def tell(talk: Talk, ground: Ground, initiate: InitiateResponse, params: M
         chosen = choose(told.objects) if told.objects else _USUAL if access.names is None else ()
         await ask_values(access, chosen, told)
         told.in_values = ground.step("dlms identity, associations and security")
+        if layouts := choose_layouts(told.objects):
+            await ask_values(access, layouts, told)
+            ground.step("dlms layout of load profiles")
     except (LinkError, ProtocolError) as error:
         ground.step("dlms reading", str(error))
         raise
@@ -116,6 +123,13 @@ def choose(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
             members = (2,)
         chosen += [ref.other(member) for member in members if _may_read(each, member)]
     return tuple(chosen[:_MOST])
+
+
+def choose_layouts(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
+    """The attributes that say what load profiles capture, how often, and how much they keep; of the first few."""
+    tables = [each for each in objects if each.class_id == LOAD_PROFILE][:_MOST_TABLES]
+    refs = ((each, cosem_ref(each.ref.address)) for each in tables)
+    return tuple(ref.other(member) for each, ref in refs for member in LAYOUT_MEMBERS if _may_read(each, member))
 
 
 _INTERESTING: Final = frozenset({ASSOCIATION, SECURITY_SETUP, SAP_ASSIGNMENT, HDLC_SETUP, DATA})
