@@ -73,3 +73,13 @@ def test_agrees_with_the_collected_codes(corpus: Path) -> None:
             assert found.unit == row["unit"], row["canonical"]
             checked += 1
     assert checked > 400
+
+
+def test_abstract_objects_of_another_channel_are_not_the_meters_own() -> None:
+    own, behind = for_obis(Obis.parse("0-0:96.1.0")), for_obis(Obis.parse("0-1:96.1.0"))
+    assert own is not None
+    assert own.key == "serial_number"
+    assert behind is None
+    channel = for_obis(Obis.parse("1-1:1.8.0"))
+    assert channel is not None
+    assert channel.key == "active_energy_import_total"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.model.discovery import Examination, Fact
-from headend.model.fingerprint import FACTS, Stability
+from headend.model.fingerprint import FACTS, Fingerprint, Stability
 from headend.model.meter import Endpoint, EndpointKind, MeterIdentity
 from headend.model.objects import ObjectInfo, ObjectRef
 from headend.services.discovery.fingerprint import (
@@ -20,6 +24,7 @@ from headend.services.discovery.fingerprint import (
     compare,
     difference,
     nearest,
+    object_digest,
     similarity,
 )
 
@@ -181,6 +186,9 @@ def test_two_meters_of_a_model_share_a_digest_and_another_make_does_not() -> Non
     assert compare(build(METER), build(sister)).verdict is Verdict.SAME_MODEL
     newer = replace(sister, identity=replace(sister.identity, firmware="V2"))
     assert compare(build(METER), build(newer)).verdict is Verdict.OTHER_FIRMWARE
+    assert compare(build(METER), build(newer)).text == "another firmware, or another model of the same family: firmware"
+    named = [build(replace(each, facts=(Fact(name="model_text", value="A4"),))) for each in (METER, newer)]
+    assert compare(*named).text == "the same model, another firmware: firmware"
     other = replace(sister, identity=replace(sister.identity, logical_device_name="LGZ9999999999999", system_title=""))
     assert compare(build(METER), build(other)).text == "another model: logical_device_name_flag"
     stranger = replace(sister, identity=MeterIdentity(), objects=(entry("1-0:99.1.0.255", 7),))
@@ -216,3 +224,26 @@ def test_the_nearest_of_many() -> None:
     far = build(replace(METER, objects=(entry("1-0:99.1.0.255", 7),)))
     ranked = nearest(mine, [far, near], limit=1)
     assert [(round(share, 2), each) for share, each in ranked] == [(0.67, near)]
+
+
+@pytest.mark.corpus
+def test_object_lists_of_real_meters_of_a_model_are_alike_and_those_of_others_are_not(corpus: Path) -> None:
+    lists: dict[str, tuple[Fingerprint, tuple[str, str]]] = {}
+    for path in sorted((corpus / "association_views").glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and document.get("vendor"):
+            objects = {(each["class_id"], 0, each["obis"]) for each in document["objects"]}
+            digest = object_digest(objects)
+            found = Fingerprint(digest=digest, facts={"object_digest": digest}, objects=tuple(sorted(objects)))
+            lists.setdefault(digest, (found, (document["vendor"], document["model"])))
+    same, others = [], []
+    for (a, one), (b, two) in itertools.combinations(lists.values(), 2):
+        verdict = compare(a, b).verdict
+        if one == two:
+            same.append(verdict)
+        elif one[0] != two[0]:
+            others.append(verdict)
+    assert len(same) > 80
+    assert sum(verdict is Verdict.OTHER_FIRMWARE for verdict in same) / len(same) >= 0.98
+    assert len(others) > 1500
+    assert sum(verdict is Verdict.OTHER_MODEL for verdict in others) / len(others) >= 0.995

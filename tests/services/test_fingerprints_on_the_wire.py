@@ -78,6 +78,7 @@ async def test_one_meter_by_two_ways_is_still_that_meter() -> None:
 @virtual
 async def test_the_page_of_a_meter_tells_its_clients_and_its_objects() -> None:
     examination = await examined("generic-dlms-3p", 1, "wrapper")
+    assert all(each.name for each in examination.objects)
     report = matrix(examination)
     accepted = [each for each in report.clients if "none" in each.modes]
     assert accepted

@@ -258,5 +258,10 @@ def quantity(key: str) -> Quantity:
 
 
 def for_obis(obis: Obis) -> Quantity | None:
-    """The quantity that an OBIS code names; any channel B is taken (some meters put their values on channel 1)."""
-    return _by_obis().get(f"{obis.a}-0:{obis.c}.{obis.d}.{obis.e}.{obis.f}")
+    """The quantity that an OBIS code names.
+
+    Any channel B of a medium is taken, as some meters put their values on channel 1. Abstract objects (A is 0) of a channel are
+    those of another meter behind this one: its serial number is not ours.
+    """
+    channel = 0 if obis.a else obis.b
+    return _by_obis().get(f"{obis.a}-{channel}:{obis.c}.{obis.d}.{obis.e}.{obis.f}")

@@ -20,6 +20,7 @@ from headend.protocols.dlms.classes import (
     to_short_rights,
 )
 from headend.standards.cosem import find_class
+from headend.standards.meanings import Grade, meaning
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -71,10 +72,12 @@ def _association_version(objects: list[RawValue]) -> int:
 def _info(entry: ObjectListEntry) -> ObjectInfo:
     cosem_class = find_class(entry.class_id, entry.version)
     quantity = for_obis(entry.logical_name)
+    said = meaning(entry.logical_name, entry.class_id)
+    words = said.text if said.grade is not Grade.NEAREST else ""
     return ObjectInfo(
         ref=CosemRef(entry.class_id, entry.logical_name, 2).object_ref,
         quantity=quantity.key if quantity else "",
-        name=quantity.label if quantity else "",
+        name=quantity.label if quantity else words,
         class_id=entry.class_id,
         class_name=cosem_class.name if cosem_class else "",
         version=entry.version,

@@ -49,6 +49,7 @@ _NAMES: Final = frozenset(
     }
 )
 """facts of which a difference means another model"""
+_MODELS: Final = ("model_text", "device_id_product")
 _PATH: Final = frozenset(
     {
         "framing",
@@ -100,7 +101,7 @@ class Verdict(enum.Enum):
     SAME_MODEL = "same-model"
     """and the same firmware"""
     OTHER_FIRMWARE = "other-firmware"
-    """of the same model"""
+    """of the same model, or of one so similar that only its name could tell"""
     OTHER_MODEL = "other-model"
 
 
@@ -215,7 +216,9 @@ def compare(a: Fingerprint, b: Fingerprint) -> Comparison:
         update = f", changed since: {', '.join(of_firmware)}" if of_firmware else ""
         verdict, text = Verdict.SAME_METER, f"the same meter{update}"
     elif of_firmware:
-        verdict, text = Verdict.OTHER_FIRMWARE, "the same model, another firmware: " + ", ".join(of_firmware)
+        named = any(name in a.facts and name in b.facts for name in _MODELS)
+        what = "the same model, another firmware" if named else "another firmware, or another model of the same family"
+        verdict, text = Verdict.OTHER_FIRMWARE, f"{what}: {', '.join(of_firmware)}"
     else:
         verdict, text = Verdict.SAME_MODEL, "the same model and firmware"
     updated = verdict is Verdict.SAME_METER and bool(of_firmware)

@@ -13,6 +13,7 @@ from headend.protocols.dlms.clock import ClockStatus, CosemDate, CosemDateTime, 
 from headend.standards.codes import find_code
 from headend.standards.cosem import find_class
 from headend.standards.flag import find_manufacturer, from_octets
+from headend.standards.meanings import Grade, meaning
 from headend.standards.obis import Obis
 from headend.standards.units import find_unit
 
@@ -54,7 +55,10 @@ def obis_name(obis: Obis) -> str:
     if quantity is not None:
         return quantity.label
     code = find_code(obis) or find_code(Obis(obis.a, 0, obis.c, obis.d, obis.e, obis.f))
-    return code.key.replace("_", " ") if code else ""
+    if code is not None:
+        return code.key.replace("_", " ")
+    said = meaning(obis)
+    return said.text if said.grade is Grade.CODE else ""
 
 
 def obis_text(obis: Obis) -> str:
