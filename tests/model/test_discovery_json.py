@@ -73,12 +73,24 @@ def test_an_examination_comes_back_as_it_went(examination: Examination) -> None:
     assert codec.examination_from(codec.to_json(examination)) == examination
 
 
-@given(st.builds(Sighting, protocol=TEXT, framing=TEXT, params=PARAMS, evidence=INDICES, note=TEXT))
+@given(
+    st.builds(
+        Sighting,
+        protocol=TEXT,
+        framing=TEXT,
+        params=PARAMS,
+        evidence=INDICES,
+        note=TEXT,
+        endpoint=st.none() | ENDPOINTS,
+    )
+)
 def test_a_sighting_comes_back_as_it_went(sighting: Sighting) -> None:
     assert codec.sighting_from(codec.to_json(sighting)) == sighting
 
 
-@given(st.builds(Fingerprint, digest=TEXT, facts=PARAMS, objects=some(st.tuples(SMALL, SMALL, TEXT))))
+@given(
+    st.builds(Fingerprint, digest=TEXT, facts=PARAMS, unobserved=PARAMS, objects=some(st.tuples(SMALL, SMALL, TEXT)))
+)
 def test_a_fingerprint_comes_back_as_it_went(fingerprint: Fingerprint) -> None:
     assert codec.fingerprint_from(codec.to_json(fingerprint)) == fingerprint
 

@@ -144,7 +144,7 @@ class Credentials:
 def device_id(endpoint: Endpoint, sighting: Sighting) -> str:
     """The same for the same place, protocol and address."""
     params = "&".join(f"{name}={value}" for name, value in sorted(sighting.params.items()))
-    text = f"{endpoint.wire} {sighting.protocol}+{sighting.framing}?{params}"
+    text = f"{(sighting.endpoint or endpoint).wire} {sighting.protocol}+{sighting.framing}?{params}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

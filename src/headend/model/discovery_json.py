@@ -54,8 +54,10 @@ def sighting_from(data: bytes) -> Sighting:
     """Likewise."""
     document = _loads(data)
     try:
-        return Sighting(**{**document, "evidence": tuple(document["evidence"])})
-    except (KeyError, TypeError) as error:
+        where = document.get("endpoint")
+        endpoint = endpoint_from(where) if where else None
+        return Sighting(**{**document, "evidence": tuple(document["evidence"]), "endpoint": endpoint})
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"this is no sighting: {error}") from error
 
 

@@ -57,6 +57,14 @@ class EventType(enum.Enum):
     """an alarm is over: the same, and `cleared` (ended, settled, rule, meter)"""
     ALARM_ACKNOWLEDGED = "ALARM_ACKNOWLEDGED"
     """somebody has seen an alarm: the same, and `actor`, `note`"""
+    SCAN_STARTED = "SCAN_STARTED"
+    """a scan has begun: `scan`, `targets`, `actor`"""
+    SCAN_PROGRESS = "SCAN_PROGRESS"
+    """how far a scan is: `scan`, `of`, `done`, `open`, `examined`, `devices`, `new`, `seconds_left`; passes by and is not kept"""
+    SCAN_ENDED = "SCAN_ENDED"
+    """a scan is over: the same, and `state` (finished, cancelled, failed), `error`"""
+    METER_DISCOVERED = "METER_DISCOVERED"
+    """a meter was found, or is another: `device`, `url`, `protocol`, `vendor`, `model`, `serial`, `confidence`, `scan`, `new`"""
     STORAGE_FULL = "STORAGE_FULL"
     """the database does not take readings; polling pauses when the queue is full"""
     STORAGE_RECOVERED = "STORAGE_RECOVERED"
@@ -74,3 +82,7 @@ class Event:
     occurred_at: int
     meter_id: str = ""
     data: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+
+
+PASSING_BY = frozenset({EventType.JOB_CHANGED, EventType.SCAN_PROGRESS})
+"""Events that say how something goes on that is kept itself: they are not."""

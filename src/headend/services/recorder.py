@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from headend.errors import HeadendError, StorageError
-from headend.model.event import Event, EventType
+from headend.model.event import PASSING_BY, Event
 from headend.services.bus import Bus
 
 QUEUE_EVENTS: Final = 20_000
@@ -34,7 +34,7 @@ class Recorder:
     async def run(self) -> None:
         """Record until `close`."""
         while events := await self._queue.take(BATCH_EVENTS, LINGER_SECONDS):
-            events = [event for event in events if event.type is not EventType.JOB_CHANGED]
+            events = [event for event in events if event.type not in PASSING_BY]
             try:
                 await self._keep(events)
             except StorageError as error:

@@ -23,6 +23,7 @@ from headend.model.device import (
     device_id,
     url_of,
 )
+from headend.model.discovery import Sighting
 from headend.model.discovery_json import (
     classification_from,
     examination_from,
@@ -75,6 +76,12 @@ class Devices:
         with self._database.read() as connection:
             query = sa.select(papers).where(papers.c.device == _one(connection, device).number)
             return _papers(connection.execute(query).one())
+
+    def at(self, wire: str) -> Sequence[Sighting]:
+        """By what the devices of a place were found."""
+        query = sa.select(papers.c.sighting).join(table, papers.c.device == table.c.number).where(table.c.wire == wire)
+        with self._database.read() as connection:
+            return [sighting_from(_unpack(packed)) for packed in connection.execute(query).scalars()]
 
     def history(self, device: str) -> Sequence[PastFingerprint]:
         """The fingerprints that a device had, the present one last; raises NotFound."""
