@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from headend.errors import ConfigError
 from headend.model.discovery import Examination, Sighting
 from headend.model.fingerprint import Classification, Fingerprint
 from headend.model.meter import NO_PARAMS, Endpoint, Meter
@@ -149,13 +150,15 @@ def device_id(endpoint: Endpoint, sighting: Sighting) -> str:
 
 
 def url_of(examination: Examination) -> str:
-    """How the meter is read that was examined; raises ConfigError where no URL can say it."""
-    return format_url(
-        Meter(
-            id="",
-            protocol=examination.protocol,
-            framing=examination.framing,
-            endpoint=examination.endpoint,
-            params=examination.params,
-        )
+    """How the meter is read that was examined; the name of its wire where no URL can say it."""
+    meter = Meter(
+        id="",
+        protocol=examination.protocol,
+        framing=examination.framing,
+        endpoint=examination.endpoint,
+        params=examination.params,
     )
+    try:
+        return format_url(meter)
+    except ConfigError:  # of a protocol that URLs have no scheme for
+        return examination.endpoint.wire

@@ -215,7 +215,7 @@ class Discoverer:
         found = await self._looker.look(endpoint, listen=LISTEN_SECONDS, exhaustive=exhaustive, key=key, wanted=wanted)
         if wanted and not _answered(found):  # nobody answers any more as it did: search anew
             found = await self._looker.look(endpoint, exhaustive=exhaustive, key=key)
-        noted = await asyncio.to_thread(self._register.record, [found])
+        noted = await self._register.record([found])
         if keep and secrets:
             for each in noted:
                 await asyncio.to_thread(self.keys.put_device, each.device.id, secrets, actor)

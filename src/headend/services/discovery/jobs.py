@@ -67,6 +67,8 @@ class Jobs:
         self._per_host = per_host
         self._cycle_ms = cycle_ms
         self._queue: deque[ScanJob] = deque()
+        self._started: set[str] = set()
+        """jobs of this run of the head-end, which are in no need of being taken up again"""
         self._wanted = asyncio.Event()
         self._current: Run | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,6 +89,8 @@ class Jobs:
             created_at=self._clock(),
             seed=random_bits.randbits(32),
         )
+
+        self._started.add(job.id)
 
         def add() -> None:
             self._store.audit.append(actor, Action.SCAN_STARTED, f"scan:{job.id}", _asked(request, reason))
@@ -136,7 +140,7 @@ class Jobs:
 
         def read() -> ScanReport:
             asked = self._sweeper.understand(job.request)
-            networks = Networks((*asked.entries, *asked.places))
+            networks = Networks(asked.entries)
             devices = self._store.devices.counts(job_id)
             vendors: Counter[str] = Counter()
             protocols: Counter[str] = Counter()
@@ -155,7 +159,8 @@ class Jobs:
 
     async def run(self) -> None:
         """Carry out jobs until cancelled; those that were under way when the head-end ended go on."""
-        self._queue.extendleft(reversed(await asyncio.to_thread(self._store.scans.unfinished)))
+        earlier = await asyncio.to_thread(self._store.scans.unfinished)
+        self._queue.extendleft(job for job in reversed(earlier) if job.id not in self._started)
         while True:
             while not self._queue:
                 self._wanted.clear()
@@ -193,10 +198,16 @@ class Jobs:
             await self._end(run.job if run else job, ScanState.CANCELLED)
         except HeadendError as error:
             log.warning("scan failed", scan=job.id, code=error.code, reason=str(error))
-            try:
-                await self._end(run.job if run else job, ScanState.FAILED, str(error))
-            except StorageError:
-                log.warning("scan not kept", scan=job.id)
+            await self._failed(run.job if run else job, str(error))
+        except Exception as error:  # a bug of ours ends this scan, not those behind it
+            log.exception("scan failed", scan=job.id)
+            await self._failed(run.job if run else job, f"internal error: {type(error).__name__}")
+
+    async def _failed(self, job: ScanJob, why: str) -> None:
+        try:
+            await self._end(job, ScanState.FAILED, why)
+        except StorageError as error:
+            log.warning("scan not kept", scan=job.id, reason=str(error))
 
     async def _prepared(self, job: ScanJob, asked: Asked) -> Run:
         recent: Mapping[str, int] = {}
@@ -217,7 +228,7 @@ class Jobs:
 
         return Run(
             job,
-            Networks((*asked.entries, *asked.places)),
+            Networks(asked.entries),
             sweep=self._sweeper.sweep(asked),
             look=self._look,
             keep=self._keep,
@@ -246,14 +257,18 @@ class Jobs:
             return Identified(endpoint=endpoint, nothing=str(error))
         return await self._looker.look(endpoint, banner=hit.banner, exhaustive=job.request.exhaustive, key=key)
 
-    def _keep(
+    async def _keep(
         self, job: ScanJob, hits: Sequence[ScanHit], counts: Counts, found: Sequence[Identified]
     ) -> Sequence[Noted]:
-        """Store what a scan has found, in a thread."""
-        noted = self._register.record(found, job.id)
-        skipped = [endpoint_of(hit).wire for hit in hits if hit.outcome == SKIPPED]
-        self._store.devices.seen_again(skipped, job.id)
-        self._store.scans.keep(job, hits, counts)
+        """Store what a scan has found."""
+        noted = await self._register.record(found, job.id)
+
+        def keep() -> None:
+            skipped = [endpoint_of(hit).wire for hit in hits if hit.outcome == SKIPPED]
+            self._store.devices.seen_again(skipped, job.id)
+            self._store.scans.keep(job, hits, counts)
+
+        await asyncio.to_thread(keep)
         return noted
 
     def _progressed(self, job: ScanJob, noted: Sequence[Noted]) -> None:
@@ -267,6 +282,8 @@ class Jobs:
     async def _end(self, job: ScanJob, state: ScanState, error: str = "") -> ScanJob:
         job = replace(job, state=state, ended_at=self._clock(), error=error)
         await asyncio.to_thread(self._store.scans.put, job)
+        if self._current is not None and self._current.job.id == job.id:
+            self._current = None
         self._tell(EventType.SCAN_ENDED, job, {"error": error})
         return job
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
-from headend.model.device import Finding, Noted
+from headend.model.device import Noted
 from headend.model.discovery import Examination
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import Value
@@ -27,19 +28,19 @@ class Register:
         self._derive = derive
         self._ours = ours
 
-    def findings(self, found: Sequence[Identified]) -> list[Finding]:
-        """What follows from all examinations; takes its time."""
-        derive, now = self._derive(), self._clock()
-        return [
-            finding(derive, each.sighting, each.examination, now, self._ours(each.examination))
-            for place in found
-            for each in place.found
-        ]
+    async def record(self, found: Sequence[Identified], scan: str = "") -> Sequence[Noted]:
+        """Store what was found. Raises StorageError."""
+        now = self._clock()
+        seen = [(each, self._ours(each.examination)) for place in found for each in place.found]
+        if not seen:
+            return ()
 
-    def record(self, found: Sequence[Identified], scan: str = "") -> Sequence[Noted]:
-        """Store what was found; blocking. Raises StorageError."""
-        findings = self.findings(found)
-        return self._store.devices.record(findings, scan) if findings else ()
+        def store() -> Sequence[Noted]:
+            derive = self._derive()
+            findings = [finding(derive, each.sighting, each.examination, now, meter) for each, meter in seen]
+            return self._store.devices.record(findings, scan)
+
+        return await asyncio.to_thread(store)
 
     def announce(self, noted: Sequence[Noted], scan: str = "") -> None:
         """Say on the bus what is new, or otherwise than it was."""

@@ -49,8 +49,8 @@ Sweep: TypeAlias = Callable[[ScanJob], AsyncIterator[Swept]]
 """Goes through the targets of a job, from its cursor on, in the order of its seed. Raises errors of the tree."""
 Look: TypeAlias = Callable[[ScanHit, ScanJob], Awaitable[Identified]]
 """Finds out who is at a place. Never raises, but for cancellation."""
-Keep: TypeAlias = Callable[[ScanJob, Sequence[ScanHit], Counts, Sequence[Identified]], Sequence[Noted]]
-"""Stores what was found; blocking. Raises StorageError."""
+Keep: TypeAlias = Callable[[ScanJob, Sequence[ScanHit], Counts, Sequence[Identified]], Awaitable[Sequence[Noted]]]
+"""Stores what was found. Raises StorageError."""
 Tell: TypeAlias = Callable[[ScanJob, Sequence[Noted]], None]
 """Called with how far the scan is, and the devices that were stored since."""
 
@@ -170,7 +170,7 @@ class Run:
             self._hits, self._counts, self._found = {}, Counter(), []
             job = self.job
             try:
-                noted = await asyncio.to_thread(self._keep, job, hits, counts, found)
+                noted = await self._keep(job, hits, counts, found)
             except BaseException:
                 self._hits = {(hit.host, hit.port): hit for hit in hits} | self._hits
                 self._counts = counts + self._counts
