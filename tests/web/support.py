@@ -35,6 +35,7 @@ from headend.model.objects import (
 )
 from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch, Source
+from headend.runtime.discovery import rules_of
 from headend.runtime.rehearsal import rehearse
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
@@ -43,14 +44,18 @@ from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commanding.reads import Reads
 from headend.services.commands import Commands
+from headend.services.discovery.discoverer import Discoverer
+from headend.services.discovery.sweeping import Sweeper
 from headend.services.gateway.gateway import Gateway
 from headend.services.gateway.house import House, Recognition
 from headend.services.intake import Intake, Known
+from headend.services.lockout import Lockout
 from headend.services.profiles.profiles import Profiles
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
 from headend.services.writer import Writer
 from headend.storage.profiles import ProfileFolder
+from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
@@ -248,6 +253,20 @@ class World:
             ),
             Recognition(known=KnownRegistrations(built_in()), drivers=()),
         )
+        self.discovery = Discoverer(
+            store=store,
+            bus=self.bus,
+            roster=self.roster,
+            lanes=self.lanes,
+            library=self.library,
+            drivers=[self.driver],
+            sweeper=Sweeper({"text": (7,)}, clock=time.millis),
+            derive=rules_of(self.library),
+            keep_draft=lambda text, actor: self.profiles.take_draft(text, actor=actor),
+            open_link=self._open_link,
+            lockout=Lockout(RefusalFile(folder / "refusals.db")),
+            clock=time.millis,
+        )
         self.emulators = emulators_here(folder / "emulators", Library())
         self.app = create_app(
             WebParts(
@@ -258,6 +277,7 @@ class World:
                 lanes=self.lanes,
                 poller=poller,
                 gateway=self.gateway,
+                discovery=self.discovery,
                 commands=self.commands,
                 captures=self.captures,
                 alarms=self.alarms,

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from headend.errors import ConfigError
 from headend.model.place import line_of
+from headend.model.targets import PRIVATE
 from headend.runtime.folders import data_folder
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -269,6 +270,45 @@ class GatewaySettings(_Section):
     )
 
 
+class DiscoverySettings(_Section):
+    """Searching networks for meters, and finding out what they are."""
+
+    networks: tuple[str, ...] = Field(
+        default=PRIVATE, description="networks that may be scanned, and nothing outside of them"
+    )
+    ports: str = Field(
+        default="", description="ports that are scanned, as `502,4059,8000-8010`; empty: those that the protocols name"
+    )
+    rate: float = Field(default=2000.0, gt=0, le=1_000_000, description="connections a second that a scan tries")
+    network_rate: float = Field(default=100.0, gt=0, le=1_000_000, description="of them to one /24, or /64 of IPv6")
+    window: int = Field(default=4000, ge=1, le=60_000, description="connections of a scan under way at once")
+    timeout: Seconds = Field(
+        default=2.0, description="seconds to wait for a connection of a scan, and for one answer of a meter"
+    )
+    listen_milliseconds: int = Field(
+        default=200,
+        ge=0,
+        le=60_000,
+        description="how long an open port is listened to before anything is asked; 0: not at all",
+    )
+    places: int = Field(default=200, ge=1, le=5000, description="open places that are looked into at once")
+    per_host: int = Field(default=1, ge=1, le=5000, description="of them at one host")
+    cycle_minutes: float = Field(
+        default=15.0, ge=0, le=100_000, description="a place that was looked into is left alone so long by scans"
+    )
+    links: int = Field(default=32, ge=1, description="connections that may be opened to find out about one place")
+    associations: int = Field(default=24, ge=0, description="associations that may be asked for there")
+    seconds: Seconds = Field(default=60.0, description="seconds that it may take")
+    spacing_milliseconds: int = Field(
+        default=0, ge=0, le=60_000, description="pause between the end of one connection there and the next"
+    )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        description="scans that ended this many days ago are forgotten, not what they found; 0: kept for ever",
+    )
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -296,6 +336,7 @@ class Settings(BaseSettings):
     capture: CaptureSettings = CaptureSettings()
     alarms: AlarmSettings = AlarmSettings()
     gateway: GatewaySettings = GatewaySettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     log: LogSettings = LogSettings()
 
     @classmethod

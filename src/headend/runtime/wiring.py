@@ -28,6 +28,7 @@ from headend.runtime.alarms import alarms_of, watching
 from headend.runtime.captures import captures
 from headend.runtime.commanding import make_commands
 from headend.runtime.database import open_store, sole_owner
+from headend.runtime.discovery import discovering, make_discoverer
 from headend.runtime.emulators import make_emulators
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.gateway import dialling_in, make_gateway, make_intake
@@ -152,6 +153,7 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
     )
     poller = Poller(roster, lanes, bus, profile=profile, clock=wall_millis, max_in_flight=settings.poll.in_flight)
     intake = make_intake(bus, roster, lanes, profile, secrets)
+    profiles = make_profiles(settings, library, store, roster, lanes)
     return WebParts(
         store=store,
         bus=bus,
@@ -165,7 +167,8 @@ def _web_parts(settings: Settings, store: Store, meters: list[Meter]) -> WebPart
         emulators=make_emulators(settings, library),
         writer=Writer(bus, store.readings.write, clock=wall_millis),
         library=library,
-        profiles=make_profiles(settings, library, store, roster, lanes),
+        profiles=profiles,
+        discovery=make_discoverer(settings, store, bus, roster, lanes, library, profiles),
         version=version("headend"),
         settings=web_settings(settings),
     )
@@ -202,6 +205,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
             stack.callback(sink.close)
             outward.append(group.create_task(sink.run(), name="mqtt"))
         ears = await stack.enter_async_context(contextlib.AsyncExitStack())
+        await ears.enter_async_context(discovering(group, parts.discovery, settings.discovery, store))
         intake = parts.gateway.intake
         taking_in = group.create_task(intake.run(), name="intake")
         heard_at = await ears.enter_async_context(hearing(settings.listen, intake))

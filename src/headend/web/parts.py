@@ -16,6 +16,7 @@ from headend.services.alarms.service import Alarms
 from headend.services.bus import Bus
 from headend.services.captures import Captures
 from headend.services.commands import Commands
+from headend.services.discovery.discoverer import Discoverer
 from headend.services.gateway.gateway import Gateway
 from headend.services.profiles.profiles import Profiles
 from headend.services.roster import Roster
@@ -37,6 +38,7 @@ class WebParts:
     captures: Captures
     alarms: Alarms
     gateway: Gateway
+    discovery: Discoverer
     emulators: Emulators
     writer: Writer
     library: Library

@@ -12,7 +12,7 @@ from typing import Any
 from headend.drivers.base import NO_SECRETS, Secrets
 from headend.drivers.ground import Budget, Ground, Probe
 from headend.drivers.library import Library
-from headend.errors import ConnectRefused, LinkError
+from headend.errors import ConfigError, ConnectRefused, LinkError
 from headend.model.discovery import Examination, Fact, Hit, Intrusion, PortState, Sighting, Trial, TrialOutcome
 from headend.model.event import Event
 from headend.model.fingerprint import Classification
@@ -29,8 +29,7 @@ from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
-
-from ..support import Site, TextDriver, World, clock
+from tests.services.support import Site, TextDriver, World, clock
 
 KEY = bytes(32)
 
@@ -148,7 +147,7 @@ class Net(World):
         self.driver = Findable()
         self.banners: dict[str, bytes] = {}
         self.opened: list[str] = []
-        self.closed_ports = 3
+        self.drafts: list[tuple[str, str]] = []
 
     async def open_link(self, endpoint: Endpoint, timeout: float) -> Link:
         self.opened.append(endpoint.host)
@@ -160,6 +159,10 @@ class Net(World):
             far.write(self.banners[endpoint.host])
             return near
         return await super().open_link(endpoint, timeout)
+
+    def keep_draft(self, text: str, actor: str) -> str:
+        self.drafts.append((text, actor))
+        raise ConfigError("not a meter file")
 
     def ground(self, host: str, budget: Budget | None = None, timeout: float = 2.0) -> Ground:
         return Ground(
@@ -173,7 +176,7 @@ class Net(World):
         )
 
 
-class Swept_(Sweeper):
+class Sweeping(Sweeper):
     """A sweeper whose sweep finds the sites of a net, one host a batch."""
 
     def __init__(self, net: Net) -> None:
@@ -204,11 +207,11 @@ class Swept_(Sweeper):
 @asynccontextmanager
 async def discovering(
     net: Net, folder: Path, *, limits: Limits | None = None, running: bool = True, lanes: bool = False
-) -> AsyncIterator[tuple[Discoverer, Store, Swept_]]:
+) -> AsyncIterator[tuple[Discoverer, Store, Sweeping]]:
     """A discoverer over a net, with a database in a folder."""
     store = await asyncio.to_thread(Store.open, folder / "h.db", vault_key=KEY, millis=lambda: 1)
     refusals = RefusalFile(folder / "refusals.db")
-    sweeper = Swept_(net)
+    sweeper = Sweeping(net)
     discoverer = Discoverer(
         store=store,
         bus=net.bus,
@@ -218,6 +221,7 @@ async def discovering(
         drivers=[net.driver],
         sweeper=sweeper,
         derive=lambda: derive,
+        keep_draft=net.keep_draft,
         open_link=net.open_link,
         lockout=Lockout(refusals),
         clock=clock,
@@ -238,10 +242,17 @@ async def discovering(
 
 async def ended(discoverer: Discoverer, job_id: str) -> ScanJob:
     """A job when it has ended."""
-    async with asyncio.timeout(3600):
-        while not (job := await discoverer.job(job_id)).ended:
-            await asyncio.sleep(0.05)
-    return job
+    return await until(discoverer, job_id, lambda job: job.ended)
+
+
+async def until(discoverer: Discoverer, job_id: str, condition: Callable[[ScanJob], bool]) -> ScanJob:
+    """A job when a condition holds of it."""
+    for _ in range(10_000):
+        job = await discoverer.job(job_id)
+        if condition(job):
+            return job
+        await asyncio.sleep(0.1)
+    raise AssertionError(job)
 
 
 def events(net: Net, *kinds: Any) -> list[Event]:

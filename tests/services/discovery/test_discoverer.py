@@ -16,8 +16,8 @@ from headend.services.discovery.adopting import Adoption
 from headend.services.discovery.credentials import KeyRing
 from headend.services.discovery.deriving import Derived
 from headend.storage.store import Store
+from tests.services.support import meter, virtual
 
-from ..support import meter, virtual
 from .support import KEY, Net, derive, discovering, ended, events, site_at
 
 WRONG = {"secret": Secret(b"guess")}
@@ -223,7 +223,7 @@ def test_credentials_are_of_the_smallest_network_or_the_first_tag(tmp_path: Path
         assert not keys.of_group("192.0.2.1")
         assert not keys.of_group("meter.example")
         keys.put_group("10.0.0.0/8", {}, {"secret": Secret(b"c")}, "a")
-        assert [(each.name, each.secrets) for each in keys.groups()][0] == ("10.0.0.0/8", ("secret",))
+        assert next((each.name, each.secrets) for each in keys.groups()) == ("10.0.0.0/8", ("secret",))
         keys.remove_group("10.0.0.0/8", "a")
         assert not keys.of_group("10.2.2.3")
         with pytest.raises(NotFound):

@@ -11,8 +11,8 @@ from headend.drivers.registry import driver, driver_names
 from headend.errors import LinkTimeout
 from headend.model.discovery import Intrusion, Sighting
 from headend.services.discovery.identifying import GRACE_SECONDS, identify, ordered, said_by
+from tests.services.support import virtual
 
-from ..support import virtual
 from .support import Findable, Net, site_at
 
 
@@ -91,7 +91,10 @@ def test_a_bug_at_one_place_is_told_and_ends_nothing_else(where: str) -> None:
 async def test_a_spent_budget_ends_it_and_who_was_sighted_stays_found() -> None:
     net = Net({"192.0.2.1": site_at({"1": 1, "2": 1})})
     found = await identify(net.ground("192.0.2.1", Budget(links=2)), [net.driver])
-    assert [each.examination.stopped for each in found.found] == ["", "2 connections are as many as a discovery may open here"]
+    assert [each.examination.stopped for each in found.found] == [
+        "",
+        "2 connections are as many as a discovery may open here",
+    ]
     assert found.stopped.startswith("2 connections")
 
 
@@ -108,7 +111,7 @@ class _Endless(Findable):
             await asyncio.get_running_loop().create_future()
         return await super().find(ground)
 
-    async def examine(self, ground: Ground, *_: Any) -> Any:
+    async def examine(self, *_: Any) -> Any:
         await asyncio.get_running_loop().create_future()
 
 

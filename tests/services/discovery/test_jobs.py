@@ -12,9 +12,9 @@ from headend.model.event import EventType
 from headend.model.scan import ScanRequest, ScanState
 from headend.services.discovery.discoverer import Limits
 from headend.services.discovery.running import Hosts, ScanHit
+from tests.services.support import meter, virtual
 
-from ..support import meter, virtual
-from .support import Net, discovering, ended, events, site_at
+from .support import Net, discovering, ended, events, site_at, until
 
 NETWORK = "192.0.2.0/28"
 HOSTS = [f"192.0.2.{number}" for number in range(1, 6)]
@@ -51,7 +51,9 @@ async def test_a_scan_finds_examines_and_stores(tmp_path: Path) -> None:
         assert [hit.outcome for hit in hits] == ["identified", "identified", "nobody", "identified", "identified"]
         assert await discoverer.jobs() == [job]
         audit = store.audit.list()
-        assert [(row.actor, row.action, row.subject) for row in audit] == [("user:anna", "scan-started", f"scan:{job.id}")]
+        assert [(row.actor, row.action, row.subject) for row in audit] == [
+            ("user:anna", "scan-started", f"scan:{job.id}")
+        ]
         assert (audit[0].data["targets"], audit[0].data["reason"]) == (NETWORK, "roll-out")
         told = events(net, EventType.SCAN_STARTED, EventType.METER_DISCOVERED, EventType.SCAN_ENDED)
         assert [each.type.value for each in told] == ["SCAN_STARTED", *["METER_DISCOVERED"] * 4, "SCAN_ENDED"]
@@ -110,8 +112,7 @@ async def test_cancelled_is_the_one_that_runs_and_the_one_that_waits(tmp_path: P
         sweeper.hold = asyncio.Event()
         running = await discoverer.start(ScanRequest(targets=NETWORK), actor="a")
         waiting = await discoverer.start(ScanRequest(targets=NETWORK), actor="a")
-        while (await discoverer.job(running.id)).progress.devices < 1:
-            await asyncio.sleep(0.1)
+        await until(discoverer, running.id, lambda job: job.progress.devices > 0)
         assert (await discoverer.cancel(waiting.id, actor="b")).state is ScanState.CANCELLED
         done = await discoverer.cancel(running.id, actor="b")
         assert (done.state, done.progress.devices) == (ScanState.CANCELLED, 1)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from headend.drivers.base import Secrets
 from headend.drivers.library import Library
 from headend.errors import ConfigError, HeadendError, NotFound
@@ -15,6 +17,8 @@ from headend.model.meter import Meter
 from headend.services.discovery.credentials import NO_KEY, KeyRing
 from headend.services.roster import Roster
 from headend.storage.store import Store
+
+log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 500
 """devices in one transaction"""
@@ -31,7 +35,9 @@ class Adoption:
     poll_seconds: float = 60.0
     enabled: bool = True
     profile_id: str = ""
-    """for all of them; empty: the meter file that fits each"""
+    """for all of them; empty: the meter file that fits each, else the draft of one"""
+    drafts: bool = True
+    """keep drafts in the library where no meter file fits; else such a meter has none"""
     credentials: bool = False
     """read it with those kept for its network or tags"""
 
@@ -57,14 +63,18 @@ class _Entering:
 class Adopter:
     """Makes meters of devices. `enter` blocks and stores; `announce` belongs to the event loop and tells everybody."""
 
-    def __init__(self, store: Store, roster: Roster, library: Library, keys: KeyRing) -> None:
+    def __init__(
+        self, store: Store, roster: Roster, library: Library, keys: KeyRing, keep_draft: Callable[[str, str], str]
+    ) -> None:
+        """`keep_draft` blocks, takes the text of a draft and an actor, and returns the id that it has in the library."""
+        self._keep_draft = keep_draft
         self._store = store
         self._roster = roster
         self._library = library
         self._keys = keys
 
     def enter(
-        self, ids: Sequence[str], adoption: Adoption, taken: Callable[[str], bool]
+        self, ids: Sequence[str], adoption: Adoption, actor: str, taken: Callable[[str], bool]
     ) -> tuple[Sequence[Adopted], Sequence[Meter]]:
         """Store the meters: what became of each device, and the meters that are new. `taken` says which ids are in use."""
         if adoption.profile_id:
@@ -86,7 +96,7 @@ class Adopter:
                     done.append(Adopted(device_id=device_id, meter_id=device.meter_id))
                     continue
                 try:
-                    one = self._entering(device, papers, adoption, lambda name: name in entering or taken(name))
+                    one = self._entering(device, papers, adoption, actor, lambda name: name in entering or taken(name))
                 except HeadendError as error:
                     done.append(Adopted(device_id=device_id, error=str(error)))
                     continue
@@ -107,7 +117,9 @@ class Adopter:
         for meter in meters:
             self._roster.add(meter)
 
-    def _entering(self, device: Device, papers: Papers, adoption: Adoption, taken: Callable[[str], bool]) -> _Entering:
+    def _entering(
+        self, device: Device, papers: Papers, adoption: Adoption, actor: str, taken: Callable[[str], bool]
+    ) -> _Entering:
         examination = papers.examination
         key = self._keys.of_group(device.host, adoption.tags) if adoption.credentials else NO_KEY
         params = {**examination.params, **key.params}
@@ -120,7 +132,7 @@ class Adopter:
             framing=examination.framing,
             endpoint=examination.endpoint,
             params=params,
-            profile_id=self._profile(device, adoption),
+            profile_id=self._profile(device, adoption) or self._drafted(papers, adoption, actor),
             identity=examination.identity,
             poll_seconds=adoption.poll_seconds,
             enabled=adoption.enabled,
@@ -140,6 +152,16 @@ class Adopter:
             if profile_id == adoption.profile_id:
                 raise ConfigError(f"the profile {profile_id!r} is not for {device.protocol}")
         return ""
+
+    def _drafted(self, papers: Papers, adoption: Adoption, actor: str) -> str:
+        """The id of its draft in the library; empty where it is not wanted, or no meter file."""
+        if not adoption.drafts or not papers.draft:
+            return ""
+        try:
+            return self._keep_draft(papers.draft, actor)
+        except ConfigError as error:
+            log.warning("draft not kept", reason=str(error))
+            return ""
 
 
 def _words(device: Device) -> Mapping[str, str]:

@@ -11,7 +11,10 @@ import structlog
 from headend.model.device import Finding, Papers
 from headend.model.discovery import Examination, Sighting
 from headend.model.fingerprint import Classification, Fingerprint
+from headend.services.discovery.classify import Classifier
+from headend.services.discovery.drafting import draft_profile
 from headend.services.discovery.fingerprint import build
+from headend.services.discovery.normalise import normalise
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +27,25 @@ class Derived:
     classification: Classification
     draft: str = ""
     coverage: float | None = None
+
+
+class Rules:
+    """All that is known of meters, put to use: fingerprint, classification, meanings of objects, draft."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def __call__(self, examination: Examination) -> Derived:
+        """What follows from an examination. Pure."""
+        fingerprint = build(examination)
+        classification = self._classifier.classify(fingerprint)
+        meanings = normalise(examination.protocol, examination.objects, vendor=classification.flag)
+        return Derived(
+            fingerprint=fingerprint,
+            classification=classification,
+            draft=draft_profile(examination, fingerprint, classification, meanings),
+            coverage=round(meanings.coverage.meaning_share, 4) if examination.objects else None,
+        )
 
 
 Derive: TypeAlias = Callable[[Examination], Derived]

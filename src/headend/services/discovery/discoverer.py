@@ -94,12 +94,13 @@ class Discoverer:
         drivers: Sequence[Driver],
         sweeper: Sweeper,
         derive: Callable[[], Derive],
+        keep_draft: Callable[[str, str], str],
         open_link: Opener,
         lockout: Lockout,
         clock: Clock,
         limits: Limits | None = None,
     ) -> None:
-        """`derive` gives the rules as they are now; `lanes` None: no meter of ours is being read."""
+        """`derive` gives the rules as they are now; `keep_draft` as in `Adopter`; `lanes` None: no meter of ours is being read."""
         limits = limits or Limits()
         self.keys = KeyRing(store)
         self._store = store
@@ -108,7 +109,7 @@ class Discoverer:
         self._sweeper = sweeper
         self._derive = derive
         self._clock = clock
-        self._adopter = Adopter(store, roster, library, self.keys)
+        self._adopter = Adopter(store, roster, library, self.keys, keep_draft)
         self._adopting = asyncio.Lock()
         self._looker = Looker(
             drivers,
@@ -228,7 +229,7 @@ class Discoverer:
         Raises NotFound for an unknown profile; what keeps a single device from it stands in its line of the answer.
         """
         async with self._adopting:
-            done, meters = await asyncio.to_thread(self._adopter.enter, ids, adoption, self._roster.__contains__)
+            done, meters = await asyncio.to_thread(self._adopter.enter, ids, adoption, actor, self._roster.__contains__)
             data: dict[str, Value] = {"devices": len(done), "meters": ",".join(each.id for each in meters[:50])}
             await asyncio.to_thread(self._store.audit.append, actor, Action.DEVICES_ADOPTED, "devices", data)
             for start in range(0, len(meters), REVIEWED):
