@@ -18,6 +18,8 @@ def scanner(names: Mapping[str, Sequence[str]] | None = None, **options: object)
     async def resolve(name: str) -> list[str]:
         if name not in (names or {}):
             raise socket.gaierror(-2, "Name or service not known")
+        if name == "asleep":
+            raise TimeoutError
         return list((names or {})[name])
 
     return Scanner(clock=lambda: 17, resolve=resolve, **options)  # type: ignore[arg-type] # tests
@@ -92,6 +94,7 @@ async def test_names_keep_their_names_and_take_the_place_of_their_addresses(clos
         "elsewhere": ["127.0.3.1"],
         "left-out": ["127.0.0.2"],
         "empty": [],
+        "asleep": [],
     }
     made = scanner(names)
     entries = ["127.0.0.0/30", *names, "nowhere"]
@@ -102,6 +105,7 @@ async def test_names_keep_their_names_and_take_the_place_of_their_addresses(clos
         "again": "127.0.0.1",
         "left-out": "excluded",
         "empty": "address",
+        "asleep": "s",
         "nowhere": "known",
     }
 

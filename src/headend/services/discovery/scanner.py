@@ -22,6 +22,9 @@ from headend.transport.tcp import resolve as resolve_host
 
 RATE_SECONDS: Final = 10.0
 """over which the rate is taken that the time left follows from"""
+RESOLVE_SECONDS: Final = 10.0
+"""for the address of a name"""
+RESOLVED_AT_ONCE: Final = 16
 KEPT: Final = frozenset({PortState.OPEN, PortState.CLOSED, PortState.LIMITED})
 """States that become hits where nothing else is said: of the others there is one for each address without a host."""
 NOTHING: Final[Mapping[PortState, int]] = MappingProxyType(dict.fromkeys(PortState, 0))
@@ -150,27 +153,36 @@ class Scanner:
 
     async def _addresses(self, plan: ScanPlan) -> dict[str, str]:
         """The address of each name; empty for one that is left out: it has none, it is excluded, or another name has it."""
-        addresses: dict[str, str] = {}
+        gate = asyncio.Semaphore(RESOLVED_AT_ONCE)
+        found = await asyncio.gather(*(self._look_up(name, gate) for name in plan.targets.names))
+        addresses = dict.fromkeys(plan.targets.names, "")
         unresolved: dict[str, str] = {}
-        for name in plan.targets.names:
-            addresses[name] = ""
-            try:
-                found = await self._resolve(name)
-            except (OSError, UnicodeError) as error:
-                unresolved[name] = str(error)
-                continue
-            if not found:
-                unresolved[name] = "it has no address"
-            elif holds(plan.excluded, found[0]):
-                unresolved[name] = f"its address {found[0]} is excluded"
-            elif not holds(self._allowed, found[0]):
-                raise refused(f"{name} ({found[0]})")
-            elif found[0] in addresses.values():
-                unresolved[name] = f"another name has its address {found[0]}"
+        taken: set[str] = set()
+        for name, (address, failure) in zip(plan.targets.names, found, strict=True):
+            if failure:
+                unresolved[name] = failure
+            elif holds(plan.excluded, address):
+                unresolved[name] = f"its address {address} is excluded"
+            elif not holds(self._allowed, address):
+                raise refused(f"{name} ({address})")
+            elif address in taken:
+                unresolved[name] = f"another name has its address {address}"
             else:
-                addresses[name] = found[0]
+                addresses[name] = address
+                taken.add(address)
         self.progress = replace(self.progress, unresolved=MappingProxyType(unresolved))
         return addresses
+
+    async def _look_up(self, name: str, gate: asyncio.Semaphore) -> tuple[str, str]:
+        """The first address of a name, or why there is none."""
+        try:
+            async with gate, asyncio.timeout(RESOLVE_SECONDS):
+                found = await self._resolve(name)
+        except TimeoutError:
+            return "", f"no address within {RESOLVE_SECONDS:g} s"
+        except (OSError, UnicodeError) as error:
+            return "", str(error)
+        return (found[0], "") if found else ("", "it has no address")
 
 
 def _resolved(walk: Iterator[Target], addresses: Mapping[str, str]) -> Iterator[Target]:
