@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.access import SHORT_OBJECTS
@@ -84,10 +85,11 @@ def _info(entry: ObjectListEntry) -> ObjectInfo:
         history=entry.class_id == PROFILE_GENERIC,
         value=entry.class_id in VALUE_CLASSES,
         attributes={index: _shown(right, "r", "w") for index, right in entry.attributes.items()},
-        methods={index: _shown(right & ~AccessRight.WRITE, "x", "") for index, right in entry.methods.items()},
+        methods={index: _shown(right, "x", "") for index, right in entry.methods.items()},
     )
 
 
+@lru_cache(maxsize=1024)
 def _shown(right: AccessRight, first: str, second: str) -> str:
     """r, w, rw or x, with a star where the request must be protected; none."""
     letters = (first if right & INVOKE else "") + (second if right & AccessRight.WRITE else "")

@@ -54,8 +54,6 @@ class Asker:
             if asked.offer == offer:
                 return asked
         asked = await self._ask(offer)
-        if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
-            asked = await self._ask(offer)  # on a link of its own: some meters close after each refusal
         self._note(asked)
         if asked.answer.outcome in UNANSWERED and self.wire.met:
             self.patient = False
@@ -88,15 +86,22 @@ class Asker:
             self.ground.end("it has fallen silent")
         await self._expect(known)
 
-    async def _expect(self, known: Asked) -> None:
+    async def _expect(self, known: Asked, *, read: bool = False) -> None:
         """Make an offer again; another answer than before is a sign of distress."""
-        again = await self._ask(known.offer, read=False)
+        again = await self._ask(known.offer, read=read)
         if again.answer.outcome is not known.answer.outcome:
             who = f"client {known.offer.client}"
             said = " ".join(filter(None, (again.answer.outcome.value, again.answer.diagnostic)))
             self.ground.end(f"{who} was {known.answer.outcome.value} before, and is {said} now")
 
     async def _ask(self, offer: Offer, *, read: bool = True) -> Asked:
+        """Make an offer; on a link of its own where that is closed instead of answering: some meters close after a refusal."""
+        asked = await self._ask_once(offer, read=read)
+        if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
+            asked = await self._ask_once(offer, read=read)
+        return asked
+
+    async def _ask_once(self, offer: Offer, *, read: bool) -> Asked:
         """Make an offer, read what is to be read where it is accepted, release."""
         await self.wire.connect()
         if self.ground.associations and self.ground.budget.spacing:
@@ -166,21 +171,25 @@ class Asker:
     @property
     def _is_wanted(self) -> bool:
         """Nothing was read before, or nothing that measures."""
-        return not any(each.class_id in _REGISTERS for each in self.seen.told.objects)
+        told = self.seen.told
+        return not (told.values and any(each.class_id in _REGISTERS for each in told.objects))
 
     async def _read(self, talk: Talk, asked: Asked) -> None:
-        """Read in the association that stands; what is worth less than what was read before is dropped."""
-        initiate = asked.answer.initiate
+        """Read in the association that stands. A meter that falls silent at a list of attributes is asked for one at a time."""
+        initiate, seen = asked.answer.initiate, self.seen
         if initiate is None:
             return
         told = Told()
-        params = {"ref": asked.offer.referencing}
+        params = {"ref": asked.offer.referencing, "lists": "yes" if seen.lists else "no"}
         try:
             await tell(talk, self.ground, initiate, params, told)
         except LinkTimeout as error:
             await self.wire.drop()
             self._keep(told, asked.offer)
-            self.ground.end(f"it fell silent while it was read: {error}")
+            if not told.objects or not seen.lists:
+                self.ground.end(f"it fell silent while it was read: {error}")
+            seen.lists = False
+            await self._expect(asked, read=True)
         except (LinkError, ProtocolError) as error:
             told.note = told.note or str(error)
             await self.wire.drop()
@@ -190,7 +199,8 @@ class Asker:
 
     def _keep(self, told: Told, offer: Offer) -> None:
         seen = self.seen
-        if seen.told_by is None or len(told.objects) > len(seen.told.objects):
+        worth = len(told.objects), len(told.values)
+        if seen.told_by is None or worth > (len(seen.told.objects), len(seen.told.values)):
             seen.told, seen.told_by = told, offer
 
 

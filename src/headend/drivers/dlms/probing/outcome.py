@@ -83,6 +83,8 @@ def _params(sighting: Sighting, seen: Seen) -> dict[str, str]:
             found["ref"] = chosen.referencing
         if chosen.mechanism != "none":
             found["auth"] = chosen.mechanism
+    if not seen.lists:
+        found["lists"] = "no"
     if addressing.physical:
         found["physical"] = str(addressing.physical)
     if octets_of(addressing) != octets_of(replace(addressing, address_size=0)):

@@ -74,6 +74,8 @@ class Seen:
     told: Told = field(default_factory=Told)
     told_by: Offer | None = None
     """whose association it was read in"""
+    lists: bool = True
+    """several attributes are read in one request, where the meter agrees"""
     link: Link = field(default_factory=Link)
     wport: int | None = None
     """where it answers from, when that is not the one that was asked"""
@@ -82,9 +84,10 @@ class Seen:
     """the secrets of the owner have opened an association"""
 
     def note(self, offer: Offer, answer: Answer, index: int, note: str = "") -> None:
-        """Keep an answer, and its row of the matrix."""
+        """Keep an answer, and its row of the matrix in the place of what was known of the same offer before."""
         self.asked.append(Asked(offer, answer, index))
         initiate = answer.initiate
+        self.trials = [each for each in self.trials if _offer_of(each) != offer]
         self.trials.append(
             Trial(
                 **_row(offer),
@@ -101,6 +104,7 @@ class Seen:
 
     def infer(self, offer: Offer, note: str, evidence: tuple[int, ...], *, wants: bool = True) -> None:
         """Keep what was not asked for, because it is known."""
+        self.trials = [each for each in self.trials if _offer_of(each) != offer]
         outcome = TrialOutcome.WANTS_SECRET if wants else TrialOutcome.NOT_TRIED
         self.trials.append(Trial(**_row(offer), outcome=outcome, note=note, evidence=evidence))
 
@@ -132,6 +136,10 @@ def octets_of(addressing: Addressing) -> int:
     """How many octets the address of the meter has in HDLC."""
     size = cast("AddressSize | None", addressing.address_size or None)
     return Address.server(addressing.server, addressing.physical, size).size
+
+
+def _offer_of(trial: Trial) -> Offer:
+    return Offer(trial.client, trial.server, trial.context, trial.mechanism)
 
 
 def _row(offer: Offer) -> dict[str, Any]:

@@ -97,34 +97,45 @@ async def _associate(wire: Wire, addressing: Addressing) -> tuple[Sighting, ...]
 
 
 async def _by_link(ground: Ground) -> tuple[Sighting, ...]:
-    """SNRM to the usual addresses, and DISC for the one that is answered."""
+    """SNRM to the usual addresses, and DISC for the one that is answered; to all stations that somebody has named.
+
+    These get half of the time that there is: other protocols have stations, too.
+    """
     wire = Wire(ground)
+    found: list[Sighting] = []
+    stations = (*_STATIONS, *((_PUBLIC, 1, unit, 0) for unit in ground.units))
     await quiet(ground)
     try:
-        for client, server, physical, size in _STATIONS:
-            addressing = Addressing("hdlc", client, server, physical, size)
-            name = f"dlms hdlc SNRM {client} to {server}:{physical} ({size} octets)"
-            await wire.connect()
-            try:
-                talk = await wire.reach(addressing)
-            except (LinkError, ProtocolError) as error:
-                ground.step(name, _reason(error))
-                await _give_up(wire, error)
-                if _spoke(ground):
-                    break
-                continue
-            refused = isinstance(talk, LinkReleased)
-            index = ground.step(name, talk.reason if isinstance(talk, LinkReleased) else "UA")
-            if not refused:
-                await wire.leave()
-                ground.step("dlms hdlc DISC")
-            params = {"client": str(client), "server": str(server)}
-            if physical:
-                params["physical"] = str(physical)
-            return (Sighting(protocol=PROTOCOL, framing="hdlc", params=params, evidence=(index,)),)
+        for client, server, physical, size in stations:
+            ground.go_on()
+            if ground.seconds_left < ground.budget.seconds / 2:
+                break
+            sighting = await _open(wire, Addressing("hdlc", client, server, physical, size))
+            found += sighting
+            if (found or _spoke(ground)) and not ground.units:
+                break
     finally:
         await wire.drop()
-    return _told_otherwise(ground)
+    return tuple(found) or _told_otherwise(ground)
+
+
+async def _open(wire: Wire, addressing: Addressing) -> tuple[Sighting, ...]:
+    """SNRM to one address, and DISC where it is answered."""
+    ground, client, server, physical = wire.ground, addressing.client, addressing.server, addressing.physical
+    name = f"dlms hdlc SNRM {client} to {server}:{physical}"
+    await wire.connect()
+    try:
+        talk = await wire.reach(addressing)
+    except (LinkError, ProtocolError) as error:
+        ground.step(name, _reason(error))
+        await _give_up(wire, error)
+        return ()
+    index = ground.step(name, talk.reason if isinstance(talk, LinkReleased) else "UA")
+    if not isinstance(talk, LinkReleased):
+        await wire.leave()
+        ground.step("dlms hdlc DISC")
+    params = {"client": str(client), "server": str(server)} | ({"physical": str(physical)} if physical else {})
+    return (Sighting(protocol=PROTOCOL, framing="hdlc", params=params, evidence=(index,)),)
 
 
 async def _give_up(wire: Wire, error: LinkError | ProtocolError) -> None:

@@ -11,7 +11,8 @@ from headend.drivers.dlms.listing import ask_objects
 from headend.drivers.dlms.parameters import read_params
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.drivers.dlms.short_conversation import ShortConversation
-from headend.errors import CapabilityError, HeadendError, LinkError, MeterError, ProtocolError
+from headend.errors import CapabilityError, DecodeError, HeadendError, LinkError, MeterError, ProtocolError
+from headend.protocols.dlms.initiate import Conformance
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ _SETUP_MEMBERS: Final = (2, 3, 5)
 """Policy, suite, system title of the meter."""
 _HDLC_MEMBERS: Final = (2, 3, 4, 5, 8, 9)
 """Speed, windows, sizes, address."""
-_MOST: Final = 64
 LOAD_PROFILE: Final = 7
 LAYOUT_MEMBERS: Final = (3, 4, 8)
 """capture_objects, capture_period, profile_entries"""
 _MOST_TABLES: Final = 6
+_ORDER: Final = (SAP_ASSIGNMENT, SECURITY_SETUP, DATA, ASSOCIATION, HDLC_SETUP)
+"""Classes that tell, those that tell more in fewer attributes first."""
+_MOST: Final = 96
 """Attributes that are read, however many objects there are."""
 _IDENTITY: Final = (
     (0, 0, 42, 0, None),
@@ -85,6 +88,10 @@ async def tell(talk: Talk, ground: Ground, initiate: InitiateResponse, params: M
             told.objects = await ask_objects(access)
         except (MeterError, CapabilityError) as error:
             told.note = str(error)
+        except DecodeError as error:
+            if not conversation.sound:
+                raise
+            told.note = f"the object list is not to be read: {error}"
         told.in_list = ground.step("dlms object list", told.note)
         chosen = choose(told.objects) if told.objects else _USUAL if access.names is None else ()
         await ask_values(access, chosen, told)
@@ -110,7 +117,7 @@ def choose(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
     chosen: list[CosemRef] = []
     for each in objects:
         members: Iterable[int] = ()
-        ref = cosem_ref(each.ref.address) if each.class_id in _INTERESTING else None
+        ref = cosem_ref(each.ref.address) if each.class_id in _ORDER else None
         if ref is None:
             continue
         if ref.class_id == ASSOCIATION:
@@ -122,7 +129,7 @@ def choose(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
         elif ref.class_id == SAP_ASSIGNMENT or _is_identity(ref.obis):
             members = (2,)
         chosen += [ref.other(member) for member in members if _may_read(each, member)]
-    return tuple(chosen[:_MOST])
+    return tuple(sorted(chosen, key=lambda ref: _ORDER.index(ref.class_id))[:_MOST])
 
 
 def choose_layouts(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
@@ -130,9 +137,6 @@ def choose_layouts(objects: Sequence[ObjectInfo]) -> tuple[CosemRef, ...]:
     tables = [each for each in objects if each.class_id == LOAD_PROFILE][:_MOST_TABLES]
     refs = ((each, cosem_ref(each.ref.address)) for each in tables)
     return tuple(ref.other(member) for each, ref in refs for member in LAYOUT_MEMBERS if _may_read(each, member))
-
-
-_INTERESTING: Final = frozenset({ASSOCIATION, SECURITY_SETUP, SAP_ASSIGNMENT, HDLC_SETUP, DATA})
 
 
 def _is_identity(name: Obis) -> bool:
@@ -147,12 +151,9 @@ def _may_read(info: ObjectInfo, member: int) -> bool:
 
 def _enter(talk: Talk, ground: Ground, initiate: InitiateResponse, params: Mapping[str, str]) -> Access:
     """The association that stands, as its reader sees it."""
-    parameters = replace(
-        read_params(talk.addressing.framing, dict(params)),
-        addressing=talk.addressing,
-        preset=initiate.conformance,
-        max_pdu=initiate.max_receive_pdu,
-    )
+    asked = read_params(talk.addressing.framing, params)
+    conformance = initiate.conformance if asked.lists else initiate.conformance & ~Conformance.MULTIPLE_REFERENCES
+    parameters = replace(asked, addressing=talk.addressing, preset=conformance, max_pdu=initiate.max_receive_pdu)
     spoken = Conversation(talk.link, talk.framing)
     conversation = ShortConversation(spoken) if parameters.short_names else spoken
     return Access(conversation, parameters, {}, ground.timeout)
