@@ -105,6 +105,8 @@ def test_ports_are_lists_ranges_and_protocols() -> None:
     assert parse_ports("4059,4060, 8000-8002") == (4059, 4060, 8000, 8001, 8002)
     assert parse_ports("modbus,dlms,4060,1", protocols) == (502, 4059, 4060, 1)
     assert parse_ports("") == ()
+    with pytest.raises(ConfigError, match="again and again"):
+        parse_ports("1-65535," * 100_000)
     for wrong in ("0", "65536", "5-4", "-5", "5-", "x", "1e3", "٣", "9" * 10_000):
         with pytest.raises(ConfigError, match="dlms, modbus"):
             parse_ports(wrong, protocols)
@@ -204,3 +206,16 @@ def test_neighbours_in_time_are_spread_over_the_networks(seed: int) -> None:
     prefixes = [prefix for *_, prefix in islice(parse_targets(["10.7.0.0/16"], [1, 2, 3]).walk(seed), 100 * 512)]
     worst = max(max(Counter(prefixes[at : at + 512]).values()) for at in range(0, len(prefixes), 512))
     assert worst <= 20
+
+
+@given(
+    st.lists(st.one_of(st.text(max_size=20), st.text("0123456789./-:%af", max_size=24)), max_size=4),
+    st.one_of(st.text(max_size=12), st.text("0123456789,- ", max_size=12)),
+)
+def test_any_text_is_targets_or_a_config_error(entries: list[str], ports: str) -> None:
+    try:
+        targets = parse_targets(entries, parse_ports(ports))
+    except ConfigError:
+        return
+    assert 0 < targets.count <= MAX_TARGETS
+    assert len(list(islice(targets.walk(1), 50))) == min(50, targets.count)

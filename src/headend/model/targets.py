@@ -202,6 +202,8 @@ def parse_ports(text: str, protocols: Mapping[str, Sequence[int]] | None = None)
             known = f" or one of {', '.join(sorted(protocols))}" if protocols else ""
             raise ConfigError(f"port {item!r}: expected 1 to 65535, as 4059 or 8000-8010{known}")
         ports += range(int(first), int(last) + 1)
+        if len(ports) > 2 * 65535:
+            raise ConfigError("ports: the same ones are named again and again")
     return tuple(dict.fromkeys(ports))
 
 
