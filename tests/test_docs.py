@@ -212,7 +212,7 @@ def obis_page() -> str:
             text += f"; makers {', '.join(sorted(each.vendors))}"
         if each.base:
             text += f"; with all of `{each.base}`"
-        text += ".\n\n" + table(("code", "kind", "meaning", "unit"), rows) + "\n"
+        text += ".\n\n" + (table(("code", "kind", "meaning", "unit"), rows) + "\n" if rows else "")
     return text.rstrip("\n") + "\n"
 
 

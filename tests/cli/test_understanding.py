@@ -100,7 +100,10 @@ def test_codes_are_explained(headend: Headend) -> None:
     assert ["unit", "Wh"] in said.rows
     assert ["kind", "measurement, cumulative"] in said.rows
     assert ["in India (IS 15959)", "Name of the manufacturer"] in said.rows
-    assert headend("obis", "1-0:256.8.0").code == 2
+    for same in ("0100010802FF", "0x0100010802ff", "active_energy_import_t2"):
+        assert headend("obis", same).rows[0] == ["1-0:1.8.2.255", "Active energy import, time integral 1, rate 2"]
+    for wrong in ("1-0:256.8.0", "credit_balance", "01000108", "nonsense"):
+        assert headend("obis", wrong).code == 2
 
 
 def test_a_country_goes_first_and_a_maker_too(headend: Headend) -> None:

@@ -111,6 +111,8 @@ def test_a_variant_is_chosen_by_country_then_by_the_object_list_then_by_maker() 
     assert find_variant(indian[:1]) == ""
     assert find_variant(indian[:1], vendor="LNT") == "india"
     assert find_variant([], vendor="KPZ") == "kpz"
+    british = [Obis.parse(f"0-0:93.44.{e}.255") for e in range(5)]
+    assert find_variant([*british, Obis.parse("0-1:94.34.20.255"), Obis.parse("0-1:94.34.40.255")]) == "uk"
     assert find_variant([]) == ""
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from headend.cli.output import print_json, print_table
+from headend.errors import ConfigError
 from headend.model.quantity import find_quantity
 from headend.services.discovery.normalise import Row, Status, explain
 from headend.standards.obis import Obis
 from headend.standards.variants import find_variant, variants
 
+_OCTETS: Final = re.compile(r"[0-9A-Fa-f]{12}")
+"""a logical name as it goes over the wire"""
+
 
 def obis(codes: Sequence[str], *, class_id: int, country: str, vendor: str, as_json: bool) -> None:
     """Explain codes, one after the other."""
     variant = find_variant(country=country, vendor=vendor)
-    parsed = [Obis.parse(code) for code in codes]
+    parsed = [_parse(code) for code in codes]
     if as_json:
         print_json([_document(code, class_id, variant) for code in parsed])
         return
@@ -26,6 +31,17 @@ def obis(codes: Sequence[str], *, class_id: int, country: str, vendor: str, as_j
         if number:
             typer.echo()
         print_table(("OBIS code", "meaning"), list(_lines(code, class_id, variant)))
+
+
+def _parse(text: str) -> Obis:
+    """A code as people or the wire write it, or that of a quantity; raises ConfigError."""
+    quantity = find_quantity(text)
+    if quantity is not None and quantity.obis:
+        return Obis.parse(quantity.obis)
+    if quantity is not None:
+        raise ConfigError(f"the quantity {text} has no OBIS code")
+    octets = text.removeprefix("0x")
+    return Obis.from_bytes(bytes.fromhex(octets)) if _OCTETS.fullmatch(octets) else Obis.parse(text)
 
 
 def _document(code: Obis, class_id: int, variant: str) -> dict[str, Any]:

@@ -25,7 +25,12 @@ def diff(before: Annotated[str, _FILE], after: Annotated[str, _FILE], *, json: J
 
 
 def obis(
-    codes: Annotated[list[str], typer.Argument(metavar="CODE", help="OBIS codes, e.g. 1-0:1.8.0 or 0.0.96.1.0.255")],
+    codes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CODE", help="OBIS codes, e.g. 1-0:1.8.0, 0.0.96.1.0.255 or 0100010800FF; or keys of quantities."
+        ),
+    ],
     class_id: Annotated[
         int, typer.Option("--class", help="COSEM class of the object; 0: not known.", min=0, max=65535)
     ] = 0,
