@@ -331,6 +331,12 @@ class Driver(Protocol):
     def spoil(self, data: bytes, defect: Defect) -> bytes:
         """Whole frames of a meter with a defect; as they are where its framing has no such thing."""
 
+    def imitate(self, profile: MeterProfile) -> MeterProfile:
+        """The profile of a meter whose object list is known: `listed` with values and load profiles, where their kind is told.
+
+        The same profile where the protocol has no object lists. Raises ConfigError for an object that cannot be.
+        """
+
     def check_file(self, profile: MeterProfile) -> None:
         """Check what only virtual meters of a meter file need: types, clients, functions; raises ConfigError."""
 

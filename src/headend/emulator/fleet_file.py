@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from ipaddress import IPv4Address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from headend.emulator.clock import FleetClock
 from headend.emulator.dialling import Dial
 from headend.emulator.faults import Fault, FaultKind
 from headend.emulator.fleet import Fleet, Group, wall_clock
+from headend.emulator.kinds import Kinds
 from headend.emulator.outside import is_here
 from headend.emulator.shape import SHAPES
 from headend.errors import ConfigError, NotFound
@@ -43,7 +45,10 @@ _KIND_KEYS: Final = {
     "history_days": (int, float),
     "drift": int,
 }
-_OTHER_KEYS: Final = {"dial", "registration", "profile", "units", "params", "secrets", "faults"}
+_OTHER_KEYS: Final = {
+    *("dial", "registration", "profile", "units", "params", "secrets", "faults"),
+    *("objects", "views", "blanked"),
+}
 # keys that go to Dial
 _DIAL_KEYS: Final = {"heartbeat": 0.0, "jitter": 0.0, "spread": 0.0, "retry": 0.001, "most": 0.001}
 """and the least that each may be"""
@@ -80,7 +85,7 @@ def _document(text: str, origin: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    Table(origin, text, "", 0, document).allow({"fleet", "clock", "group"})
+    Table(origin, text, "", 0, document).allow({"fleet", "clock", "variant", "group"})
     return document
 
 
@@ -94,12 +99,15 @@ def load_groups(
     empty: bool = False,
 ) -> Sequence[Group]:
     """The groups of a fleet file alone; raises as `load_fleet` does."""
-    groups = _document(text, origin).get("group", [])
+    document = _document(text, origin)
+    groups = document.get("group", [])
     if not isinstance(groups, list) or not (groups or empty):
         raise ConfigError(f"{origin}:{line_of(text, 'group')}: a fleet needs at least one [[group]]")
+    kinds = Kinds(library, [Table(origin, text, "variant", *each) for each in enumerate(document.get("variant", []))])
     return [
-        _group(Table(origin, text, "group", index, values), library, resolve, registrations or built_in())
+        group
         for index, values in enumerate(groups)
+        for group in _groups(Table(origin, text, "group", index, values), kinds, resolve, registrations or built_in())
     ]
 
 
@@ -118,12 +126,33 @@ def _clock(table: Table, wall: Callable[[], int]) -> Callable[[], int]:
         raise table.wrong("speed", error.hint) from None
 
 
-def _group(table: Table, library: Library, resolve: SecretResolver, registrations: Registrations) -> Group:
+def _groups(table: Table, kinds: Kinds, resolve: SecretResolver, registrations: Registrations) -> Iterator[Group]:
+    """The groups of a table: one, or for a folder of object lists one for each of them, at consecutive addresses."""
     table.allow({*_GROUP_KEYS, *_KIND_KEYS, *_OTHER_KEYS, *_DIAL_KEYS})
+    profiles = kinds.of(table)
+    if len(profiles) == 1:
+        yield _group(table, profiles[0], resolve, registrations)
+        return
+    if not table.take("port", int, 0):
+        raise table.error("port", "needed, so that all of the meters of a folder have the same")
+    count, first = table.take("count", int, len(profiles)), table.take("first_address", str, "127.0.0.1")
+    for index, profile in enumerate(profiles[:count]):
+        share = count // len(profiles) + (index < count % len(profiles))
+        label = f"{table.take('label', str, 'views')}-{profile.id}"
+        here = table.but(count=share, first_address=first, label=label)
+        yield _group(here, profile, resolve, registrations)
+        first = _after(table, first, share)
+
+
+def _after(table: Table, first: str, count: int) -> str:
+    """The address so many behind another."""
     try:
-        profile = library.get(table.take("profile", str))
-    except NotFound as error:
-        raise table.wrong("profile", f"a meter profile ({error.hint})") from None
+        return str(IPv4Address(first) + count)
+    except ValueError:
+        raise table.wrong("first_address", "an address in 127.0.0.0/8") from None
+
+
+def _group(table: Table, profile: MeterProfile, resolve: SecretResolver, registrations: Registrations) -> Group:
     if table.values.get("load", "household") not in SHAPES:
         raise table.wrong("load", "one of " + ", ".join(SHAPES))
     if not 0 <= table.take("port", int, 0) <= 0xFFFF:
@@ -134,6 +163,7 @@ def _group(table: Table, library: Library, resolve: SecretResolver, registration
     params: dict[str, Any] = table.take("params", dict, {})
     return Group(
         profile=profile,
+        in_library="profile" in table.values,
         units=tuple(units),
         params={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in params.items()},
         secrets=_secrets(table, resolve),

@@ -84,8 +84,8 @@ class MeterKind:
         }
         self.evaluators = tuple(evaluator(entry, load) for entry in profile.objects)
         self.columns = {table.ref: self._columns(table) for table in profile.load_profiles}
-        self.firmware: str = _said(profile, "firmware_version", "1.0.0")
-        flag = re.sub(r"[^A-Z]", "", profile.vendor.upper())[:3].ljust(3, "X")
+        self.firmware: str = _said(profile, "firmware_version", profile.firmware or "1.0.0")
+        flag = profile.flag or re.sub(r"[^A-Z]", "", profile.vendor.upper())[:3].ljust(3, "X")
         self.names = {
             "serial": _said(profile, "serial_number", "{number:08}"),
             "logical_device_name": _said(profile, "logical_device_name", flag + "{number:013}"),

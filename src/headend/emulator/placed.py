@@ -39,6 +39,8 @@ class Group:
     """
 
     profile: MeterProfile
+    in_library: bool = True
+    """a head-end may know its profile by its id"""
     label: str = ""
     """what the group is called; without one, its profile"""
     count: int = 1
@@ -208,7 +210,7 @@ class Placed:
             framing=self.framing,
             endpoint=self._endpoint(number),
             params=self._params(number),
-            profile_id=group.profile.id,
+            profile_id=group.profile.id if group.in_library else "",
         )
         return format_url(meter)
 

@@ -40,6 +40,11 @@ class Table:
         self.name, self.values = name, values
         self._place = (origin, text, name, index)
 
+    def but(self, **values: object) -> Table:
+        """The same place with other values for some keys."""
+        origin, text, name, index = self._place
+        return Table(origin, text, name, index, {**self.values, **values})
+
     def wrong(self, key: str, expected: str) -> ConfigError:
         """The error that a key is missing or is not as expected."""
         got = f"got {self.values[key]!r}" if key in self.values else "it is missing"

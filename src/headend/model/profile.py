@@ -105,6 +105,15 @@ class LogicalDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """An object of which a list tells the name and version, and perhaps what attributes hold, as octets on the wire."""
+
+    ref: str
+    version: int = 0
+    values: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTest:
     """An annotated exchange and the readings it must give (quantity -> value in base units)."""
 
@@ -130,6 +139,10 @@ class MeterProfile:
     load_profiles: tuple[LoadProfile, ...] = ()
     push_lists: tuple[tuple[ObjectRef, ...], ...] = ()
     """what the meter pushes without saying what it is, list by list, in the order of the values"""
+    listed: tuple[ListedObject, ...] = ()
+    """what a virtual meter has besides, as it was found in a list"""
+    is_whole: bool = False
+    """a virtual meter has these objects and no others that go without saying"""
     functions: tuple[FunctionSetup, ...] = ()
     commands: tuple[CommandSetup, ...] = ()
     detect: tuple[DetectRule, ...] = ()

@@ -121,6 +121,12 @@ class DlmsDriver:
         """Wrapper frames have an address, HDLC frames all of it."""
         return spoiling.spoil(data, defect)
 
+    def imitate(self, profile: MeterProfile) -> MeterProfile:
+        """Registers and load profiles get values; what else is listed shows what it held, or nothing."""
+        from headend.drivers.dlms import imitating  # noqa: PLC0415 - for emulators alone
+
+        return imitating.imitate(profile)
+
     def check_file(self, profile: MeterProfile) -> None:
         """Make the objects of a virtual meter."""
         from headend.drivers.dlms import meter_file  # noqa: PLC0415 - see above

@@ -10,6 +10,7 @@ from headend.drivers.dlms import meter_objects
 from headend.drivers.dlms.meter.clock import Clock
 from headend.drivers.dlms.meter.functions import Party, Plant
 from headend.drivers.dlms.meter.known import make_function
+from headend.drivers.dlms.meter.listed import add_listed
 from headend.drivers.dlms.meter.load_profiles import LoadBuffer
 from headend.drivers.dlms.meter.relay import Relay
 from headend.drivers.dlms.meter.short_association import short_association
@@ -48,6 +49,8 @@ class MeterFile:
         self.buffers: dict[bytes, LoadBuffer] = {}
         self.plant = Plant(self.objects, self._zone, _measuring_period(profile), self.party)
         self._add_file()
+        for listed in profile.listed:
+            add_listed(self.objects, listed)
         self._add_implicit()
         if short:
             self._put(short_association(self._view_of))
@@ -107,14 +110,20 @@ class MeterFile:
         usual = {meter_objects.CLOCK: (Clock, Obis(0, 0, 1, 0, 0)), meter_objects.RELAY: (Relay, Obis(0, 0, 96, 3, 10))}
         for class_id, (kind, usual_name) in usual.items():
             names = {Obis.from_bytes(name) for each, name in self.objects if each == class_id}
-            if class_id == meter_objects.CLOCK or not names:
+            if not self._profile.is_whole and (class_id == meter_objects.CLOCK or not names):
                 names.add(usual_name)
             for name in sorted(names, key=str):
                 if (class_id, name.to_bytes()) not in made:
                     self._put(self.plant.add(kind(self.plant, name, {})))
-        if (meter_objects.DATA, meter_objects.LOGICAL_DEVICE_NAME.to_bytes()) not in self.objects:
+        if self._lets_in(meter_objects.DATA, meter_objects.LOGICAL_DEVICE_NAME):
             self._put(meter_objects.logical_device_name())
-        self._put(meter_objects.sap_assignment())
+        saps = meter_objects.sap_assignment()
+        if not self._profile.is_whole or (saps.class_id, saps.name.to_bytes()) in self.objects:
+            self._put(saps)
+
+    def _lets_in(self, class_id: int, name: Obis) -> bool:
+        """May an object that goes without saying be added?"""
+        return not self._profile.is_whole and (class_id, name.to_bytes()) not in self.objects
 
     def _add_associations(self) -> None:
         clients = clients_of(self._profile, self.parameters(frozenset())) if self._profile.clients else ()

@@ -99,6 +99,10 @@ class ModbusDriver(Pushless):
         """Both framings have a unit id, RTU a CRC."""
         return recognising.spoil(data, defect)
 
+    def imitate(self, profile: MeterProfile) -> MeterProfile:
+        """It has no object lists."""
+        return profile
+
     def check_file(self, profile: MeterProfile) -> None:
         """There is nothing but what all need."""
 
