@@ -102,8 +102,18 @@ async def test_pymodbus_reads_our_sdm630(peers_python: str, framer: str) -> None
     assert results[4:6] == [{"exception": 2}, {"exception": 3}]
     assert results[6:8] == [2, 15.0]
     assert results[8] == {"exception": 2}
-    assert results[9] == ["Eastron", "SDM630", "1.8"]
-    assert results[10] == "\x01\xffEastron SDM630 2004000"  # it takes the last octet for the run indicator
+    assert results[9:] == [{"exception": 1}, {"exception": 1}]
+
+
+async def test_pymodbus_asks_our_iem3000_what_it_is(peers_python: str) -> None:
+    model = StillMeter(Library().get("schneider-iem3000"))
+    listener = await listen_tcp("127.0.0.1", 0, lambda link: driver.serve(link, model), ListenLimits(loopback=True))
+    try:
+        results = await ask_pymodbus(peers_python, "socket", listener.port, [["identify"], ["server-id"]])
+    finally:
+        await listener.aclose()
+    assert results[0] == ["Schneider Electric", "iEM3000", "1.8"]
+    assert results[1] == "\x01\xffSchneider Electric iEM3000 2004000"  # it takes the last octet for the run indicator
 
 
 @contextlib.asynccontextmanager

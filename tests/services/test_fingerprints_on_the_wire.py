@@ -62,7 +62,7 @@ async def test_meters_of_a_model_share_a_digest_whenever_they_are_examined(profi
 
 @virtual
 async def test_another_model_has_another_digest() -> None:
-    for one, other in (("abb-b23", "eastron-sdm630"), ("generic-dlms-3p", "generic-dlt645-3p")):
+    for one, other in (("abb-b23", "schneider-iem3000"), ("generic-dlms-3p", "generic-dlt645-3p")):
         a, b = await print_of(one, 1), await print_of(other, 1)
         assert a.digest != b.digest
         assert compare(a, b).verdict is Verdict.OTHER_MODEL

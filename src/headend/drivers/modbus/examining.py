@@ -209,7 +209,7 @@ class _Look:
             self.values.update((str(sign.ref), str(got[sign.ref])) for sign in found)
             true += found
             wanted = tuple(dict.fromkeys(other for sign in found for other in signs.voltages.get(sign, ())))
-        step = self.step("modbus-registers", "registers of meter files that hold voltage and frequency")
+        step = self.step("modbus-registers", "registers of meter files that hold voltages and frequency")
         self._fact("plausible", ",".join(sorted({sign.text for sign in true})), step)
 
     async def _own_words(self, profile: MeterProfile) -> None:

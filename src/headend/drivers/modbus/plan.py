@@ -22,6 +22,9 @@ from headend.protocols.modbus.values import BitLayout, RegisterLayout
 NOT_AVAILABLE_QUIRK: Final = "not-available-patterns"
 """All ones (unsigned) and the greatest number (signed) mean that the meter has no value."""
 
+NO_IDENTIFICATION_QUIRK: Final = "no-device-identification"
+"""Functions 17 and 43/14 are not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadRules:

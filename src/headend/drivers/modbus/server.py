@@ -13,7 +13,7 @@ from typing import Final
 
 from headend.drivers.base import MeterModel
 from headend.drivers.mapping import scale
-from headend.drivers.modbus.plan import number, read_rules
+from headend.drivers.modbus.plan import NO_IDENTIFICATION_QUIRK, number, read_rules
 from headend.drivers.modbus.recognising import recognise
 from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
 from headend.errors import HeadendError, LinkError, LocalProtocolError, RemoteProtocolError
@@ -311,6 +311,8 @@ def respond(model: MeterModel, image: Image, request: Request | InvalidRequest) 
                 coils = function == Function.WRITE_MULTIPLE_COILS
                 _write(model, image, Table.COIL if coils else Table.HOLDING, address, count, data)
                 return WriteMultipleResponse(function, address, count)
+            case ReadDeviceIdentification() | ReportServerId() if NO_IDENTIFICATION_QUIRK in model.profile.quirks:
+                return ExceptionResponse(request.function, ExceptionCode.ILLEGAL_FUNCTION)
             case ReadDeviceIdentification():
                 return _device_identification(model, request)
             case ReportServerId():
@@ -342,7 +344,7 @@ def _decode(kind: RegisterType | None, data: bytes, offset: int) -> Value | None
 
 def _device_identification(model: MeterModel, request: ReadDeviceIdentification) -> Response:
     identity, profile = model.identity, model.profile
-    texts = (identity.manufacturer or profile.vendor, identity.model or profile.model, identity.firmware or "1.0")
+    texts = (profile.vendor, identity.model or profile.model, identity.firmware or "1.0")
     objects = tuple(
         (object_id, text.encode("latin-1", "replace")[:_MAX_IDENTIFICATION_TEXT])
         for object_id, text in enumerate(texts)
@@ -359,5 +361,5 @@ def _device_identification(model: MeterModel, request: ReadDeviceIdentification)
 
 def _server_id(model: MeterModel) -> Response:
     identity, profile = model.identity, model.profile
-    text = " ".join((identity.manufacturer or profile.vendor, identity.model or profile.model, identity.serial))
+    text = " ".join((profile.vendor, identity.model or profile.model, identity.serial))
     return ServerIdResponse(b"\x01\xff" + text.strip().encode("latin-1", "replace")[:200])

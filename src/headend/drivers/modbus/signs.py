@@ -19,9 +19,10 @@ from headend.protocols.modbus.pdu import ReadRequest
 
 _PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {
     "voltage_l1": (45.0, 500.0),
+    "voltage_l2": (45.0, 500.0),
     "frequency": (45.0, 66.0),
 }
-"""Quantities that every meter under voltage has, and between which values (in base units) they lie: 57.7 V behind transformers."""
+"""Quantities that meters under voltage have, and between which values (in base units) they lie: 57.7 V behind transformers."""
 _FIRST: Final = "voltage_l1"
 _ROOM: Final = 50
 """Registers that the meters with the least room give in one answer."""
