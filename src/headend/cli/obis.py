@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 import typer
@@ -51,7 +50,7 @@ def _document(code: Obis, class_id: int, variant: str) -> dict[str, Any]:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    document = {**asdict(row), "status": row.status.value}
+    document = row.to_json()
     del document["ref"]
     return document
 

@@ -241,8 +241,14 @@ def similarity(a: Fingerprint, b: Fingerprint) -> float:
 def nearest(
     fingerprint: Fingerprint, others: Iterable[Fingerprint], limit: int = 5
 ) -> Sequence[tuple[float, Fingerprint]]:
-    """The most similar of many, with their similarity, the most similar first."""
-    ranked = [(similarity(fingerprint, other), other) for other in others]
+    """The most similar of many, with their similarity, the most similar first. Equal object lists are compared once."""
+    known: dict[str, float] = {}
+    ranked: list[tuple[float, Fingerprint]] = []
+    for other in others:
+        key = other.facts.get("object_digest", other.digest)
+        if key not in known:
+            known[key] = similarity(fingerprint, other)
+        ranked.append((known[key], other))
     return sorted(ranked, key=lambda pair: (-pair[0], pair[1].digest))[:limit]
 
 

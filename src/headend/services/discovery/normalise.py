@@ -67,6 +67,12 @@ class Row:
     variant: str = ""
     own: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON's own types."""
+        document = {name: getattr(self, name) for name in self.__slots__}
+        document["status"] = self.status.value
+        return document
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
@@ -121,7 +127,7 @@ class Normalised:
             "schema": SCHEMA,
             "variant": self.variant,
             "coverage": coverage,
-            "rows": [{**asdict(row), "status": row.status.value} for row in self.rows],
+            "rows": [row.to_json() for row in self.rows],
         }
 
 
