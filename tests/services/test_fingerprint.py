@@ -226,6 +226,14 @@ def test_the_nearest_of_many() -> None:
     assert [(round(share, 2), each) for share, each in ranked] == [(0.67, near)]
 
 
+@given(examinations, st.lists(examinations, max_size=6))
+def test_the_nearest_are_those_that_are_most_similar(mine: Examination, others: list[Examination]) -> None:
+    one, many = build(mine), [build(each) for each in others]
+    ranked = nearest(one, many, limit=3)
+    assert [share for share, _ in ranked] == sorted((similarity(one, each) for each in many), reverse=True)[:3]
+    assert all(share == similarity(one, each) for share, each in ranked)
+
+
 @pytest.mark.corpus
 def test_object_lists_of_real_meters_of_a_model_are_alike_and_those_of_others_are_not(corpus: Path) -> None:
     lists: dict[str, tuple[Fingerprint, tuple[str, str]]] = {}

@@ -245,10 +245,13 @@ def nearest(
     known: dict[str, float] = {}
     ranked: list[tuple[float, Fingerprint]] = []
     for other in others:
-        key = other.facts.get("object_digest", other.digest)
-        if key not in known:
-            known[key] = similarity(fingerprint, other)
-        ranked.append((known[key], other))
+        lists = other.facts.get("object_digest", "") if fingerprint.objects and other.objects else ""
+        share = known.get(lists)
+        if share is None:
+            share = similarity(fingerprint, other)
+            if lists:
+                known[lists] = share
+        ranked.append((share, other))
     return sorted(ranked, key=lambda pair: (-pair[0], pair[1].digest))[:limit]
 
 
