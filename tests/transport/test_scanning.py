@@ -16,7 +16,8 @@ import pytest
 from headend.model.discovery import PortState
 from headend.model.targets import Target, Targets, parse_targets
 from headend.transport.pace import Pace
-from headend.transport.scanning import BATCH, BEHIND, FLUSH_SECONDS, Batch, ConnectScan, Poller, Selecting, affordable
+from headend.transport.poller import Poller, Selecting
+from headend.transport.scanning import BATCH, BEHIND, FLUSH_SECONDS, Batch, ConnectScan, affordable
 
 Listen = Callable[..., int]
 

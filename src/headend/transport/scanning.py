@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import select
-import selectors
 import socket
 import struct
 import time
@@ -24,6 +22,7 @@ from typing import Final, TypeAlias
 from headend.model.discovery import PortState
 from headend.model.targets import Target
 from headend.transport.pace import NEVER, Pace
+from headend.transport.poller import READ, WRITE, Poller, Selecting, best_poller
 from headend.transport.tcp import SPARE_DESCRIPTORS, raise_descriptor_limit
 
 BATCH: Final = 1000
@@ -41,8 +40,6 @@ RETRIES: Final = 1024
 BANNER: Final = 512
 """octets of a banner that are read"""
 
-_READ: Final = 1  # EPOLLIN
-_WRITE: Final = 4  # EPOLLOUT
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
 _CONNECTED: Final = frozenset({0, errno.EISCONN})
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
@@ -73,37 +70,6 @@ class Batch:
     """of all answers since the beginning, also of those that are not kept"""
     window: int
     """how many connections may be under way, after what is affordable here"""
-
-
-class Selecting:
-    """As much of `select.epoll` as is needed here, over the best selector that the platform has."""
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-
-    def register(self, fd: int, eventmask: int, /) -> None:
-        """Watch a descriptor."""
-        self._selector.register(fd, selectors.EVENT_READ if eventmask == _READ else selectors.EVENT_WRITE)
-
-    def unregister(self, fd: int, /) -> None:
-        """Watch a descriptor no longer, before it is closed."""
-        self._selector.unregister(fd)
-
-    def poll(self, timeout: float, _maxevents: int, /) -> list[tuple[int, int]]:
-        """The descriptors that are ready."""
-        return [(key.fd, events) for key, events in self._selector.select(timeout)]
-
-    def close(self) -> None:
-        """Watch none any longer."""
-        self._selector.close()
-
-
-Poller: TypeAlias = "select.epoll | Selecting"
-
-
-def best_poller() -> Poller:
-    """`select.epoll` where it exists."""
-    return select.epoll() if hasattr(select, "epoll") else Selecting()
 
 
 def affordable(window: int) -> int:
@@ -227,7 +193,7 @@ class ConnectScan:
 
     def run(self) -> None:
         """Until all targets are answered, or `cancel`."""
-        self._poller.register(self._awake.fileno(), _READ)
+        self._poller.register(self._awake.fileno(), READ)
         try:
             while not self._cancelled and self._turn():
                 pass
@@ -326,7 +292,7 @@ class ConnectScan:
             error_number = errno.ENETUNREACH
         if error_number in _UNDER_WAY:
             fd = sock.fileno()
-            self._poller.register(fd, _WRITE)
+            self._poller.register(fd, WRITE)
             flight = self._live[fd] = _Flight(now + self._timeout, fd, sock, target)
             self._connecting.append(flight)
         else:
@@ -406,7 +372,7 @@ class ConnectScan:
         fd = sock.fileno()
         flight = self._live[fd] = _Flight(now + self._banner, fd, sock, target)
         flight.connected = True
-        self._poller.register(fd, _READ)
+        self._poller.register(fd, READ)
         self._listening.append(flight)
 
     def _finish(self, target: Target, state: int, banner: bytes = b"") -> None:
