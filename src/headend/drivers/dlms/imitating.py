@@ -69,7 +69,7 @@ def _entry(ref: CosemRef, listed: ListedObject, profile: MeterProfile) -> Object
         return ObjectEntry(ref=place, quantity="relay_closed", scaler=0, type="boolean")
     if ref.class_id == DATA and _VALUE not in listed.values and ref.obis in _IDENTITY:
         quantity, text = _IDENTITY[ref.obis]
-        said = text.replace("{flag}", profile.flag or "XXX").replace("{firmware}", profile.firmware or "1.0")
+        said = text.replace("{flag}", profile.flag or 3 * "X").replace("{firmware}", profile.firmware or "1.0")
         return ObjectEntry(
             ref=place, quantity=quantity, scaler=0, type="octet_string", poll=False, emulate={"value": said}
         )
