@@ -127,3 +127,44 @@ def test_a_meter_without_a_list_needs_a_profile_to_be_recorded(
     said = headend("record", meters["tcp"].split("?")[0], "-o", str(tmp_path / "x.toml"))
     assert said.code != 0
     assert "profile" in said.err
+
+
+MODBUS = "?profile=eastron-sdm630"
+
+
+@pytest.mark.parametrize(
+    ("which", "query", "profile"),
+    [
+        ("wrapper", "?client=16", ""),
+        ("hdlc", "?client=16", ""),
+        ("tcp", MODBUS, MODBUS[9:]),
+        ("rtu", MODBUS, MODBUS[9:]),
+    ],
+)
+def test_a_capture_becomes_a_meter_file(
+    headend: Headend, meters: dict[str, str], tmp_path: Path, which: str, query: str, profile: str
+) -> None:
+    capture, file = tmp_path / "read.pcapng", tmp_path / "clone.toml"
+    said = headend("read", meters[which].split("?")[0] + query, "--capture", str(capture), "--json")
+    assert said.code == 0
+    held = {each["ref"]: each["value"] for each in said.json if "value" in each}
+    options = ("--profile", profile) if profile else ()
+    assert headend("record", str(capture), "-o", str(file), *options).code == 0
+    made = load_profile(file.read_text(), "clone")
+    fixed = {str(entry.ref): entry.emulate["value"] for entry in made.objects if "value" in entry.emulate}
+    amounts = {ref: value for ref, value in fixed.items() if not isinstance(value, str)}
+    assert len(amounts) > 20
+    assert amounts == pytest.approx({ref: held[ref] for ref in amounts})
+    assert "{number" in file.read_text()
+
+
+def test_a_capture_that_tells_nothing(headend: Headend, meters: dict[str, str], tmp_path: Path) -> None:
+    capture, made = tmp_path / "read.pcapng", str(tmp_path / "x.toml")
+    url = meters["tcp"].split("?")[0] + MODBUS
+    assert headend("read", url, "voltage_l1", "--capture", str(capture)).code == 0
+    assert headend("record", str(capture), "-o", made).code != 0
+    said = headend("record", str(capture), "-o", made, "--profile", "generic-dlt645-1p")
+    assert said.code == 2
+    assert "no value" in said.err
+    capture.write_bytes(b"no capture")
+    assert headend("record", str(capture), "-o", made).code == 2

@@ -186,6 +186,9 @@ def record(
     output: Annotated[str, typer.Option("--output", "-o", help="Meter file to write.", metavar="FILE")],
     timeout: Timeout = 5.0,
     profiles: Profiles = None,
+    profile: Annotated[
+        str, typer.Option(help="Profile of the meter in a capture, if it needs one.", metavar="ID")
+    ] = "",
     *,
     waveforms: Annotated[
         bool,
@@ -193,4 +196,13 @@ def record(
     ] = False,
 ) -> None:
     """Turn a meter into a meter file that emulates it, without what tells which one it was."""
-    run_lazily("recording", "record", what, output=output, timeout=timeout, folders=profiles, waveforms=waveforms)
+    run_lazily(
+        "recording",
+        "record",
+        what,
+        output=output,
+        timeout=timeout,
+        folders=profiles,
+        profile_id=profile,
+        waveforms=waveforms,
+    )

@@ -148,6 +148,19 @@ class Layer:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overheard:
+    """What a meter told somebody else: `seen` holds raw value, power of ten and base unit by object.
+
+    `infos` are the objects, where the protocol says more of them than their meter file; `params` how the meter was asked.
+    """
+
+    seen: Mapping[ObjectRef, tuple[RawValue, int, str]]
+    infos: Mapping[ObjectRef, ObjectInfo] = field(default_factory=dict)
+    framing: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
 class Session(Protocol):
     """A conversation with one meter, opened by `Driver.attach`; lives in a lane. One call at a time.
 
@@ -372,6 +385,12 @@ class Driver(Protocol):
 
     def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
         """The recorded answer with the number of a request that differs from the recorded one by its number alone."""
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """What was read in recorded exchanges of one conversation, in plain: requests and what answered them, in their order.
+
+        Octets that are something else are passed over. Raises CapabilityError for a protocol that needs a meter file, without one.
+        """
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode any frames of the protocol, layer by layer. Malformed input ends in a layer with `error` set.

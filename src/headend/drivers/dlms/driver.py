@@ -16,6 +16,7 @@ from headend.drivers.base import (
     Layer,
     MeterModel,
     Notification,
+    Overheard,
     Push,
     PushList,
     Secrets,
@@ -176,6 +177,12 @@ class DlmsDriver:
     def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:
         """The invoke-id of a service in a wrapper frame."""
         return redaction.renumber(request, recorded, answer)
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """GET of attributes, in HDLC, the wrapper or neither."""
+        from headend.drivers.dlms import overhearing  # noqa: PLC0415 - for recordings only
+
+        return overhearing.overhear(exchanges, profile)
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:
         """Decode frames, or a bare APDU; `secrets` as `explaining.KEYS` names them decipher it."""

@@ -70,6 +70,11 @@ def _association_version(objects: list[RawValue]) -> int:
     return 0
 
 
+def info_of(class_id: int, name: Obis) -> ObjectInfo:
+    """What is known of an object of which nobody has said more than its class and name."""
+    return _info(ObjectListEntry(class_id, 0, name, {}, {}))
+
+
 def _info(entry: ObjectListEntry) -> ObjectInfo:
     cosem_class = find_class(entry.class_id, entry.version)
     quantity = for_obis(entry.logical_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headend.drivers.base import NO_SECRETS, Capability
+from headend.drivers.base import NO_SECRETS, Capability, Overheard
 from headend.drivers.dlt645 import explaining, parameters, recorded, refs, server
 from headend.drivers.dlt645.client import Dlt645Session
 from headend.drivers.dlt645.meter.image import image_of
@@ -118,6 +118,12 @@ class Dlt645Driver(Pushless):
     def renumber(self, request: bytes, recorded: bytes, answer: bytes) -> bytes | None:  # noqa: ARG002 - requests have no numbers
         """The same request has the same octets."""
         return None
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """Data identifiers that were read, by the meter file."""
+        from headend.drivers.dlt645 import overhearing  # noqa: PLC0415 - for recordings only
+
+        return overhearing.overhear(exchanges, profile)
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames."""

@@ -10,6 +10,7 @@ from headend.drivers.base import (
     Defect,
     Layer,
     MeterModel,
+    Overheard,
     Secrets,
     Sniff,
     Sniffed,
@@ -122,6 +123,12 @@ class ModbusDriver(Pushless):
         """The transaction identifier of MBAP."""
         same = request[2:] == recorded[2:] and recognising.is_mbap(request) and answer[:2] == recorded[:2]
         return request[:2] + answer[2:] if same else None
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """Registers that were read, by the meter file."""
+        from headend.drivers.modbus import overhearing  # noqa: PLC0415 - for recordings only
+
+        return overhearing.overhear(exchanges, profile)
 
     def explain(self, data: bytes, secrets: Secrets = NO_SECRETS) -> Layer:  # noqa: ARG002 - nothing is ciphered
         """Decode frames, or a bare PDU."""

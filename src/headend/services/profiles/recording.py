@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headend.drivers.base import Driver, Session
+from headend.drivers.base import Driver, Overheard, Session
 from headend.drivers.mapping import scale
 from headend.drivers.meter_text import object_table, write
 from headend.errors import CapabilityError, HeadendError, LinkError, MeterError, SecurityError
-from headend.model.meter import Meter, MeterIdentity
+from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.model.objects import (
     HistoryBlock,
     HistoryColumn,
@@ -32,6 +32,14 @@ _DAYS: Final = 30
 """of rows that a load profile is taken to keep whose capacity is not told"""
 _IDENTITIES: Final = frozenset({"serial_number", "logical_device_name"})
 _OF_MODEL: Final = frozenset({"firmware_version", "meter_model", "meter_name", "manufacturer", "meter_code"})
+_WHO: Final = {
+    "serial_number": "serial",
+    "logical_device_name": "logical_device_name",
+    "firmware_version": "firmware",
+    "manufacturer": "manufacturer",
+    "meter_model": "model",
+}
+_NOWHERE: Final = Endpoint(kind=EndpointKind.MEMORY, host="capture")
 _LIVING: Final = frozenset({"meter_time", "relay_closed"})
 """quantities that a virtual meter makes itself in any case"""
 
@@ -94,6 +102,24 @@ async def survey(meter: Meter, profile: MeterProfile | None, session: Session, d
     return Survey(meter, profile, identity, tuple(entries), listed, seen, tuple(layouts))
 
 
+def from_overheard(heard: Overheard, protocol: str, profile: MeterProfile | None) -> Survey:
+    """A survey of what a meter told somebody else; who it is only as far as that was among it."""
+    meter = Meter(id="m", protocol=protocol, framing=heard.framing, endpoint=_NOWHERE, params=heard.params)
+    known = {entry.ref: entry for entry in profile.objects} if profile is not None else {}
+    entries = tuple(known.get(ref) or ObjectEntry(ref=ref, scaler=None) for ref in heard.seen)
+    seen = {ref: Seen(raw, exponent, unit) for ref, (raw, exponent, unit) in heard.seen.items()}
+    texts: dict[str, str] = {}
+    for entry in entries:
+        info = heard.infos.get(entry.ref)
+        name = _WHO.get(entry.quantity or (info.quantity if info else ""))
+        value = scale(seen[entry.ref].raw, 0)
+        if name and value is not None:
+            texts[name] = str(value)
+    texts.setdefault("meter_address", heard.params.get("address", ""))
+    identity = MeterIdentity(**texts)
+    return Survey(meter, profile, identity, entries, heard.infos, seen, ())
+
+
 def drafted(found: Survey, source: str) -> str:
     """The text of a meter file in the state DRAFT: which objects there are, not what they hold."""
     claims = Claims()
@@ -151,14 +177,10 @@ def _value(seen: Seen, quantity: str, redactor: Redactor) -> object:
     value = scale(seen.raw, seen.exponent)
     if isinstance(seen.raw, bytes) and not _is_text(seen.raw):
         return redactor.octets(seen.raw)
+    if quantity in _IDENTITIES and value is not None:
+        return redactor.identity(str(value))
     if isinstance(value, str):
-        return (
-            redactor.identity(value)
-            if quantity in _IDENTITIES
-            else value
-            if quantity in _OF_MODEL
-            else redactor.text(value)
-        )
+        return value if quantity in _OF_MODEL else redactor.text(value)
     if isinstance(value, int) and not isinstance(value, bool) and not _is_amount(quantity):
         return redactor.whole(value)
     return 0 if value is None else value
