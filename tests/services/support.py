@@ -10,7 +10,7 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-from headend.drivers.base import Capability, Layer, MeterModel, Notification, Secrets, Sniff
+from headend.drivers.base import Capability, Layer, MeterModel, Notification, Overheard, Secrets, Sniff
 from headend.drivers.ground import Ground, Probe
 from headend.errors import (
     AccessDenied,
@@ -329,6 +329,10 @@ class TextDriver:
     def reseal(self, data: bytes) -> bytes:
         """Lines have no check octets."""
         return data
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """Lines are not overheard."""
+        raise CapabilityError("lines are not overheard")
 
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="text", offset=0, length=len(data))

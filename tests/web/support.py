@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from argon2 import PasswordHasher
 
-from headend.drivers.base import Capability, Layer, Notification, Sniff
+from headend.drivers.base import Capability, Layer, Notification, Overheard, Sniff
 from headend.drivers.ground import Ground, Probe
 from headend.drivers.library import Library
 from headend.drivers.recognition import Known as KnownRegistrations
@@ -167,6 +167,10 @@ class BenchDriver:
     def reseal(self, data: bytes) -> bytes:
         """Lines have no check octets."""
         return data
+
+    def overhear(self, exchanges: Sequence[tuple[bytes, bytes]], profile: MeterProfile | None) -> Overheard:
+        """Lines are not overheard."""
+        raise CapabilityError("lines are not overheard")
 
     def explain(self, data: bytes, secrets: Mapping[str, Any]) -> Layer:
         return Layer(name="bench", offset=0, length=len(data), fields=[("first", str(data[0]), 0, 1)])
