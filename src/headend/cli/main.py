@@ -10,6 +10,7 @@ import typer
 
 from headend.cli.commanding import audit_app, command, job_app
 from headend.cli.library import profile_app, record
+from headend.cli.modelling import model_app
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
 from headend.cli.options import run_lazily as _run
 from headend.cli.understanding import fingerprint_app, obis
@@ -53,6 +54,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(job_app, name="job")
 app.add_typer(audit_app, name="audit")
 app.add_typer(fingerprint_app, name="fingerprint")
+app.add_typer(model_app, name="model")
 app.command()(command)
 app.command()(obis)
 app.command()(record)

@@ -14,6 +14,7 @@ from headend.runtime.folders import refusal_file
 from headend.runtime.settings import DiscoverySettings, Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.bus import Bus
+from headend.services.discovery.classification.model_file import shipped
 from headend.services.discovery.classify import Classifier
 from headend.services.discovery.deriving import Rules
 from headend.services.discovery.discoverer import Discoverer, Limits
@@ -92,7 +93,7 @@ def rules_of(library: Library) -> Callable[[], Rules]:
     def now() -> Rules:
         profiles = list(library)
         if not rules or len(known) != len(profiles) or any(a is not b for a, b in zip(known, profiles, strict=True)):
-            rules[:] = [Rules(Classifier(profiles))]
+            rules[:] = [Rules(Classifier(profiles, shipped()))]
             known[:] = profiles
         return rules[0]
 

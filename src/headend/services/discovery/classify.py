@@ -90,7 +90,7 @@ def _model_of(vendor: str, said: str, fits: Sequence[Fit], learned: Sequence[Wit
     if said:
         return said, 0.9, ""
     look = next((each for each in learned if each.vendor == vendor and each.model), None)
-    return (look.model, look.reliability, "") if look is not None else ("", 0.0, "")
+    return (look.model, look.reliability * look.model_share, "") if look is not None else ("", 0.0, "")
 
 
 def _against(vendor: str, witnesses: Sequence[Witness], fits: Sequence[Fit], profile_id: str) -> tuple[Reason, ...]:

@@ -28,6 +28,8 @@ class Witness:
     """identifier, rules, model"""
     flag: str = ""
     model: str = ""
+    model_share: float = 0.0
+    """of what speaks for the maker, the part that is this model"""
     profile_id: str = ""
 
     def reason(self, sign: int = 1) -> Reason:
