@@ -11,6 +11,9 @@ from headend.drivers.library import Library
 from headend.model.objects import ObjectInfo, ObjectRef
 from headend.services.discovery.normalise import Coverage, Normalised, Row, Status, explain, listed, normalise
 from headend.standards.obis import Obis
+from headend.standards.units import find_unit
+
+NO_UNIT = 255
 
 
 def entry(name: str, class_id: int = 3) -> ObjectInfo:
@@ -119,3 +122,39 @@ def test_the_object_lists_of_real_meters_are_understood(corpus: Path) -> None:
     electricity = [each for each in lists if not any(row.name.startswith("7-") for row in each.rows)]
     shares = sorted(each.coverage.quantity_share for each in electricity)
     assert shares[len(shares) // 20] >= 0.9
+
+
+WRONG_IN_METERS = {
+    *("1-0:1.2.0.255", "1-0:1.4.0.255", "1-0:1.6.0.255", "1-0:15.6.0.255", "1-0:15.16.0.255", "1-0:15.16.1.255"),
+    *(f"1-0:{c}.29.0.255" for c in (1, 2, 3, 4)),
+    *(f"1-0:{c}.7.0.255" for c in (3, 13, 21, 23, 33, 41, 43, 53, 61, 63, 73)),
+    "1-0:88.8.0.255",
+}
+"""Registers whose unit in some meters (or in the files about them) is none of their quantity: volts of a power, Wh of a factor"""
+
+
+@pytest.mark.corpus
+def test_units_are_those_that_the_meters_say_themselves(corpus: Path) -> None:
+    told, right, wrong = 0, 0, set()
+    for path in sorted((corpus / "association_views").glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            continue
+        own = [each for each in document["objects"] if "x" not in each["obis"]]
+        found = normalise("dlms", [entry(each["obis"], each["class_id"]) for each in own])
+        for each, row in zip(own, found.rows, strict=True):
+            said = (each.get("attr_values_hex") or {}).get("3", "")
+            if each["class_id"] not in (3, 4) or not said.startswith("02020f"):
+                continue
+            code = int(said[-2:], 16)
+            unit = find_unit(code)
+            if row.status is not Status.MAPPED or unit is None:
+                continue
+            told += 1
+            if unit.base == row.unit or (code == NO_UNIT and row.unit in ("", "1", "%", "count")):
+                right += 1
+            else:
+                wrong.add(row.name)
+    assert told > 4000
+    assert right / told > 0.9
+    assert wrong <= WRONG_IN_METERS
