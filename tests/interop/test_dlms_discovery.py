@@ -61,9 +61,9 @@ class Found:
         )
 
     async def sight(self, framing: str) -> Sighting:
-        """The probes that send something, first that of another framing where there is one: it finds nobody."""
-        found = [each for each in self.driver.probes() if each.framing == framing and each.name != "dlms listen"]
-        (sighting,) = await found[0].run(self.ground)
+        """The probe of a framing."""
+        (probe,) = (each for each in self.driver.probes() if each.name == f"dlms {framing}")
+        (sighting,) = await probe.run(self.ground)
         assert sighting.framing == framing
         return sighting
 

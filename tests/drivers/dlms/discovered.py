@@ -64,7 +64,7 @@ class Place:
     async def sight(self, framing: str = "") -> Sighting | None:
         """What the probes find, one after the other; those of one framing alone, as virtual meters speak all of them."""
         for probe in self.driver.probes():
-            if framing in {"", probe.framing} and (not probe.exhaustive or framing):
+            if framing in {"", probe.framing} and (not probe.exhaustive or framing == "apdu"):
                 found = await probe.run(self.ground)
                 if found:
                     return found[0]

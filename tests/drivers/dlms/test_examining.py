@@ -95,7 +95,7 @@ async def test_an_ordinary_meter() -> None:
     place = Place(served(virtual_meter(LLS, PASSWORD)))
     examination = await place.examine(framing="wrapper")
     assert not examination.stopped
-    assert place.ground.links == 3  # one to listen
+    assert place.ground.links == 2
     told = facts(examination)
     assert told["authentication"] == "1:lls,16:none"
     assert told["logical_device_name"] == examination.identity.logical_device_name == "HED1000000000007"
@@ -298,3 +298,51 @@ async def test_stations_of_a_line() -> None:
     (probe,) = (each for each in place.driver.probes() if each.framing == "hdlc")
     (sighting,) = await probe.run(place.ground)
     assert dict(sighting.params) == {"client": "16", "server": "1", "physical": "5"}
+
+
+DISC, UA = 0x53, 0x73
+
+
+@pytest.mark.parametrize("silent_from", [2, 3, 5, 8, 12])
+@virtual
+async def test_hdlc_is_always_disconnected(silent_from: int) -> None:
+    """Whatever comes in between: a link that the meter has opened is ended, also where it answers no more."""
+    answers: list[bytes] = []
+
+    def goes(octets: bytes) -> bytes:
+        answers.append(octets)
+        return octets if len(answers) < silent_from else b""
+
+    place = bent(goes=goes)
+    await place.examine(HDLC)
+    opened = [bytes(octets) for octets in place.sent if octets]
+    assert opened
+    assert all(octets[-4:-3] == bytes((DISC,)) for octets in opened[:1])
+
+
+@pytest.mark.parametrize("seconds", [0.35, 0.5, 0.8])
+@virtual
+async def test_an_association_is_released_when_time_is_up(seconds: float) -> None:
+    """Cut short while it is read: the last that is said is the release."""
+
+    class Slow(Bent):
+        def write(self, data: bytes) -> None:
+            asyncio.get_running_loop().call_later(0.1, super().write, data)
+
+    meter = virtual_meter(LLS, PASSWORD)
+    place = Place(served(meter, Slow), budget=Budget(seconds=seconds))
+    examination = await place.examine(WRAPPER)
+    assert "as long as a discovery may take" in examination.stopped
+    accepted = examination.evidence[0].received[8:9] == b"\x61"
+    assert accepted
+    assert bytes(place.sent[0]).endswith(bytes.fromhex("0001 0010 0001 0005 6203800100"))
+
+
+@virtual
+async def test_the_client_of_the_owner_is_asked_for_nothing_else() -> None:
+    """No mechanism is searched for in the name of a client whose secret is there: that would be a second attempt."""
+    place = Place(served(virtual_meter({"client": "1", "auth": "sha256"}, PASSWORD)))
+    sighting = Sighting(protocol="dlms", framing="wrapper", params={"client": "1", "auth": "sha256"})
+    examination = await place.examine(sighting, {"secret": Secret(b"wrong!!!")})
+    asked = [each for each in examination.trials if each.client == 1 and each.mechanism != "none"]
+    assert [(each.mechanism, each.outcome) for each in asked] == [("sha256", TrialOutcome.REJECTED)]

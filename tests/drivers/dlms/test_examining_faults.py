@@ -86,6 +86,7 @@ async def test_nothing_wrong_is_said(framing: str, kind: FaultKind, chance: floa
         assert place.ground.links <= BUDGET.links
         assert examination.associations <= BUDGET.associations
         assert_nothing_wrong(examination, told)
+        assert_harmless(place.apdus())
         if kind in LETHAL and chance == 1.0:
             assert examination.stopped
             assert not examination.objects

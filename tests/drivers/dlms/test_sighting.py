@@ -88,7 +88,7 @@ def test_harmless_probes_come_first() -> None:
     probes = driver.probes()
     assert [each.intrusion for each in probes] == sorted(each.intrusion for each in probes)
     assert probes[0].intrusion is Intrusion.LISTEN
-    assert [each.name for each in probes if each.exhaustive] == ["dlms apdu"]
+    assert [each.name for each in probes if each.exhaustive] == ["dlms listen", "dlms apdu"]
     assert all(4059 in each.ports for each in probes if not each.exhaustive)
     assert {each.framing for each in probes} == {"wrapper", "hdlc", "apdu"}
 
@@ -207,6 +207,18 @@ async def test_who_speaks_unasked(unasked: bytes, framing: str, params: dict[str
 
 
 @virtual
+async def test_what_was_heard_before_is_looked_at_first() -> None:
+    """Whoever listens for all protocols has it among the evidence already; nothing is opened for that."""
+    place = Place(somebody({}, DM_1_16))
+    heard, listened = driver.probes()[probe("dlms overheard")], driver.probes()[probe("dlms listen")]
+    assert await heard.run(place.ground) == ()
+    assert place.links == []
+    await listened.run(place.ground)
+    (sighting,) = await heard.run(place.ground)
+    assert (sighting.framing, sighting.evidence) == ("hdlc", (0,))
+
+
+@virtual
 async def test_probes_of_every_framing_at_a_virtual_meter() -> None:
     for name, framing in (("dlms wrapper", "wrapper"), ("dlms hdlc", "hdlc"), ("dlms apdu", "apdu")):
         place = Place(served(virtual_meter({}, {})))
@@ -218,7 +230,7 @@ async def test_probes_of_every_framing_at_a_virtual_meter() -> None:
 async def test_nothing_is_sent_where_everything_has_ended() -> None:
     place = Place(somebody({}))
     place.ground.stopped = "somebody defends himself"
-    for each in driver.probes():
+    for each in driver.probes()[1:]:
         with pytest.raises(ProbeEnded, match="defends"):
             await each.run(place.ground)
     assert place.sent == []

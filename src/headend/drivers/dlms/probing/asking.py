@@ -112,9 +112,10 @@ class Asker:
         asked = Asked(offer, answer, self.ground.step(name, _said(answer)))
         if talk is None:
             return asked
+        self.wire.associated = answer.outcome in _OPEN or answer.result == ACCEPTED
         if read and answer.outcome is TrialOutcome.ACCEPTED and answer.initiate is not None and self._is_wanted:
             await self._read(talk, asked)
-        if answer.outcome in _OPEN or answer.result == ACCEPTED:
+        if self.wire.associated:
             await self.wire.release()
             self.ground.step("dlms release")
         return asked
@@ -129,6 +130,7 @@ class Asker:
                 return Answer(outcome=TrialOutcome.EXCEPTION, note=f"HDLC: {talk.reason}"), None
             if isinstance(talk.framing, HdlcConnection):
                 self._note_link(talk.framing, addressing)
+            wire.associated = True  # as long as it is not known
             received = await talk.ask(aarq(offer.context, offer.mechanism), timeout)
             wire.answered()
             answer = self._checked(offer, received, judge(offer, received.apdu))
@@ -184,7 +186,7 @@ class Asker:
         try:
             await tell(talk, self.ground, initiate, params, told)
         except LinkTimeout as error:
-            await self.wire.drop()
+            await self._drop_unread()
             self._keep(told, asked.offer)
             if not told.objects or not seen.lists:
                 self.ground.end(f"it fell silent while it was read: {error}")
@@ -192,10 +194,14 @@ class Asker:
             await self._expect(asked, read=True)
         except (LinkError, ProtocolError) as error:
             told.note = told.note or str(error)
-            await self.wire.drop()
-        else:
+            await self._drop_unread()
+        finally:
             self.wire.resume()
         self._keep(told, asked.offer)
+
+    async def _drop_unread(self) -> None:
+        await self.wire.drop()
+        self.ground.step("dlms release")
 
     def _keep(self, told: Told, offer: Offer) -> None:
         seen = self.seen

@@ -10,7 +10,7 @@ from headend.drivers.dlms.parameters import Parameters, parameters_of
 from headend.drivers.dlms.probing.offers import MECHANISM_WORDS, Answer, Offer
 from headend.drivers.dlms.probing.telling import Told, ask_values, choose
 from headend.drivers.dlms.redaction import reseal, spoken
-from headend.errors import ConfigError, LinkError, MeterError, ProtocolError, SecurityError
+from headend.errors import HeadendError, LinkError, LinkTimeout, MeterError, SecurityError
 from headend.model.discovery import TrialOutcome
 from headend.model.meter import Meter
 from headend.protocols.dlms.acse import Mechanism
@@ -49,14 +49,14 @@ async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Sec
         session = await client.attach(
             link, meter, None, secrets, counters=counters, buffered=b"", timeout=ground.timeout
         )
-    except (MeterError, SecurityError, ConfigError, LinkError, ProtocolError) as error:
+    except HeadendError as error:
         await ground.close()
-        answer = Answer(outcome=TrialOutcome.REJECTED, note=str(error))
+        answer = Answer(outcome=_outcome(error), note=str(error))
         seen.note(offer, answer, _step(ground, secrets, str(error)), _WHOSE)
         return
     try:
         await _read(session, seen)
-    except (MeterError, SecurityError, LinkError, ProtocolError) as error:
+    except HeadendError as error:
         seen.told.note = seen.told.note or str(error)
     finally:
         await session.aclose()
@@ -70,6 +70,15 @@ async def go_deeper(ground: Ground, seen: Seen, sighting: Sighting, secrets: Sec
     seen.note(offer, answer, place, _WHOSE)
     seen.trials[-1] = replace(seen.trials[-1], conformance=f"{int(session.access.conformance):06x}")
     seen.deep = True
+
+
+def _outcome(error: HeadendError) -> TrialOutcome:
+    """What came of the association: a refusal is one of the secrets, too."""
+    if isinstance(error, LinkTimeout):
+        return TrialOutcome.SILENT
+    if isinstance(error, LinkError):
+        return TrialOutcome.CLOSED
+    return TrialOutcome.REJECTED if isinstance(error, MeterError | SecurityError) else TrialOutcome.EXCEPTION
 
 
 async def _read(session: DlmsSession, seen: Seen) -> None:

@@ -45,7 +45,8 @@ _NOT_RECOGNISED: Final = Diagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED
 
 async def examine(ground: Ground, sighting: Sighting, secrets: Secrets, counters: Counters) -> Examination:
     """See `Driver.examine`."""
-    examiner = _Examiner(ground, sighting)
+    owned = int(sighting.params.get("client", 0)) if secrets and "auth" in sighting.params else 0
+    examiner = _Examiner(ground, sighting, owned)
     wire, seen = examiner.asker.wire, examiner.asker.seen
     try:
         async with asyncio.timeout(max(0.0, ground.seconds_left)):
@@ -76,13 +77,15 @@ def _stop(ground: Ground, reason: str) -> None:
 class _Examiner:
     """One examination."""
 
-    def __init__(self, ground: Ground, sighting: Sighting) -> None:
+    def __init__(self, ground: Ground, sighting: Sighting, owned: int) -> None:
+        """`owned` is the client whose secrets are there: its mechanism is known, and nothing is begun in its name."""
         params = sighting.params
         addressing = read_params(sighting.framing, params).addressing
         if sighting.framing == "hdlc":
             addressing = replace(addressing, max_info=_MAX_INFO, window=_WINDOW)
         self.ground = ground
         self.asker = Asker(ground, addressing, sighting.endpoint)
+        self._owned = owned
         self._referencing = str(params.get("ref", "ln"))
         more = ground.budget.associations > _USUAL_ASSOCIATIONS
         self._clients = (*CLIENTS, *MORE_CLIENTS) if more else CLIENTS
@@ -160,7 +163,7 @@ class _Examiner:
 
         LLS is what is left where the meter asks for authentication and recognises none of the others.
         """
-        if self._searches <= 0:
+        if self._searches <= 0 or refused.offer.client == self._owned:
             return
         self._searches -= 1
         named = refused.answer.mechanism
@@ -204,6 +207,7 @@ class _Examiner:
         for size in _SIZES:
             if size in seen.link.octets or (size == 1 and addressing.physical):
                 continue
+            asker.ground.go_on()
             await asker.wire.connect()
             name = f"dlms hdlc SNRM {addressing.server}:{addressing.physical} ({size} octets)"
             try:
@@ -212,9 +216,12 @@ class _Examiner:
                 asker.ground.step(name, "no answer")
                 asker.wire.forget()
                 continue
-            index = asker.ground.step(name, talk.reason if isinstance(talk, LinkReleased) else "UA")
-            seen.link.octets[size] = index
+            if isinstance(talk, LinkReleased):
+                asker.ground.step(name, talk.reason)
+                continue
+            seen.link.octets[size] = asker.ground.step(name, "UA")
             await asker.wire.leave()
+            asker.ground.step("dlms hdlc DISC")
 
 
 def _is_likelier(answer: Answer, than: Answer) -> bool:

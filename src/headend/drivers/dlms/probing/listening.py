@@ -42,6 +42,14 @@ async def listen(ground: Ground) -> tuple[Sighting, ...]:
     return heard(bytes(ear.octets), index)
 
 
+async def overhear(ground: Ground) -> tuple[Sighting, ...]:
+    """Who is told by what was said unasked, and is known already; opens no link."""
+    for index, each in enumerate(ground.evidence):
+        if not each.sent and (found := heard(each.received, index)):
+            return found
+    return ()
+
+
 def heard(octets: bytes, index: int) -> tuple[Sighting, ...]:
     """Who is told by octets that a frame of DLMS begins in; nobody where none does."""
     for at in range(min(len(octets), _LOOKED_AT)):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.parameters import Addressing
-from headend.drivers.dlms.probing.listening import PROTOCOL, heard, listen, quiet
+from headend.drivers.dlms.probing.listening import PROTOCOL, heard, listen, overhear, quiet
 from headend.drivers.dlms.probing.offers import Offer, judge
 from headend.drivers.dlms.probing.wire import Wire
 from headend.drivers.ground import Probe
@@ -34,8 +34,15 @@ _STATIONS: Final = ((_PUBLIC, 1, 0, 1), (_MANAGEMENT, 1, 0, 1), (_PUBLIC, 16, 0,
 def probes(ports: tuple[int, ...]) -> Sequence[Probe]:
     """Cheap and harmless first."""
     connect = Intrusion.CONNECT
+    overheard = Probe(
+        name="dlms overheard", framing="wrapper", intrusion=Intrusion.LISTEN, cost=0, run=overhear, ports=ports
+    )
+    listened = Probe(
+        name="dlms listen", framing="wrapper", intrusion=Intrusion.LISTEN, cost=1, run=listen, exhaustive=True
+    )
     return (
-        Probe(name="dlms listen", framing="wrapper", intrusion=Intrusion.LISTEN, cost=1, run=listen, ports=ports),
+        overheard,
+        listened,
         Probe(
             name="dlms wrapper",
             framing="wrapper",

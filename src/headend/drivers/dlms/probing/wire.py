@@ -120,6 +120,8 @@ class Wire:
         """somebody has answered"""
         self.answers = 0
         """to requests to associate, over the link that is open, or was last"""
+        self.associated = False
+        """an association stands, or one is begun"""
         self._link: Link | None = None
         self._talk: Talk | None = None
 
@@ -164,16 +166,20 @@ class Wire:
         talk = self._talk
         if talk is None or talk.lost is not None:
             return
+        self.associated = False
         if isinstance(talk.framing, HdlcConnection):
             await self.leave()
             return
         try:
             await talk.ask(Rlrq().encode(), min(CLOSING, self.ground.timeout))
-        except (LinkError, ProtocolError):
+        except (LinkError, ProtocolError) as error:
+            self.associated = isinstance(error, LocalProtocolError)  # an answer is waited for still: it was not said
             await self.drop()
 
     async def leave(self) -> None:
-        """End the framing, and the link with it where that is not answered."""
+        """End the association and the framing, and the link with them where that is not answered."""
+        if self.associated and self._talk is not None and not isinstance(self._talk.framing, HdlcConnection):
+            await self.release()
         talk = self._talk
         if talk is None:
             return
@@ -187,21 +193,29 @@ class Wire:
         self.forget()
 
     async def drop(self) -> None:
-        """Close the link: what comes late must meet no question."""
+        """Close the link: what comes late must meet no question. Goodbye is said all the same, without waiting for an answer."""
+        talk, link = self._talk, self._link
+        if talk is not None and link is not None and link.is_open:
+            if isinstance(talk.framing, HdlcConnection) and talk.framing.is_open:
+                talk.framing.close()
+            elif self.associated and talk.framing.is_open:
+                talk.framing.send_apdu(Rlrq().encode())
+            link.write(talk.framing.data_to_send())
         self._drop()
         await self.ground.close()
 
     def resume(self) -> None:
-        """Take the link back from whoever has read in the association; drop it when it was lost there."""
+        """Take the link back from whoever has read in the association."""
         if self._talk is not None and self._link is not None and self._link.is_open:
             self._link.set_receiver(self._talk)
-
-    def _drop(self) -> None:
-        self.forget()
-        self._link = None
 
     def forget(self) -> None:
         """Let go of the framing and keep the link."""
         if self._talk is not None:
             self._talk.stop()
         self._talk = None
+
+    def _drop(self) -> None:
+        self.forget()
+        self.associated = False
+        self._link = None
