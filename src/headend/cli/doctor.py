@@ -11,17 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 
 import typer
 
 from headend.cli.output import print_json
-from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
 from headend.northbound.mqtt import broker_from_url
 from headend.runtime.database import open_store
 from headend.runtime.mqtt import embedded_broker
+from headend.runtime.profiles import library_of
 from headend.runtime.settings import Settings, settings_of
 from headend.runtime.wiring import web_settings
 
@@ -108,7 +107,7 @@ def _database(settings: Settings) -> Finding:
 
 
 def _profiles(settings: Settings) -> Finding:
-    library = Library([Path(folder).expanduser() for folder in settings.profiles])
+    library = library_of(settings)
     protocols = {name: driver(name).name for name in driver_names()}
     return Finding("profiles", f"{len(list(library))} meter files, drivers {', '.join(protocols)}")
 

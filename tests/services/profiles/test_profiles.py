@@ -165,6 +165,21 @@ def test_a_text_cannot_say_that_it_is_more_trustworthy_than_it_was(house: House)
         house.profiles.update("acme", TEXT.replace("DRAFT", "FIELD_VERIFIED"), actor="user:anna")
 
 
+async def test_what_was_proven_is_a_draft_again_when_its_objects_change(house: House) -> None:
+    house.profiles.create("acme", TEXT, actor="user:anna")
+    await house.profiles.promote("acme", actor="user:anna")
+    text = house.profiles.get("acme").text
+    house.profiles.update("acme", text.replace("A 1", "A 2"), actor="user:anna")
+    assert house.library.get("acme").state is ProfileState.EMULATED
+    house.profiles.update("acme", text.replace("scaler = -1", "scaler = -2"), actor="user:anna")
+    assert house.library.get("acme").state is ProfileState.DRAFT
+
+
+def test_a_draft_without_objects_is_not_kept(house: House) -> None:
+    with pytest.raises(ConfigError, match="names no object"):
+        house.profiles.take_draft(TEXT.partition("[[object]]")[0], actor="user:anna")
+
+
 def test_drafts_of_meters_with_the_same_fingerprint_are_one_profile(house: House) -> None:
     first = TEXT.replace("[meter]", '[meter]\nfingerprint = "f1-aa"')
     assert house.profiles.take_draft(first, actor="user:anna") == "acme-a-1"

@@ -34,6 +34,8 @@ from headend.storage.profiles import ProfileFolder, ProfileRevision, check_profi
 MOST_OCTETS: Final = 2 << 20
 """of the text of one profile"""
 TRIAL_SECONDS: Final = 120.0
+_PROVEN: Final = frozenset({"object", "link", "association", "load_profile", "client", "function", "push", "quirk"})
+"""tables of a meter file that a promotion has tried"""
 _NO_ID: Final = re.compile(r"[^a-z0-9]+")
 _WHERE: Final = re.compile(r"^[^:\n]+?:(\d+): ")
 
@@ -188,6 +190,8 @@ class Profiles:
         A meter with the same fingerprint as one whose draft is kept already needs no other: then that one's id.
         """
         drafted = self.check(text)
+        if not drafted.objects:
+            raise ConfigError("the draft names no object: nothing could be read by it")
         if not profile_id and drafted.fingerprint:
             for known in sorted(self.kept()):
                 if self.library.get(known).fingerprint == drafted.fingerprint:
@@ -199,6 +203,7 @@ class Profiles:
     def update(self, profile_id: str, text: str, *, actor: str, revision: int | None = None) -> ProfileRevision:
         """A new revision. With `revision` it is refused (Conflict) when the profile is another one by now.
 
+        One whose objects or parameters are others than those that were proven is a DRAFT again.
         One that came with the program gets a copy that goes before it. Raises NotFound, ConfigError.
         """
         profile = self.library.get(profile_id)
@@ -207,9 +212,11 @@ class Profiles:
                 f"the profile {profile_id!r} has revision {profile.revision} by now, not {revision}",
                 hint="look at it again before changing it",
             )
-        states = list(ProfileState)
-        if states.index(self.check(text, profile_id).state) > states.index(profile.state):
+        states, new = list(ProfileState), self.check(text, profile_id)
+        if states.index(new.state) > states.index(profile.state):
             raise ConfigError("a text does not make a profile more trustworthy", hint="leave its state, and promote it")
+        if new.state is not ProfileState.DRAFT and any(each.table in _PROVEN for each in difference(profile, new)):
+            text = set_meter_key(text, "state", ProfileState.DRAFT.value)
         return self._keep(profile_id, text, Action.PROFILE_CHANGED, actor)
 
     def restore(self, profile_id: str, number: int, *, actor: str) -> ProfileRevision:
@@ -331,12 +338,10 @@ class Profiles:
         if original is not None:
             least = max(least, load_profile(original.read_text(encoding="utf-8"), profile_id).revision + 1)
 
-        def make(number: int) -> str:
-            numbered = set_meter_key(text, "revision", number)
-            self.check(numbered, profile_id)
-            return numbered
+        def numbered(number: int) -> str:
+            return set_meter_key(text, "revision", number)
 
-        made = self._folder.keep(profile_id, make, actor=actor, action=action.value, least=least, before=before)
+        made = self._folder.keep(profile_id, numbered, actor=actor, action=action.value, least=least, before=before)
         self.library.refresh()
         self._note(action, actor, profile_id, made)
         return made
