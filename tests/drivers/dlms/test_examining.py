@@ -335,7 +335,7 @@ async def test_an_association_is_released_when_time_is_up(seconds: float) -> Non
     assert "as long as a discovery may take" in examination.stopped
     accepted = examination.evidence[0].received[8:9] == b"\x61"
     assert accepted
-    assert bytes(place.sent[0]).endswith(bytes.fromhex("0001 0010 0001 0005 6203800100"))
+    assert bytes(place.sent[0]).endswith(bytes.fromhex("0001 0005 6203800100"))
 
 
 @virtual
