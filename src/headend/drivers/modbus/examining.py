@@ -88,7 +88,7 @@ async def examine(ground: Ground, sighting: Sighting) -> Examination:
         framing=sighting.framing,
         params=sighting.params,
         identity=look.identity(),
-        facts=look.all_facts(sighting),
+        facts=look.all_facts(sighting, stopped),
         values=look.values,
         evidence=tuple(ground.evidence),
         stopped=stopped,
@@ -272,17 +272,17 @@ class _Look:
             said["model"] = identity_from_server_id(self._server_id, "").model
         return MeterIdentity(**said, meter_address=str(self._unit))
 
-    def all_facts(self, sighting: Sighting) -> tuple[Fact, ...]:
-        """Its facts, in the order in which they were learned."""
+    def all_facts(self, sighting: Sighting, stopped: str) -> tuple[Fact, ...]:
+        """Its facts, in the order in which they were learned. Which functions it has is told only where all were asked for."""
         steps = tuple(range(self._seen, len(self._ground.evidence)))
         seen = sighting.evidence or steps[:1]
         mute = ", ".join(str(function) for function, code in sorted(self._functions.items()) if code is None)
         known = ",".join(f"{function}:{code}" for function, code in sorted(self._functions.items()))
         said = Fact(
             name="functions",
-            value="" if mute else known,
+            value="" if mute or stopped else known,
             evidence=steps,
-            note=f"no answer to function {mute}" if mute else "",
+            note=f"no answer to function {mute}" if mute else stopped,
         )
         return (
             Fact(name="protocol", value="modbus", evidence=seen),
