@@ -194,6 +194,9 @@ def obis_page() -> str:
         "The key of a quantity follows from groups C, D and E: `active_demand_max_import_l1_t3` is C 21, D 6, E 3. Keys that are not\n"
         "in the catalogue ([quantities](quantities.md)) are shown, but no readings are kept under them. Group F other than 255 is\n"
         "a value of a billing period: it is not a reading of the present.\n\n"
+        "Over the 70 distinct object lists of the public collection that the tests read, 96 % of the objects that are not the\n"
+        "manufacturer's own are understood (86 % of all), 95 % of the measurements have a key, and of 4,858 registers that tell\n"
+        "their unit 93 % tell the one of their key; the others tell units that fit no quantity of their code.\n\n"
     )
     for name, head in (
         ("C", "Group C of electricity"),

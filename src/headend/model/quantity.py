@@ -152,6 +152,9 @@ _PLAIN = (
     ("firmware_version", "1-0:0.2.0.255", "", Kind.STATUS, "Firmware version"),
     ("tariff_active", "0-0:96.14.0.255", "", Kind.STATUS, "Active tariff"),
 )
+# angles of the vector diagram, by group E of 1-0:81.7.E: from the thing of its first digit to that of its second
+_ANGLE_ENDS = {0: "u_l1", 1: "u_l2", 2: "u_l3", 4: "i_l1", 5: "i_l2", 6: "i_l3"}
+_ANGLES = (1, 2, 12, 10, 20, 21, 4, 5, 6, 15, 26, 40, 51, 62)
 # quantities without an OBIS code, given by Modbus and DL/T 645 meters: (stem, unit, kind, label, ends of the keys)
 _ALL_PHASES = ("total", "l1", "l2", "l3")
 _LINES = ("l1l2", "l2l3", "l3l1")
@@ -219,6 +222,12 @@ def _rows() -> Iterator[Quantity]:
                 phase=_phase(phase),
                 obis=f"1-0:{c + offset}.{d}.{e}.255",
             )
+    for e in _ANGLES:
+        start, end = (_ANGLE_ENDS[digit] for digit in divmod(e, 10))
+        words = f"Angle from {start[0].upper()}({start[2:].upper()}) to {end[0].upper()}({end[2:].upper()})"
+        yield Quantity(
+            key=f"phase_angle_{end}_{start}", unit="deg", kind=Kind.INSTANT, label=words, obis=f"1-0:81.7.{e}.255"
+        )
     for stem, unit, kind, label, ends in _UNCODED:
         for end in ends:
             shown = label if end in ("", "total", "avg") else f"{label}, {end.upper() if end[1:2].isdigit() else end}"
