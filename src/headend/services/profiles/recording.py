@@ -10,7 +10,7 @@ from typing import Any, Final
 from headend.drivers.base import Driver, Overheard, Session
 from headend.drivers.mapping import scale
 from headend.drivers.meter_text import object_table, write
-from headend.errors import CapabilityError, HeadendError, LinkError, MeterError, SecurityError
+from headend.errors import CapabilityError, HeadendError, MeterError
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
 from headend.model.objects import (
     HistoryBlock,
@@ -98,7 +98,7 @@ async def survey(meter: Meter, profile: MeterProfile | None, session: Session, d
     for start in range(0, len(entries), AT_ONCE):
         seen |= await _read(session, entries[start : start + AT_ONCE])
     tables = [info.ref for info in infos if info.history]
-    layouts = [layout for ref in tables if (layout := await _layout(session, ref)) is not None]
+    layouts = [layout for ref in tables if session.sound and (layout := await _layout(session, ref)) is not None]
     return Survey(meter, profile, identity, tuple(entries), listed, seen, tuple(layouts))
 
 
@@ -226,9 +226,7 @@ async def _layout(session: Session, ref: ObjectRef) -> Layout | None:
             blocks.append(block)
             if sum(len(each.rows) for each in blocks) > 2:
                 break
-    except (LinkError, SecurityError):
-        raise
-    except HeadendError:
+    except HeadendError:  # which may have cost the session: all that matters has been read by then
         return None
     rows = [(at, row) for block in blocks for at, row in zip(block.times, block.rows, strict=True)]
     if not rows:

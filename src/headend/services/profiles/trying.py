@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from headend.drivers.base import Session
@@ -32,6 +32,9 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "deg": (-360, 360),
 }
 """what a value of a base unit is between, generously: what is outside has another scaler, type or place"""
+_WORTH_COMPARING: Final = 100.0
+"""VA: below that a meter rounds too much"""
+_TOO_MUCH: Final = 1.3
 _NARROW: Final[Mapping[str, tuple[float, float]]] = {
     "frequency": (15, 65),
     "power_factor": (-1.0001, 1.0001),
@@ -104,12 +107,17 @@ async def try_profile(profile: MeterProfile, session: Session, time: Callable[[]
         else:
             found |= {str(entry.ref): trial for entry, trial in zip(entries, _judged(entries, result), strict=True)}
         plans.append(PlanTrial(name=name, objects=len(entries), seconds=round(time() - began, 6)))
+    tried = [
+        found.get(str(entry.ref)) or ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, error="not-asked")
+        for entry in profile.objects
+    ]
+    remarks = _contradictions({each.quantity: each.value for each in tried if each.quantity and not each.error})
     return ProfileTrial(
         profile_id=profile.id,
         revision=profile.revision,
         objects=tuple(
-            found.get(str(entry.ref)) or ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, error="not-asked")
-            for entry in profile.objects
+            replace(each, remark=remarks[each.quantity]) if each.quantity in remarks and each.well else each
+            for each in tried
         ),
         plans=tuple(plans),
         stopped=stopped,
@@ -129,6 +137,27 @@ def odd(entry: ObjectEntry, value: Value | None, unit: str) -> str:
     ranges = [limits for name, limits in _NARROW.items() if entry.quantity.startswith(name)]
     low, high = ranges[0] if ranges else _RANGES.get(wanted, (value, value))
     return "" if low <= value <= high else f"not between {low:g} and {high:g} {wanted}".rstrip()
+
+
+def _contradictions(values: Mapping[str, Value | None]) -> Mapping[str, str]:
+    """Which quantities do not fit the others: one that has another scaler than its profile says, most likely."""
+    found = {}
+    for phase in ("l1", "l2", "l3"):
+        volts, amperes, watts, apparent = (
+            _number(values.get(f"{name}_{phase}")) for name in ("voltage", "current", "active_power", "apparent_power")
+        )
+        if volts is None or amperes is None or abs(volts * amperes) < _WORTH_COMPARING:
+            continue
+        most = abs(volts * amperes)
+        if watts is not None and abs(watts) > _TOO_MUCH * most:
+            found[f"active_power_{phase}"] = f"more than voltage times current, {most:.0f} VA"
+        if apparent is not None and not most / 2 < abs(apparent) < most * 2:
+            found[f"apparent_power_{phase}"] = f"not voltage times current, {most:.0f} VA"
+    return found
+
+
+def _number(value: Value | None) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _parts(profile: MeterProfile) -> Iterator[tuple[str, tuple[ObjectEntry, ...]]]:
