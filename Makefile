@@ -18,7 +18,7 @@ define editable
 $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help demo test interop check format docs bench soak fuzz lock clean
+.PHONY: help demo test interop check format docs bench evaluate soak fuzz lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -61,6 +61,11 @@ docs: $(DEV) ## write the reference pages that are made from the code
 bench: DEBIAN := mosquitto:mosquitto nmap:nmap nft:nftables ip:iproute2
 bench: $(DEV) $(PEERS) servers ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
+
+CORPUS_ARGUMENTS = $(if $(wildcard $(HEADEND_CORPUS)/association_views),--views $(HEADEND_CORPUS)/association_views \
+  --pushes $(HEADEND_CORPUS)/push_signatures.json -o evaluation/results/classification.json)
+evaluate: $(DEV) ## measure how well makers and models are told; over the lists of HEADEND_CORPUS where there are some
+	$(BIN)/headend model evaluate $(CORPUS_ARGUMENTS)
 
 METERS ?= 10000
 soak: $(DEV) servers ## ten thousand meters dial in to the served head-end while everything goes wrong; figures in soak/results

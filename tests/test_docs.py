@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from headend.model.fingerprint import FACTS, Stability
 from headend.model.quantity import quantities
 from headend.runtime.settings import describe
 from headend.services.discovery import fingerprint
+from headend.services.discovery.classification.report import markdown
 from headend.standards.tables import read_table
 from headend.standards.variants import variants
 
@@ -219,6 +221,14 @@ def obis_page() -> str:
     return text.rstrip("\n") + "\n"
 
 
+def classification_page() -> str:
+    """What is written by hand, with the tables of the figures that were kept last."""
+    head, mark, rest = (REFERENCE / "classification.md").read_text(encoding="utf-8").partition("<!-- figures -->\n")
+    _, end, tail = rest.partition("<!-- end of figures -->")
+    results = json.loads((ROOT / "evaluation/results/classification.json").read_text(encoding="utf-8"))
+    return f"{head}{mark}\n{markdown(results)}\n\n{end}{tail}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -229,6 +239,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "quantities.md": quantities_page,
     "fingerprints.md": fingerprints_page,
     "obis.md": obis_page,
+    "classification.md": classification_page,
 }
 
 

@@ -10,8 +10,9 @@ import typer
 
 from headend.cli.output import print_json
 from headend.errors import ConfigError
+from headend.services.discovery.classification.emulated import evaluate_emulated
 from headend.services.discovery.classification.evaluation import evaluate as measure
-from headend.services.discovery.classification.model_file import dump
+from headend.services.discovery.classification.model_file import dump, shipped
 from headend.services.discovery.classification.report import markdown
 from headend.services.discovery.classification.training import train as train_on
 from headend.services.discovery.classification.views import read_views
@@ -32,7 +33,9 @@ def train(views: str, output: str, *, carried: bool) -> None:
 
 def evaluate(views: str, pushes: str, output: str, *, as_json: bool) -> None:
     """Figures as JSON, or as tables in Markdown."""
-    results = measure(read_views(Path(views)), _signatures(pushes))
+    results: dict[str, Any] = {"emulated": evaluate_emulated(shipped())}
+    if views:
+        results |= measure(read_views(Path(views)), _signatures(pushes))
     if output:
         Path(output).write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if as_json:

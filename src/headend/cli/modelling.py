@@ -28,7 +28,14 @@ def model_train(
 
 @model_app.command("evaluate")
 def model_evaluate(
-    views: Views,
+    views: Annotated[
+        str,
+        typer.Option(
+            "--views",
+            help="Folder of labelled object lists (JSON); without one, only emulated meters are told.",
+            metavar="DIR",
+        ),
+    ] = "",
     pushes: Annotated[
         str, typer.Option("--pushes", help="Features of real pushes (JSON), to be told by identifiers.", metavar="FILE")
     ] = "",

@@ -61,7 +61,6 @@ def test_lists_that_differ_by_maker_are_told_and_makers_left_out_are_unknown(tmp
     assert results["calibration"]["n"] == 48
     assert results["pushes"]["readable"]["right"] == results["pushes"]["readable"]["n"] == 4
     assert results["pushes"]["not_readable_said_unknown"]["right"] == 1
-    assert results == evaluate(read_views(tmp_path), SIGNATURES)
     text = markdown(results)
     assert "| one maker left out | 100.0 % (24/24;" in text
 
@@ -77,11 +76,11 @@ def test_the_commands_train_and_evaluate(tmp_path: Path) -> None:
     assert "24 distinct lists of 4 makers" in trained.output
     assert json.loads(model.read_text(encoding="utf-8"))["format"] == "headend-model"
     arguments = ["model", "evaluate", "--views", str(views), "--pushes", str(pushes), "-o", str(figures_)]
-    shown = CliRunner().invoke(app, arguments)
+    shown = CliRunner().invoke(app, [*arguments, "--json"])
     assert shown.exit_code == 0, shown.output
-    assert "identifier readable" in shown.output
-    as_json = CliRunner().invoke(app, [*arguments, "--json"])
-    assert json.loads(as_json.output) == json.loads(figures_.read_text(encoding="utf-8"))
+    assert json.loads(shown.output) == json.loads(figures_.read_text(encoding="utf-8"))
+    alone = CliRunner().invoke(app, ["model", "evaluate"])
+    assert "emulated meters of models that were learned" in alone.output
 
 
 @pytest.mark.corpus

@@ -28,6 +28,7 @@ def only(**facts: str) -> Witness:
         ("LGZ 0012345678", "LGZ", "Landis+Gyr", 0.9),
         ("ITR-SL7000-0042", "ITR", "Itron", 0.9),
         ("454c5300010203040506", "ELS", "Elster", 0.8),
+        ("454c534142030405", "ELS", "Elster", 0.8),
         ("SAG", "SAG", "Sagemcom", 0.7),
         ("kam12345678", "KAM", "Kamstrup", 0.7),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from headend.model.fingerprint import Classification, Fingerprint
@@ -70,11 +71,11 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
     named: dict[str, list[Verdict]] = defaultdict(list)
     for sample, rest in one_out:
         model = _without(rest, known_cases, sample, by_vendor=False)
-        changed["with the behaviour of the protocol"].append(_verdict(sample, rest, model, sample.facts))
+        changed["with the behaviour of the protocol"].append(judge(sample, rest, model, sample.facts))
         for name, objects in trials.variations(sample, rest):
-            changed[name].append(_verdict(replace(sample, objects=objects, features=features(objects)), rest, model))
+            changed[name].append(judge(replace(sample, objects=objects, features=features(objects)), rest, model))
         for name, facts in trials.identifiers(sample):
-            named[name].append(_verdict(sample, rest, model, facts, known=True))
+            named[name].append(judge(sample, rest, model, facts, known=True))
     return {
         "collection": {
             "files": views.files,
@@ -93,9 +94,9 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
         },
         "calibration": {"ece": round(_ece([*listed, *without_maker]), 4), "n": len(listed) + len(without_maker)},
         "identifiers": {
-            name: _share(verdict.said == verdict.vendor for verdict in found) for name, found in named.items()
+            name: share(verdict.said == verdict.vendor for verdict in found) for name, found in named.items()
         },
-        "identifiers_of_all_forms": _share(v.said == v.vendor for found in named.values() for v in found),
+        "identifiers_of_all_forms": share(v.said == v.vendor for found in named.values() for v in found),
         **({"pushes": _of_pushes(signatures)} if signatures else {}),
     }
 
@@ -109,7 +110,7 @@ def _judged(
         key = sample.vendor if by_vendor else sample.files
         if key not in models:
             models[key] = _without(rest, known, sample, by_vendor=by_vendor)
-        found.append(_verdict(sample, rest, models[key]))
+        found.append(judge(sample, rest, models[key]))
     return found
 
 
@@ -122,7 +123,7 @@ def _without(
     return weigh(rest, learn(case for sample, case in known if not concerns(sample)))
 
 
-def _verdict(
+def judge(
     sample: Sample,
     rest: Sequence[Sample],
     model: TrainedModel,
@@ -130,6 +131,7 @@ def _verdict(
     *,
     known: bool | None = None,
 ) -> Verdict:
+    """What is said of a list with some facts, by a model of the lists `rest`."""
     said = Classifier((), model).classify(sample.fingerprint(facts))
     ranked = model.rank(sample.features, {})
     of_vendor = {name for other in rest if other.vendor == sample.vendor for name in other.models}
@@ -151,13 +153,19 @@ def _models_said(said: Classification) -> tuple[str, ...]:
 
 
 def _nearest(sample: Sample, rest: Sequence[Sample]) -> str:
-    own = {(class_id, name) for class_id, _, name in sample.objects}
+    own = _pairs(sample.objects)
 
     def likeness(other: Sample) -> tuple[float, str]:
-        theirs = {(class_id, name) for class_id, _, name in other.objects}
-        return len(own & theirs) / max(1, len(own | theirs)), other.vendor
+        theirs = _pairs(other.objects)
+        both = len(own & theirs)
+        return both / max(1, len(own) + len(theirs) - both), other.vendor
 
     return max(map(likeness, rest), default=(0.0, UNKNOWN))[1]
+
+
+@lru_cache(maxsize=4096)
+def _pairs(objects: tuple[tuple[int, int, str], ...]) -> frozenset[tuple[int, str]]:
+    return frozenset((class_id, name) for class_id, _, name in objects)
 
 
 def figures(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -170,38 +178,39 @@ def figures(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     if known:
         found |= {
             "makers_known": {
-                "right": _share(each.right for each in known),
+                "right": share(each.right for each in known),
                 "macro": _macro(known, lambda each: each.right),
-                "said_unknown": _share(not each.said for each in known),
-                "likest": _share(each.likest == each.vendor for each in known),
+                "said_unknown": share(not each.said for each in known),
+                "likest": share(each.likest == each.vendor for each in known),
                 "likest_macro": _macro(known, lambda each: each.likest == each.vendor),
             },
             "nearest_neighbour": {
-                "right": _share(each.nearest == each.vendor for each in known),
+                "right": share(each.nearest == each.vendor for each in known),
                 "macro": _macro(known, lambda each: each.nearest == each.vendor),
             },
         }
     if unseen:
         found["makers_never_seen"] = {
-            "said_unknown": _share(not each.said for each in unseen),
+            "said_unknown": share(not each.said for each in unseen),
             "macro": _macro(unseen, lambda each: not each.said),
         }
-    found["of_those_named_right"] = _share(each.right for each in named)
-    found["all_decisions_right"] = _share(each.right for each in verdicts)
-    found["nearest_all_decisions_right"] = _share(each.known and each.nearest == each.vendor for each in verdicts)
+    found["of_those_named_right"] = share(each.right for each in named)
+    found["all_decisions_right"] = share(each.right for each in verdicts)
+    found["nearest_all_decisions_right"] = share(each.known and each.nearest == each.vendor for each in verdicts)
     if models:
-        found["model_first"] = _share(bool(set(each.models_said[:1]) & set(each.models)) for each in models)
-        found["model_among_three"] = _share(bool(set(each.models_said[:3]) & set(each.models)) for each in models)
+        found["model_first"] = share(bool(set(each.models_said[:1]) & set(each.models)) for each in models)
+        found["model_among_three"] = share(bool(set(each.models_said[:3]) & set(each.models)) for each in models)
     found["ece"] = round(_ece(verdicts), 4)
     found["confusion"] = _confusion(verdicts)
     return found
 
 
-def _share(outcomes: Iterable[bool]) -> dict[str, Any]:
+def share(outcomes: Iterable[bool]) -> dict[str, Any]:
+    """How many of how many, with the interval of 95 %."""
     each = list(outcomes)
     low, high = wilson(sum(each), len(each))
-    share = round(sum(each) / len(each), 4) if each else None
-    return {"n": len(each), "right": sum(each), "share": share, "low": round(low, 4), "high": round(high, 4)}
+    part = round(sum(each) / len(each), 4) if each else None
+    return {"n": len(each), "right": sum(each), "share": part, "low": round(low, 4), "high": round(high, 4)}
 
 
 def _macro(verdicts: Sequence[Verdict], right: Callable[[Verdict], bool]) -> float:
@@ -228,9 +237,9 @@ def _of_pushes(signatures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "n": len(judged),
         "makers": len({each.vendor for each in judged}),
-        "readable": _share(each.said == each.vendor for each in readable),
+        "readable": share(each.said == each.vendor for each in readable),
         "readable_macro": _macro(readable, lambda each: each.right) if readable else None,
-        "not_readable_said_unknown": _share(not each.said for each in judged if not each.known),
+        "not_readable_said_unknown": share(not each.said for each in judged if not each.known),
         "ece_of_readable": round(_ece(readable), 4),
         "confusion": _confusion(readable),
     }

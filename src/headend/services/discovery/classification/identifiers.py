@@ -61,6 +61,9 @@ def identify(facts: Mapping[str, str]) -> Iterator[Witness]:
 def _of_name(name: str, flag: str) -> Iterator[Witness]:
     """The logical device name: three letters of the maker first; then whatever it likes."""
     text = _readable(name).strip("\x00 ")
+    if text and text[:3] != name.strip("\x00 ")[:3]:
+        yield from _of_flag(text[:3], 0.85, f"logical device name {name} is an id and octets", "logical_device_name")
+        return
     for form, reliability, what in _NAMES:
         if form.fullmatch(text):
             yield from _of_flag(

@@ -8,28 +8,34 @@ from typing import Any
 
 def markdown(results: Mapping[str, Any]) -> str:
     """All tables; a share stands with its number of cases and its interval of 95 %."""
-    collection = results["collection"]
+    parts = [_emulated(results["emulated"])] if "emulated" in results else []
+    if "collection" in results:
+        lists = results["lists"]
+        parts = [
+            [_collection(results["collection"])],
+            _known(lists),
+            _decisions(lists),
+            _models(lists),
+            _identifiers(results),
+            _confusion(lists["one list left out"]["confusion"]),
+            *parts,
+        ]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _collection(collection: Mapping[str, Any]) -> str:
     makers = ", ".join(f"{name} {count}" for name, count in collection["lists_of_makers"].items())
-    what = (
+    return (
         f"{collection['files']} files, of which {collection['no_meters']} are no meter's (specifications, merged lists, no "
         f"maker); {collection['distinct_lists']} distinct lists of {collection['makers']} makers, "
         f"{collection['makers_with_several_lists']} of them with more than one: {makers}. "
         f"Collection `{collection['sha256'][:16]}`."
     )
-    lines = [
-        what,
-        "",
-        *_known(results["lists"]),
-        "",
-        *_decisions(results["lists"]),
-        "",
-        *_models(results["lists"]),
-        "",
-        *_identifiers(results),
-        "",
-        *_confusion(results["lists"]["one list left out"]["confusion"]),
-    ]
-    return "\n".join(lines)
+
+
+def _emulated(emulated: Mapping[str, Any]) -> list[str]:
+    rows = [(name, _share(each["maker"]), _share(each["model_among_three"])) for name, each in emulated.items()]
+    return _table(("emulated meters of models that were learned", "maker right", "model among three"), rows)
 
 
 def _known(lists: Mapping[str, Any]) -> list[str]:
