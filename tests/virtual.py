@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 from headend.drivers.library import Library
@@ -10,7 +11,6 @@ from headend.emulator.emulators import Emulators
 from headend.emulator.fleet import Fleet
 from headend.emulator.fleet_file import load_fleet, load_groups
 from headend.emulator.remote import ControlServer, RemoteControl
-from headend.runtime.demo import free_port
 from headend.runtime.secrets import resolve_secret
 
 
@@ -35,6 +35,13 @@ async def launch_here(path: Path, profiles: Path) -> FleetHere:
     return FleetHere(fleet, server, RemoteControl("127.0.0.1", await server.start("127.0.0.1", 0), "token"))
 
 
+def _any_port(_wanted: int) -> int:
+    """One that is free: fleets of tests that run at the same time must not want the same."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
 def emulators_here(folder: Path, library: Library) -> Emulators:
     """Templates and instances whose fleet runs here; `async with` starts and ends it."""
-    return Emulators(folder, library, launch=launch_here, free_port=free_port, resolve=resolve_secret)
+    return Emulators(folder, library, launch=launch_here, free_port=_any_port, resolve=resolve_secret)

@@ -18,6 +18,7 @@ from headend.drivers.ground import Ground, Probe
 from headend.drivers.library import Library
 from headend.drivers.recognition import Known as KnownRegistrations
 from headend.drivers.registrations import built_in
+from headend.drivers.registry import driver, driver_names
 from headend.errors import CapabilityError, ConfigError, ConnectRefused, ObjectUndefined
 from headend.model.access import Role
 from headend.model.discovery import Examination, Sighting
@@ -59,6 +60,7 @@ from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
+from headend.transport.open import open_link
 from headend.web.app import create_app
 from headend.web.parts import WebParts
 from headend.web.settings import WebSettings
@@ -262,12 +264,12 @@ class World:
             bus=self.bus,
             roster=self.roster,
             lanes=self.lanes,
-            library=self.library,
-            drivers=[self.driver],
+            library=Library(kept=folder / "profiles"),  # without the one of the test's own
+            drivers=[driver(name) for name in driver_names()],
             sweeper=Sweeper({"text": (7,)}, clock=time.millis),
-            derive=rules_of(self.library),
+            derive=rules_of(Library()),
             keep_draft=lambda text, actor: self.profiles.take_draft(text, actor=actor),
-            open_link=self._open_link,
+            open_link=open_link,
             lockout=Lockout(RefusalFile(folder / "refusals.db")),
             clock=time.millis,
         )

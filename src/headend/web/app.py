@@ -24,6 +24,8 @@ from headend.web.routes import (
     callers,
     captures,
     decode,
+    devices,
+    earlier,
     emulators,
     events,
     imports,
@@ -33,6 +35,7 @@ from headend.web.routes import (
     plain,
     profiles,
     readings,
+    scans,
     session,
     system,
     talk,
@@ -110,6 +113,9 @@ def create_app(parts: WebParts) -> FastAPI:
         callers,
         profiles,
         emulators,
+        scans,
+        devices,
+        earlier,
     ):
         app.include_router(module.api)
     app.include_router(system.root)

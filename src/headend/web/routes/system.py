@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from headend.errors import NotFound, StorageError
+from headend.model.device import DeviceState
 from headend.model.quantity import quantities
 from headend.web.access import PUBLIC, VIEWER
 from headend.web.live import LiveFeed
@@ -17,6 +18,7 @@ from headend.web.problems import KINDS
 from headend.web.pulse import Pulse
 from headend.web.routes import Parts, router
 from headend.web.schemas import system as schemas
+from headend.web.schemas.discovery import Ready, SummaryOut
 
 api = router("system")
 root = router("system", "")
@@ -53,6 +55,48 @@ async def status(request: Request, parts: Parts) -> schemas.Status:
         pressure=round(parts.bus.pressure(), 3),
         live_clients=len(feed),
     )
+
+
+@api.get("/summary", operation_id="summary", openapi_extra=VIEWER)
+async def summary(parts: Parts) -> SummaryOut:
+    """How much there is of everything, and whether each part is ready."""
+    online = sum(state.online is True for state in parts.roster)
+    fleet = await parts.emulators.state()
+
+    def count() -> SummaryOut:
+        devices = parts.store.devices.counts()
+        active, unacknowledged = parts.store.alarms.counts()
+        scans = len(parts.store.scans.unfinished())
+        new = sum(row[-1] for row in devices if DeviceState.NEW in row)
+        instances = sum(each.meters for each in parts.emulators.instances())
+        alarms = sum(active.values())
+        return SummaryOut(
+            templates=len(parts.emulators.templates()),
+            instances=instances,
+            meters=len(parts.roster),
+            online=online,
+            devices=sum(row[-1] for row in devices),
+            new_devices=new,
+            profiles=len(parts.library.ids()),
+            kept_profiles=len(parts.profiles.kept()),
+            alarms=alarms,
+            scans_running=scans,
+            parts=[
+                Ready(part="database", ready=True, text=f"{parts.writer.acknowledged} readings stored since the start"),
+                Ready(part="writer", ready=not parts.writer.stuck, text=f"{parts.writer.waiting} readings wait"),
+                Ready(part="bus", ready=parts.bus.pressure() < 1.0, text=f"{parts.bus.pressure():.0%} full"),
+                Ready(part="acquisition", ready=True, text=f"{online} of {len(parts.roster)} meters online"),
+                Ready(part="discovery", ready=True, text=f"{scans} scans under way, {new} devices are new"),
+                Ready(part="alarms", ready=True, text=f"{alarms} active, {unacknowledged} not acknowledged"),
+                Ready(
+                    part="virtual meters",
+                    ready=fleet is not None or not instances,
+                    text=f"{instances} started" if instances else "none started",
+                ),
+            ],
+        )
+
+    return await asyncio.to_thread(count)
 
 
 @api.get("/version", operation_id="version", openapi_extra=VIEWER)
