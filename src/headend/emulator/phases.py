@@ -104,6 +104,20 @@ def phase_angle(load: str, which: str) -> Number:
     return lambda meter, at: math.degrees(math.acos(factor(meter, at)))
 
 
+def vector_angle(load: str, end: str, end_phase: str, start: str, start_phase: str) -> Number:
+    """Degrees from one arrow of the vector diagram to another: voltages a third of a turn apart, each current behind its own."""
+
+    def arrow(kind: str, phase: str) -> Number:
+        third = 120.0 * PHASES[phase]
+        if kind == "u":
+            return lambda _meter, _at: third
+        behind = phase_angle(load, phase)
+        return lambda meter, at: third + behind(meter, at)
+
+    one, other = arrow(end, end_phase), arrow(start, start_phase)
+    return lambda meter, at: (one(meter, at) - other(meter, at)) % 360.0
+
+
 def _place(which: str) -> int:
     """Where a voltage stands among those of a second."""
     return 1 + PHASES.get(which, ALL)

@@ -240,6 +240,7 @@ _FAMILIES: Final[tuple[tuple[re.Pattern[str], Callable[..., Evaluator]], ...]] =
         re.compile(rf"{_ENERGY}_energy_since_reset_(import|export|abs)"),
         lambda load, energy, direction: channel_value(load, energy, "energy_billing", direction, "total"),
     ),
+    (re.compile(r"phase_angle_([ui])_(l[123])_([ui])_(l[123])"), phases.vector_angle),
     (re.compile(r"voltage_thd_(l1l2|l2l3|l3l1|line_avg)"), _same(_distortion(1.5, 1.0))),
     (re.compile(r"voltage_(l1l2|l2l3|l3l1|line_avg)"), lambda _load, which: phases.line_volts(which)),
     (re.compile(rf"({_PHASED_KEYS})_(total|l[123]|neutral)"), _phased),
