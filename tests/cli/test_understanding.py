@@ -86,6 +86,17 @@ def test_two_files_are_compared(headend: Headend, tmp_path: Path) -> None:
     assert document["changes"][0]["stability"] == "model"
 
 
+def test_what_was_shown_can_be_compared_again(headend: Headend, tmp_path: Path) -> None:
+    """As people and REST keep it: the page alone, or within the document of a device."""
+    shown = headend("fingerprint", "show", write(tmp_path / "a.json", METER), "--json").json
+    device = write(tmp_path / "device.json", {"id": "x", "page": shown})
+    other = replace(METER, identity=replace(METER.identity, firmware="V1.03"), objects=METER.objects[:1])
+    said = headend("fingerprint", "diff", device, write(tmp_path / "b.json", [{"found": {"examination": other}}]))
+    assert said.out.splitlines()[0] == "the same meter, changed since: firmware, objects (50% alike)"
+    assert ["object-gone", "0-0:128.1.0.255", "class 1 version 0", ""] in said.rows
+    assert ["digest", build(METER).digest] in headend("fingerprint", "show", device).rows
+
+
 def test_a_file_without_a_meter_is_refused(headend: Headend, tmp_path: Path) -> None:
     for content in ("[]", "{", '{"objects": 3}'):
         (tmp_path / "a.json").write_text(content, encoding="utf-8")

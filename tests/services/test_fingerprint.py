@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from headend.model.discovery import Examination, Fact
 from headend.model.fingerprint import FACTS, Fingerprint, Stability
+from headend.model.jsontext import dumps
 from headend.model.meter import Endpoint, EndpointKind, MeterIdentity
 from headend.model.objects import ObjectInfo, ObjectRef
 from headend.services.discovery.fingerprint import (
@@ -27,6 +28,7 @@ from headend.services.discovery.fingerprint import (
     object_digest,
     similarity,
 )
+from headend.services.discovery.identity_page import fingerprint_of, identity_page
 
 PLACE = Endpoint(kind=EndpointKind.TCP, host="192.0.2.7", port=4059)
 
@@ -121,6 +123,11 @@ def test_only_facts_of_the_model_change_a_digest(meter: Examination, values: dic
     plain = tuple(fact for fact in meter.facts if fact.name in FACTS and fact.name not in TEXTS)
     before, after = replace(meter, facts=plain), replace(meter, facts=(*plain, *of_one))
     assert build(after).digest == build(before).digest
+
+
+@given(examinations)
+def test_a_page_gives_the_fingerprint_back(meter: Examination) -> None:
+    assert fingerprint_of(json.loads(dumps(identity_page(meter)))) == build(meter)
 
 
 @given(examinations)

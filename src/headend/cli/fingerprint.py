@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import typer
@@ -14,9 +15,12 @@ from headend.model.discovery import Examination
 from headend.model.discovery_json import examination_from, fingerprint_from
 from headend.model.fingerprint import Fingerprint
 from headend.services.discovery.fingerprint import build, compare, stability
-from headend.services.discovery.identity_page import comparison_page, identity_page
+from headend.services.discovery.identity_page import SCHEMA, comparison_page, fingerprint_of, identity_page
 from headend.services.discovery.normalise import normalise
 from headend.services.discovery.report import matrix
+
+_DEPTH: Final = 3
+"""of objects in objects, in which examinations and fingerprints are looked for"""
 
 
 def show(path: str, *, as_json: bool) -> None:
@@ -68,23 +72,26 @@ def _read(path: str) -> tuple[Fingerprint, Examination | None]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
-    examined = _inside(document, "examination", "evidence")
-    if examined is not None:
-        examination = examination_from(orjson.dumps(examined))
-        return build(examination), examination
-    fingerprint = _inside(document, "fingerprint", "digest")
-    if fingerprint is None:
-        raise ConfigError(f"{path} holds neither an examination nor a fingerprint", hint="headend identify URL --json")
-    return fingerprint_from(orjson.dumps(fingerprint)), None
+    parts = list(_parts(document, _DEPTH))
+    for each in parts:
+        if {"endpoint", "facts", "trials"} <= each.keys():
+            examination = examination_from(orjson.dumps(each))
+            return build(examination), examination
+    for each in parts:
+        if each.get("schema") == SCHEMA:
+            return fingerprint_of(each), None
+    for each in parts:
+        if {"digest", "facts", "objects"} <= each.keys():
+            return fingerprint_from(orjson.dumps(each)), None
+    raise ConfigError(f"{path} holds neither an examination nor a fingerprint", hint="headend identify URL --json")
 
 
-def _inside(document: Any, name: str, field: str) -> dict[str, Any] | None:  # noqa: ANN401 - whatever JSON holds
-    """The object of that name, at any depth of a few; or the document itself, when it has the field that tells it."""
+def _parts(document: Any, depth: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - whatever JSON holds
+    """The objects in a document, the outer ones first; of lists only those of one element, which are no choice."""
     if isinstance(document, list) and len(document) == 1:
         document = document[0]
-    if not isinstance(document, dict):
-        return None
-    for depth in (document, *(value for value in document.values() if isinstance(value, dict))):
-        if isinstance(depth.get(name), dict):
-            return depth[name]  # type: ignore[no-any-return] # JSON: just seen to be an object
-    return document if field in document and "facts" in document else None
+    if isinstance(document, dict):
+        yield document
+        if depth:
+            for value in document.values():
+                yield from _parts(value, depth - 1)

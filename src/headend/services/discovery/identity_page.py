@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from headend.errors import ConfigError
 from headend.model.discovery import Examination
 from headend.model.fingerprint import FACTS, Fingerprint
 from headend.model.profile import MeterProfile
@@ -31,6 +33,7 @@ def identity_page(
         "schema": SCHEMA,
         "fingerprint": {
             "digest": fingerprint.digest,
+            "objects": [list(each) for each in fingerprint.objects],
             "facts": [_fact(name, value, evidence=evidence.get(name, [])) for name, value in fingerprint.facts.items()],
             "unobserved": [
                 _fact(name, None, note=why, evidence=evidence.get(name, []))
@@ -40,6 +43,20 @@ def identity_page(
         "associations": matrix(examination).to_json(),
         "objects": normalised.to_json(),
     }
+
+
+def fingerprint_of(page: Mapping[str, Any]) -> Fingerprint:
+    """The fingerprint that a page shows; raises ConfigError for what is no page."""
+    try:
+        shown = page["fingerprint"]
+        return Fingerprint(
+            digest=str(shown["digest"]),
+            facts={str(each["name"]): str(each["value"]) for each in shown["facts"]},
+            unobserved={str(each["name"]): str(each["note"]) for each in shown["unobserved"]},
+            objects=tuple((int(class_id), int(version), str(name)) for class_id, version, name in shown["objects"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"this is no page of a meter's identity: {error}") from error
 
 
 def comparison_page(comparison: Comparison) -> dict[str, Any]:
