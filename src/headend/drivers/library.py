@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
 from headend.model.alarm import RATINGS
@@ -35,6 +37,8 @@ from headend.model.profile import (
 )
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
+
+log = structlog.get_logger(__name__)
 
 BUILT_IN: Final = Path(str(files("headend"))) / "profiles"
 _TOP_KEYS = {
@@ -64,6 +68,7 @@ class Library:
         self._paths: dict[str, Path] = {}
         self._loaded: dict[Path, tuple[object, MeterProfile]] = {}
         self._kept = kept
+        self._spoilt: set[tuple[Path, object]] = set()
         self._stamp: object = ()
         for folder in (BUILT_IN, *folders):
             if not folder.is_dir():
@@ -125,7 +130,18 @@ class Library:
         return profile
 
     def __iter__(self) -> Iterator[MeterProfile]:
-        return (self.get(profile_id) for profile_id in self.ids())
+        """All profiles; one that is kept, and that a hand has spoilt since, is left out with a warning."""
+        for profile_id in self.ids():
+            try:
+                yield self.get(profile_id)
+            except (ConfigError, NotFound) as error:
+                path = self._paths.get(profile_id)
+                if path is None or path is self._fixed.get(profile_id):
+                    raise
+                spoilt = path, _stamp(path)
+                if spoilt not in self._spoilt:
+                    self._spoilt.add(spoilt)
+                    log.warning("profile cannot be loaded", profile=profile_id, reason=str(error))
 
 
 def _stamp(path: Path) -> object:

@@ -176,6 +176,20 @@ async def test_what_was_proven_is_a_draft_again_when_its_objects_change(house: H
     assert house.library.get("acme").state is ProfileState.DRAFT
 
 
+def test_a_file_that_a_hand_has_spoilt_is_told_where_it_is_asked_for_and_stops_nothing_else(house: House) -> None:
+    house.profiles.create("acme", TEXT, actor="user:anna")
+    house.profiles.create("other", TEXT, actor="user:anna")
+    file = house.library.path("acme")
+    file.write_text(TEXT.replace('"V"', '"Volt"'))
+    with pytest.raises(ConfigError, match=r"acme.toml:17"):
+        house.profiles.get("acme")
+    assert {"other", "eastron-sdm120"} <= {each.id for each in house.profiles.list()}
+    assert "acme" not in {each.id for each in house.profiles.list()}
+    file.write_text(TEXT)
+    assert "acme" in {each.id for each in house.profiles.list()}
+    assert [each.actor for each in house.profiles.history("acme")] == ["user:anna", "file"]
+
+
 def test_a_draft_without_objects_is_not_kept(house: House) -> None:
     with pytest.raises(ConfigError, match="names no object"):
         house.profiles.take_draft(TEXT.partition("[[object]]")[0], actor="user:anna")
