@@ -196,8 +196,17 @@ async def test_the_search_of_a_line_ends_with_its_share_of_the_time() -> None:
 
 
 @virtual
-async def test_a_line_is_searched_without_a_sign_where_everything_is_asked_for() -> None:
+async def test_virtual_meters_of_one_line_are_told_apart() -> None:
     site = Site.of(driver, meter("generic-dlt645-3p", 7), meter("generic-dlt645-1p", 23))
+    found = await site.probed(driver, site.ground(seconds=300.0))
+    assert [each.params["address"] for each in found] == ["000000000007", "000000000023"]
+
+
+@virtual
+async def test_a_line_is_searched_without_a_sign_where_everything_is_asked_for() -> None:
+    """Some answer to their address alone."""
+    bus = Bus("000000000007", "000000000023")
+    site = Site.saying(lambda data: b"" if data[5:11] == b"\xaa" * 6 else bus.say(data))
     assert not await site.probed(driver, site.ground())
     found = await site.probed(driver, site.ground(seconds=200.0), exhaustive=True)
     assert [each.params["address"] for each in found] == ["000000000007", "000000000023"]

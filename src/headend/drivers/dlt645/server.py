@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import and_
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlt645.meter import deeds
@@ -12,7 +13,8 @@ from headend.errors import LinkError, RemoteProtocolError
 from headend.protocols.base import NeedData, Role
 from headend.protocols.dlt645.connection import Dlt645Connection
 from headend.protocols.dlt645.events import AnswerFrom, RequestTo
-from headend.protocols.dlt645.frame import ANYBODY
+from headend.protocols.dlt645.frame import ANYBODY, MAX_DATA, Frame, encode_frame
+from headend.protocols.dlt645.messages import encode_response, function_code
 from headend.protocols.dlt645.requests import (
     ChangeBaudRate,
     ChangePassword,
@@ -34,6 +36,8 @@ from headend.protocols.dlt645.responses import Confirmation, Data, ErrorBit, Met
 from headend.standards.dlt645 import Version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headend.drivers.base import MeterModel
     from headend.transport.link import Link
 
@@ -134,15 +138,16 @@ class VirtualMeters:
                 for model in meant:
                     respond(model, asked.request, asked.version)
             return
-        if len(meant) != 1:  # several would talk at once, and nobody would understand them
-            self._connection.abandon()
+        if len(meant) != 1 and not isinstance(asked.request, Read | ReadAddress):
+            self._connection.abandon()  # nothing is done that could be done to the wrong one
             return
-        response = (
-            Refusal(ErrorBit.OTHER)
-            if isinstance(asked.request, InvalidRequest)
-            else respond(meant[0], asked.request, asked.version)
-        )
-        self._connection.send(AnswerFrom(memory_of(meant[0]).address, response))
+        answers = [_answer(model, asked) for model in meant]
+        if len(answers) == 1:
+            self._connection.send(answers[0])
+            return
+        self._connection.abandon()
+        if answers:
+            self._link.write(_at_once(asked, answers))
 
     def _is_meant(self, model: MeterModel, asked: RequestTo) -> bool:
         """By its address and its version; what concerns addresses goes to anybody alone."""
@@ -152,6 +157,26 @@ class VirtualMeters:
         if isinstance(asked.request, ReadAddress | WriteAddress) and asked.version is Version.V2007:
             return asked.address == ANYBODY
         return asked.address.matches(memory.address)
+
+
+def _answer(model: MeterModel, asked: RequestTo) -> AnswerFrom:
+    """What a meter says to a request that is meant for it."""
+    if isinstance(asked.request, InvalidRequest):
+        response: Response = Refusal(ErrorBit.OTHER)
+    else:
+        response = respond(model, asked.request, asked.version)
+    return AnswerFrom(memory_of(model).address, response)  # which may be another one now
+
+
+def _at_once(asked: RequestTo, answers: Sequence[AnswerFrom]) -> bytes:
+    """What is on the line while several talk: it is down where one of them pulls it down."""
+    function = function_code(asked.request, asked.version)
+    heard = b"\xff" * (MAX_DATA + 16)
+    for answer in answers:
+        control, data = encode_response(answer.response, function, asked.version)
+        frame = encode_frame(Frame(answer.address, control, data[:MAX_DATA]))
+        heard = bytes(map(and_, heard, frame.ljust(len(heard), b"\xff")))
+    return heard.rstrip(b"\xff")
 
 
 _served: Final[dict[Link, VirtualMeters]] = {}
