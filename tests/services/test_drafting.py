@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from headend.drivers.dlms.listing import info_of
 from headend.drivers.library import Library, load_profile
 from headend.drivers.registry import driver
 from headend.emulator.meter import MeterKind, VirtualMeter
@@ -17,6 +20,8 @@ from headend.model.objects import ObjectInfo
 from headend.model.profile import ProfileState
 from headend.runtime.rehearsal import rehearse
 from headend.services.discovery.drafting import draft_profile, fitting
+from headend.services.discovery.normalise import normalise
+from headend.standards.obis import Obis
 from headend.transport.memory import memory_pair
 
 NOON = 1_763_726_400_000
@@ -129,6 +134,32 @@ async def test_normalisation_says_what_an_object_is_and_two_do_not_claim_the_sam
     assert [entry.quantity for entry in made.objects] == ["active_energy_import_total", "", ""]
     assert [entry.scaler for entry in made.objects] == [None, None, None]
     assert [entry.poll for entry in made.objects] == [True, False, False]
+
+
+@pytest.mark.corpus
+async def test_drafts_of_the_object_lists_of_real_meters_load_and_read_back(corpus: Path) -> None:
+    drafts, objects, wrong = 0, 0, []
+    for path in sorted((corpus / "association_views").glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            continue
+        known = [each for each in document["objects"] if "x" not in each["obis"]]
+        infos = tuple(info_of(each["class_id"], Obis.parse(each["obis"])) for each in known)
+        normalised = normalise("dlms", infos, vendor=document.get("vendor_flag") or "")
+        made = load_profile(drafted(examined(objects=infos), normalised=normalised), path.stem)
+        mismatches = await rehearse(made, lambda: NOON)
+        drafts += 1
+        objects += len(made.objects)
+        wrong += [(path.stem, each) for each in mismatches]
+    assert drafts > 100
+    assert objects > 5000
+    assert wrong == []
+
+
+async def test_an_object_that_is_listed_twice_is_one_object() -> None:
+    objects = await listed("generic-dlms-1p")
+    made = load_profile(drafted(examined(objects=(*objects, *objects))), "made")
+    assert len(made.objects) == len({entry.ref for entry in made.objects})
 
 
 async def test_clients_that_want_a_secret_are_clients_of_the_virtual_meter() -> None:

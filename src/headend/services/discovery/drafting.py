@@ -110,7 +110,7 @@ def draft_profile(
     )
     meanings = {str(row.ref).removeprefix(f"{examination.protocol}:"): row.quantity for row in normalised.rows}
     claims = Claims()
-    listed = [info for info in examination.objects if is_value(info)]
+    listed = {info.ref: info for info in examination.objects if is_value(info)}.values()  # some meters list one twice
     objects = [listed_object(info, meanings.get(info.ref.address, ""), claims) for info in listed]
     tables = list(_load_profiles(examination, objects))
     with_associations = bool(examination.trials)
