@@ -12,6 +12,7 @@ from headend.drivers.dlms.probing.asking import UNANSWERED, Asker
 from headend.drivers.dlms.probing.deeper import go_deeper
 from headend.drivers.dlms.probing.offers import HIGH, Offer
 from headend.drivers.dlms.probing.outcome import to_examination
+from headend.drivers.ground import Budget
 from headend.errors import LinkError, LinkTimeout, ProbeEnded, ProtocolError
 from headend.model.discovery import TrialOutcome
 from headend.protocols.base import LinkReleased
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 PUBLIC, MANAGEMENT = 16, 1
 CLIENTS: Final = (PUBLIC, MANAGEMENT, 32, 48, 2, 17)
 """Clients that are tried: public, management, readers and settings of several countries and makers."""
-MORE_CLIENTS: Final = (3, 18, 64, 80, 96, 100, 102, 103, 7)
+MORE_CLIENTS: Final = (3, 7, 18, 64, 80, 96, 100, 102, 103)
 """Likewise, where the budget was made larger for it."""
-_USUAL_ASSOCIATIONS: Final = 24
+_USUAL: Final = Budget()
 _SEARCHES: Final = 1
 """Clients whose mechanism is searched for; more of them with a larger budget."""
 _MAX_INFO, _WINDOW = 2030, 7
@@ -87,7 +88,7 @@ class _Examiner:
         self.asker = Asker(ground, addressing, sighting.endpoint)
         self._owned = owned
         self._referencing = str(params.get("ref", "ln"))
-        more = ground.budget.associations > _USUAL_ASSOCIATIONS
+        more = ground.budget.associations > _USUAL.associations
         self._clients = (*CLIENTS, *MORE_CLIENTS) if more else CLIENTS
         self._searches = len(self._clients) if more else _SEARCHES
 

@@ -110,8 +110,9 @@ class Seen:
 
     @property
     def accepted(self) -> Asked | None:
-        """The first association that was accepted."""
-        return next((each for each in self.asked if each.answer.outcome is TrialOutcome.ACCEPTED), None)
+        """The first association that was accepted, rather one that said in plain what it agrees to."""
+        found = [each for each in self.asked if each.answer.outcome is TrialOutcome.ACCEPTED]
+        return next((each for each in found if each.answer.initiate is not None), found[0] if found else None)
 
     def clients(self) -> list[ToldClient]:
         """Clients that association objects describe."""
