@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from headend.drivers.library import Library, load_profile
+from headend.model.device import Finding, Papers
+from headend.model.discovery import Examination, Sighting
+from headend.model.fingerprint import Classification, Fingerprint
+from headend.model.meter import Endpoint, EndpointKind
 from headend.model.profile import ProfileState
+from headend.runtime.database import open_store
+from headend.runtime.settings import settings_of
 
 from .conftest import COMMAND, Headend
 
@@ -168,3 +175,35 @@ def test_a_capture_that_tells_nothing(headend: Headend, meters: dict[str, str], 
     assert "no value" in said.err
     capture.write_bytes(b"no capture")
     assert headend("record", str(capture), "-o", made).code == 2
+
+
+def test_the_draft_of_a_device_that_discovery_has_found(
+    headend: Headend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADEND_DATA", str(tmp_path / "data"))
+    text = (
+        '[meter]\nvendor = "V"\nmodel = "M"\nprotocol = "dlms"\nsource = "S"\n\n[[object]]\nref = "3/1-0:1.8.0.255/2"\n'
+    )
+    place = Endpoint(kind=EndpointKind.TCP, host="192.0.2.1", port=4059)
+
+    def finding(host: str, draft: str) -> Finding:
+        papers = Papers(
+            sighting=Sighting(protocol="dlms", framing="wrapper"),
+            examination=Examination(endpoint=replace(place, host=host), protocol="dlms", framing="wrapper"),
+            fingerprint=Fingerprint(digest=f"f1-{host}", facts={}),
+            classification=Classification(),
+            draft=draft,
+        )
+        return Finding(papers=papers, at=1_763_726_400_000)
+
+    with open_store(settings_of(None, None)) as store:
+        drafted, empty = (
+            noted.device.id for noted in store.devices.record([finding("192.0.2.1", text), finding("192.0.2.2", "")])
+        )
+    assert headend("profile", "draft", drafted).out == text
+    assert headend("profile", "draft", drafted, "--keep", "found").code == 0
+    assert headend("profile", "show", "found", "--json").json["vendor"] == "V"
+    said = headend("profile", "draft", empty)
+    assert said.code == 2
+    assert "no draft" in said.err
+    assert headend("profile", "draft", "nobody").code == 2
