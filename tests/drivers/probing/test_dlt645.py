@@ -203,6 +203,16 @@ async def test_virtual_meters_of_one_line_are_told_apart() -> None:
 
 
 @virtual
+async def test_virtual_meters_of_1997_are_told_apart() -> None:
+    site = Site.of(driver, meter("generic-dlt645-1997", 2), meter("generic-dlt645-1997", 31))
+    found = await site.probed(driver, site.ground(seconds=300.0))
+    assert [dict(each.params) for each in found] == [
+        {"address": "000000000002", "version": "1997"},
+        {"address": "000000000031", "version": "1997"},
+    ]
+
+
+@virtual
 async def test_a_line_is_searched_without_a_sign_where_everything_is_asked_for() -> None:
     """Some answer to their address alone."""
     bus = Bus("000000000007", "000000000023")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOTALS: Final = {Version.V2007: 0x00010000, Version.V1997: 0x9010}
 """What every meter of a version has."""
 _PORTS: Final = (8899, 4196, 10001, 20108, 4001, 26)
+_COST: Final = 2
+"""Round trips of the probe of 2007; that of 1997 takes one, and goes behind it all the same: few of its meters are left."""
 _SEARCH_SECONDS: Final = 0.8
 """Longer than the 500 ms that a meter may take, and its frame at 2400 baud."""
 _SHARE: Final = 0.5
@@ -42,8 +44,8 @@ def probes() -> Sequence[Probe]:
     """All of them, cheap ones first."""
     ask = Intrusion.ASK
     return (
-        Probe(name="dlt645-2007", framing="frame", intrusion=ask, cost=2, run=v2007, ports=_PORTS),
-        Probe(name="dlt645-1997", framing="frame", intrusion=ask, cost=1, run=v1997, ports=_PORTS),
+        Probe(name="dlt645-2007", framing="frame", intrusion=ask, cost=_COST, run=v2007, ports=_PORTS),
+        Probe(name="dlt645-1997", framing="frame", intrusion=ask, cost=_COST, run=v1997, ports=_PORTS),
         Probe(
             name="dlt645-line",
             framing="frame",
@@ -78,13 +80,15 @@ async def v2007(ground: Ground, *, thorough: bool = False) -> tuple[Sighting, ..
 
 
 async def v1997(ground: Ground) -> tuple[Sighting, ...]:
-    """The meter of 1997 that is alone on the line. Raises as `v2007` does."""
+    """Meters of 1997. Raises as `v2007` does."""
 
     async def look(endpoint: Endpoint) -> tuple[Sighting, ...]:
         line = _Look(ground, endpoint, Version.V1997)
         try:
             await line.listener.open()
             await line.ask(BROADCAST, _total(Version.V1997))
+            if line.collided:
+                await line.search(_SHARE)
         finally:
             await ground.close()
         return tuple(line.found)
