@@ -7,11 +7,11 @@ the first sign that who is there defends itself ends them all.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from headend.errors import ConfigError, ProbeEnded
-from headend.model.discovery import Evidence, Intrusion, Sighting
+from headend.model.discovery import Evidence, Fact, Intrusion, Sighting
 from headend.model.meter import Endpoint, EndpointKind
 from headend.model.profile import MeterProfile
 from headend.transport.link import Link
@@ -167,6 +167,16 @@ class Ground:
         room = max(0, _BOUND - len(kept))
         kept += data[:room]
         self._lost[received] += max(0, len(data) - room)
+
+
+def evidence_of(
+    ground: Ground, sighting: Sighting, since: int, facts: Sequence[Fact]
+) -> tuple[tuple[Evidence, ...], tuple[Fact, ...]]:
+    """What proves one of several meters behind a wire: its sighting, and all steps from `since` on; its facts point there."""
+    kept = (*(step for step in sighting.evidence if step < since), *range(since, len(ground.evidence)))
+    place = {step: index for index, step in enumerate(kept)}
+    pointing = (replace(fact, evidence=tuple(place[step] for step in fact.evidence if step in place)) for fact in facts)
+    return tuple(ground.evidence[step] for step in kept), tuple(pointing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

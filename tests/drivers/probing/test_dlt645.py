@@ -11,7 +11,7 @@ import pytest
 from headend.drivers.dlt645 import driver
 from headend.drivers.dlt645.probing import v1997, v2007
 from headend.emulator.meter import MeterKind, VirtualMeter
-from headend.model.discovery import Examination
+from headend.model.discovery import Examination, Sighting
 from headend.model.meter import Endpoint, EndpointKind, Secret
 from headend.protocols.base import NeedData
 from headend.protocols.dlt645.frame import Address, Frame, FrameExtractor, encode_frame
@@ -302,3 +302,31 @@ def test_whoever_changes_behind_a_sighting_ends_it_soon(say: Any) -> None:
         assert not await v1997(Site.saying(say).ground())
 
     changed()
+
+
+@pytest.mark.parametrize(("profile_id", "edition"), [("generic-dlt645-3p", "2007"), ("generic-dlt645-1997", "1997")])
+def test_a_meter_of_which_nothing_is_known_but_the_place(profile_id: str, edition: str) -> None:
+    @virtual
+    async def examined() -> None:
+        site = Site.of(driver, meter(profile_id))
+        for params in ({"version": "auto", "address": "42"}, {"version": edition}):
+            sighting = Sighting(protocol="dlt645", framing="tcp", params=params)
+            examination = await driver.examine(site.ground(), sighting)
+            assert facts(examination)["edition"] == edition
+            assert facts(examination)["meter_address"] == examination.params["address"] == "000000000042"
+
+    examined()
+
+
+@virtual
+async def test_the_evidence_of_each_meter_on_a_line_is_its_own() -> None:
+    site = Site.of(driver, meter("generic-dlt645-3p", 7), meter("generic-dlt645-1p", 23))
+    ground = site.ground(seconds=300.0)
+    for sighting in await site.probed(driver, ground):
+        examination = await driver.examine(ground, sighting)
+        assert len(examination.evidence) < 25
+        known = {fact.name: fact for fact in examination.facts}
+        (index,) = known["serial_number"].evidence
+        octets = Address.parse(sighting.params["address"]).octets
+        assert octets in examination.evidence[index].received
+        assert octets in examination.evidence[known["protocol"].evidence[0]].received

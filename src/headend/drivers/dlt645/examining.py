@@ -12,6 +12,7 @@ from headend.drivers.dlt645.probing import TOTALS
 from headend.drivers.dlt645.refs import DataRef
 from headend.drivers.dlt645.values import meaning
 from headend.drivers.dlt645.wire import Wire
+from headend.drivers.ground import evidence_of
 from headend.errors import ConfigError, DecodeError, LinkError, MeterError, ProbeEnded, ProtocolError
 from headend.model.discovery import Examination, Fact
 from headend.model.meter import MeterIdentity
@@ -20,6 +21,8 @@ from headend.protocols.dlt645.responses import Data, Refusal
 from headend.standards.dlt645 import Version, find_register
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headend.drivers.ground import Ground
     from headend.model.discovery import Sighting
     from headend.model.objects import RawValue
@@ -80,15 +83,16 @@ async def examine(ground: Ground, sighting: Sighting) -> Examination:
     finally:
         look.step("what was under way")
         await look.aclose()
+    evidence, facts = evidence_of(ground, sighting, look.since, look.all_facts())
     return Examination(
         endpoint=sighting.endpoint or ground.endpoint,
         protocol=sighting.protocol,
         framing=sighting.framing,
-        params=sighting.params,
+        params=look.params,
         identity=look.identity(),
-        facts=look.all_facts(),
+        facts=facts,
         values=look.values,
-        evidence=tuple(ground.evidence),
+        evidence=evidence,
         stopped=stopped,
     )
 
@@ -99,10 +103,12 @@ class _Look:
     def __init__(self, ground: Ground, sighting: Sighting) -> None:
         self.values: dict[str, str] = {}
         self.answered = False
+        self.since = len(ground.evidence)
         self._ground = ground
         self._sighting = sighting
         self._parameters = read_params(sighting.params)
         self._version = self._parameters.version or Version.V2007
+        self._address = self._parameters.address
         self._facts: dict[str, Fact] = {}
         self._wire: Wire | None = None
         self._lost = 0
@@ -115,14 +121,29 @@ class _Look:
             return "the connection was closed again and again"
         return "it says nothing any more" if self._silent >= _SILENCES else ""
 
+    @property
+    def params(self) -> Mapping[str, str]:
+        """With which it is read: as it was sighted, and its address where that was left open."""
+        said = dict(self._sighting.params)
+        if self.answered and not self._address.has_wildcard and not self._address.is_broadcast:
+            said["address"] = str(self._address)
+        if self.answered and self._version is Version.V1997:
+            said["version"] = "1997"
+        return said
+
     async def everything(self) -> None:
         """All that there is, the telling things first."""
-        version = self._version
-        total = TOTALS[version]
-        if await self._read(total) is not None or self.answered:
+        said = self._parameters.version
+        for version in (said,) if said else (Version.V2007, Version.V1997):
+            self._version = version
+            await self._read(TOTALS[version])
+            if self.answered:
+                break
+        if self.answered:
             step = self.step("does it speak this edition?")
             self._fact("edition", str(version.value), step)
-            self._fact("meter_address", str(self._parameters.address), step)
+            if not self._address.has_wildcard:
+                self._fact("meter_address", str(self._address), step)
         for di, name in _WORDS[version].items():
             await self._text(di, name)
         for di in _OF_MODEL[version]:
@@ -133,7 +154,7 @@ class _Look:
 
     def step(self, note: str) -> int:
         """What was said since the last step is evidence."""
-        return self._ground.step("dlt645-examine", f"{self._parameters.address}: {note}")
+        return self._ground.step("dlt645-examine", f"{self._address}: {note}")
 
     def _fact(self, name: str, value: str, step: int) -> None:
         if name and value:
@@ -189,6 +210,7 @@ class _Look:
                 continue
             if response is not None:
                 self.answered = True
+                self._address = wire.address
                 self._silent = 0
                 return response if isinstance(response, Data | Refusal) else None
         self._silent += 1
@@ -217,7 +239,7 @@ class _Look:
     def identity(self) -> MeterIdentity:
         """Who it says it is."""
         said = {field: self._facts[name].value for name, field in _FIELDS.items() if name in self._facts}
-        return MeterIdentity(**said, meter_address=str(self._parameters.address))
+        return MeterIdentity(**said, meter_address=str(self._address))
 
     def all_facts(self) -> tuple[Fact, ...]:
         """Its facts, in the order in which they were learned."""

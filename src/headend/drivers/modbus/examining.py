@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from headend.drivers.ground import evidence_of
 from headend.drivers.modbus.asking import Questions, is_absent
 from headend.drivers.modbus.identity import identity_from_server_id, identity_plan
 from headend.drivers.modbus.plan import number
@@ -82,15 +83,16 @@ async def examine(ground: Ground, sighting: Sighting) -> Examination:
     finally:
         look.step("modbus-examine", "what was under way")
         await questions.aclose()
+    evidence, facts = evidence_of(ground, sighting, look.since, look.all_facts(sighting, stopped))
     return Examination(
         endpoint=sighting.endpoint or ground.endpoint,
         protocol=sighting.protocol,
         framing=sighting.framing,
         params=sighting.params,
         identity=look.identity(),
-        facts=look.all_facts(sighting, stopped),
+        facts=facts,
         values=look.values,
-        evidence=tuple(ground.evidence),
+        evidence=evidence,
         stopped=stopped,
     )
 
@@ -108,7 +110,7 @@ class _Look:
         self._functions: dict[int, int | None] = {}
         self._silent: dict[int, int] = {}
         self._server_id = b""
-        self._seen = len(ground.evidence)
+        self.since = len(ground.evidence)
 
     async def everything(self) -> None:
         """All stages, the telling ones first."""
@@ -274,7 +276,7 @@ class _Look:
 
     def all_facts(self, sighting: Sighting, stopped: str) -> tuple[Fact, ...]:
         """Its facts, in the order in which they were learned. Which functions it has is told only where all were asked for."""
-        steps = tuple(range(self._seen, len(self._ground.evidence)))
+        steps = tuple(range(self.since, len(self._ground.evidence)))
         seen = sighting.evidence or steps[:1]
         mute = ", ".join(str(function) for function, code in sorted(self._functions.items()) if code is None)
         known = ",".join(f"{function}:{code}" for function, code in sorted(self._functions.items()))
