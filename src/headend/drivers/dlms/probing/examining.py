@@ -106,7 +106,8 @@ class _Examiner:
             await attempt(spoken.offer._replace(context=f"{self._referencing}-ciphered"))
         if spoken.answer.wants_authentication:
             await self._search(spoken)
-        await self._others()
+        if self.asker.seen.addressing.framing != "apdu":  # there are no others where nothing names them
+            await self._others()
         await self.asker.ask_again()
         await self._lengths()
 

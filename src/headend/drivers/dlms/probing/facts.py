@@ -90,14 +90,7 @@ def _fact(name: str, value: str, evidence: tuple[int, ...], why_not: str = _NOT_
 def _associations(seen: Seen) -> Iterator[Fact]:
     yield _referencing(seen)
     yield _contexts(seen)
-    yield _authentication(seen)
-    known = [each for each in seen.asked if each.answer.outcome in _OFFERED or each.answer.knows_client]
-    told = [each for each in seen.trials if each.outcome in _OFFERED or _is_told(each.note)]
-    clients = {each.offer.client for each in known} | {each.client for each in told}
-    proof = _places(known)
-    yield _fact("clients", _joined(sorted(clients)), proof, "no client was recognised")
-    servers = {each.offer.server for each in known} | set(seen.servers())
-    yield _fact("servers", _joined(sorted(servers)), proof, "no logical device took a client")
+    yield from _stations(seen)
     accepted = seen.accepted
     initiate = None if accepted is None else accepted.answer.initiate
     if accepted is None or initiate is None:
@@ -108,6 +101,24 @@ def _associations(seen: Seen) -> Iterator[Fact]:
     yield _fact("conformance", f"{int(initiate.conformance):06x}", index)
     yield _fact("max_pdu", str(initiate.max_receive_pdu), index)
     yield _fact("dlms_version", str(initiate.dlms_version), index)
+
+
+def _stations(seen: Seen) -> Iterator[Fact]:
+    """Clients with their authentication, and logical devices: where frames name them."""
+    if seen.addressing.framing == "apdu":
+        mechanisms = sorted({each.mechanism for each in seen.trials if each.outcome in _OFFERED})
+        shown = f" (authentication: {_joined(mechanisms)})" if mechanisms else ""
+        for name in ("authentication", "clients", "servers"):
+            yield _fact(name, "", (), f"APDUs without wrapper name neither client nor server{shown}")
+        return
+    yield _authentication(seen)
+    known = [each for each in seen.asked if each.answer.outcome in _OFFERED or each.answer.knows_client]
+    told = [each for each in seen.trials if each.outcome in _OFFERED or _is_told(each.note)]
+    clients = {each.offer.client for each in known} | {each.client for each in told}
+    proof = _places(known)
+    yield _fact("clients", _joined(sorted(clients)), proof, "no client was recognised")
+    servers = {each.offer.server for each in known} | set(seen.servers())
+    yield _fact("servers", _joined(sorted(servers)), proof, "no logical device took a client")
 
 
 def _referencing(seen: Seen) -> Fact:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST_NOISE: Final = 64
 """Damaged frames after which nobody waits for a good one."""
-CLOSING: Final = 0.5
+CLOSING: Final = 1.0
 """Seconds that a meter has for the answer to a release."""
 
 
