@@ -187,6 +187,19 @@ async def test_a_meter_that_falls_silent_at_lists() -> None:
     assert facts(examination)["serial_number"] == "00000007"
 
 
+@pytest.mark.parametrize("ref", ["ln", "sn"])
+@virtual
+async def test_a_meter_that_leaves_the_wrapper_out(ref: str) -> None:
+    """After the first exchange it sends APDUs without header."""
+    place = Place(served(virtual_meter({"bare": "yes", "ref": ref}, {})))
+    examination = await place.examine(framing="wrapper")
+    assert not examination.stopped
+    assert examination.params["bare"] == "yes"
+    assert facts(examination)["referencing"] == ref
+    assert facts(examination)["serial_number"] == "00000007"
+    assert isinstance(await read(place, examination), int)
+
+
 @virtual
 async def test_hdlc_without_negotiation() -> None:
     """An SNRM with parameters is not answered: without them it is."""

@@ -9,10 +9,11 @@ from headend.drivers.dlms.probing.offers import ACCEPTED, Answer, Offer, aarq, j
 from headend.drivers.dlms.probing.seen import Asked, Seen, octets_of
 from headend.drivers.dlms.probing.telling import Told, tell
 from headend.drivers.dlms.probing.wire import Talk, Wire
-from headend.errors import LinkError, LinkTimeout, ProtocolError
+from headend.errors import DecodeError, LinkError, LinkTimeout, ProtocolError
 from headend.model.discovery import TrialOutcome
 from headend.protocols.base import LinkReleased
 from headend.protocols.dlms.acse import Diagnostic
+from headend.protocols.dlms.delimiting import Delimiter
 from headend.protocols.hdlc import HdlcConnection
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _EXCEPTIONS: Final = 3
 _REGISTERS: Final = frozenset({3, 4, 5, 7})
 _NO_REASON: Final = frozenset({Diagnostic.NO_REASON_GIVEN.value, Diagnostic.AUTHENTICATION_FAILURE.value, None})
 """Refusals that a meter gives to those it does not know, and to all once it has had enough."""
+
+
+_BARE: Final = (b"\x61", b"\xc4", b"\x0c", b"\xd8")
+"""First octets of answers to an AARQ, GET or READ without wrapper."""
 
 
 class Asker:
@@ -98,6 +103,8 @@ class Asker:
         """Make an offer; on a link of its own where that is closed instead of answering: some meters close after a refusal."""
         asked = await self._ask_once(offer, read=read)
         if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
+            asked = await self._ask_once(offer, read=read)
+        if asked.answer.outcome is TrialOutcome.SILENT and self._leaves_wrapper_out(asked.place):
             asked = await self._ask_once(offer, read=read)
         return asked
 
@@ -195,9 +202,20 @@ class Asker:
         except (LinkError, ProtocolError) as error:
             told.note = told.note or str(error)
             await self._drop_unread()
+            if self._leaves_wrapper_out(asked.place + 1):
+                await self._expect(asked, read=True)
         finally:
             self.wire.resume()
         self._keep(told, asked.offer)
+
+    def _leaves_wrapper_out(self, place: int) -> bool:
+        """The meter has answered without wrapper since a piece of evidence; from now on that is expected."""
+        seen = self.seen
+        if seen.addressing.framing != "wrapper" or seen.addressing.bare:
+            return False
+        bare = any(_is_bare(each.received) for each in self.ground.evidence[place:])
+        seen.addressing = replace(seen.addressing, bare=bare)
+        return bare
 
     async def _drop_unread(self) -> None:
         await self.wire.drop()
@@ -208,6 +226,14 @@ class Asker:
         worth = len(told.objects), len(told.values)
         if seen.told_by is None or worth > (len(seen.told.objects), len(seen.told.values)):
             seen.told, seen.told_by = told, offer
+
+
+def _is_bare(octets: bytes) -> bool:
+    """True for octets that begin with a whole APDU without wrapper."""
+    try:
+        return octets[:1] in _BARE and Delimiter().find_end(octets) is not None
+    except DecodeError:
+        return False
 
 
 def _said(answer: Answer) -> str:

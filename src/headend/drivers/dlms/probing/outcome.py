@@ -83,6 +83,8 @@ def _params(sighting: Sighting, seen: Seen) -> dict[str, str]:
             found["ref"] = chosen.referencing
         if chosen.mechanism != "none":
             found["auth"] = chosen.mechanism
+    if addressing.bare:
+        found["bare"] = "yes"
     if not seen.lists:
         found["lists"] = "no"
     if addressing.physical:
