@@ -21,8 +21,11 @@ from headend.services.discovery.classification.views import read_views
 def train(views: str, output: str, *, carried: bool) -> None:
     """Write a model file."""
     found = read_views(Path(views))
-    samples = [sample for sample in found.samples if sample.may_be_carried or not carried]
-    model = train_on(samples)
+    samples, specifications = (
+        [sample for sample in lists if sample.may_be_carried or not carried]
+        for lists in (found.samples, found.specifications)
+    )
+    model = train_on(samples, specifications)
     Path(output).write_text(dump(model), encoding="utf-8")
     trained = model.training
     typer.echo(

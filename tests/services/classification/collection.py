@@ -40,6 +40,6 @@ def write_all(folder: Path) -> None:
                 name = f"{vendor}-{model}-{seed}"
                 write(folder, name, vendor, f"M{model}", objects(number, model, seed=seed), firmware=f"1.{seed}")
     write(folder, "copy", "Alpha (Holding)", "M0 again", objects(0, 0, seed=0))
-    write(folder, "specification", None, "SPEC", objects(7, 0))
+    write(folder, "specification", None, "SPEC", objects(7, 0), source_kind="companion_profile")
     write(folder, "merged", "Alpha", "merged", objects(7, 1), source_kind="manufacturer_merged_list")
     (folder / "index.json").write_text("[]", encoding="utf-8")

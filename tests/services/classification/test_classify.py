@@ -104,6 +104,41 @@ def test_a_rule_of_a_protocol_is_not_met_by_another(classifier: Classifier) -> N
     assert classifier.classify(fingerprint({"protocol": "dlms", "holding/0xFC02/u16": "137"})).vendor == ""
 
 
+@pytest.mark.parametrize(
+    ("facts", "profile_id"),
+    [
+        ({"edition": "1997"}, "generic-dlt645-1997"),
+        ({"edition": "2007", "plausible": "voltage_l1=02010100,voltage_l2=02010200"}, "generic-dlt645-3p"),
+        ({"edition": "2007", "plausible": "voltage_l1=02010100"}, "generic-dlt645-1p"),
+        ({"edition": "2007"}, ""),
+    ],
+)
+def test_a_generic_meter_file_serves_a_meter_of_nobody(
+    classifier: Classifier, facts: dict[str, str], profile_id: str
+) -> None:
+    found = classifier.classify(fingerprint({"protocol": "dlt645", **facts}))
+    assert (found.vendor, found.model, found.profile_id) == ("", "", profile_id)
+
+
+def test_a_file_that_was_drafted_of_an_unknown_meter_serves_the_next_one_of_its_kind() -> None:
+    text = """
+[meter]
+vendor = "unknown"
+model = "unknown"
+protocol = "dlms"
+source = "discovery"
+
+[[detect]]
+fact = "object_digest"
+value = "0a0b"
+weight = 70
+"""
+    found = Classifier([load_profile(text, "drafted")]).classify(
+        fingerprint({"protocol": "dlms", "object_digest": "0a0b"})
+    )
+    assert (found.vendor, found.profile_id) == ("", "drafted")
+
+
 def test_the_same_facts_in_any_order_give_the_same_answer(classifier: Classifier) -> None:
     facts = {
         "protocol": "dlms",

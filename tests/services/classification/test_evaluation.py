@@ -58,6 +58,7 @@ def test_lists_that_differ_by_maker_are_told_and_makers_left_out_are_unknown(tmp
     assert lists["one maker left out"]["makers_never_seen"]["said_unknown"]["share"] == 1
     assert lists["one list left out"]["model_among_three"]["share"] == 1
     assert lists["another firmware"]["n"] == 24
+    assert lists["lists of specifications"]["makers_never_seen"]["said_unknown"]["right"] == 1
     assert results["calibration"]["n"] == 48
     assert results["pushes"]["readable"]["right"] == results["pushes"]["readable"]["n"] == 4
     assert results["pushes"]["not_readable_said_unknown"]["right"] == 1

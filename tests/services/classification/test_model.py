@@ -43,6 +43,7 @@ def seen(found: list[tuple[int, int, str]], **facts: str) -> Fingerprint:
 
 def test_equal_lists_of_a_maker_are_one_and_those_of_nobody_are_left_out(views: Views) -> None:
     assert (views.files, views.nobody, views.ambiguous, len(views.samples)) == (27, 2, 0, 24)
+    assert [each.models for each in views.specifications] == [("SPEC",)]
     (doubled,) = [sample for sample in views.samples if len(sample.files) == 2]
     assert doubled.vendor == "Alpha"
     assert doubled.models == ("M0", "M0 again")

@@ -21,6 +21,10 @@ ENOUGH: Final = 0.5
 """A maker that is less probable than this is not named: unknown."""
 FITS: Final = 0.4
 """A meter file whose rules say less than this is not the one."""
+SERVES: Final = 0.15
+"""The same for one that claims no maker: it only has to serve."""
+NOBODY: Final = frozenset({"", "Generic"})
+"""Makers of meter files that are no maker."""
 RUNNERS_UP: Final = 4
 WORTH_TELLING: Final = 0.01
 
@@ -82,15 +86,21 @@ def _best_of_each_vendor(fits: Sequence[Fit]) -> list[Witness]:
 
 def _model_of(vendor: str, said: str, fits: Sequence[Fit], learned: Sequence[Witness]) -> tuple[str, float, str]:
     """Model, confidence in it, and meter file: by its rules, else as the meter says it, else as its objects look."""
-    if not vendor:
-        return "", 0.0, ""
     fit = next((fit.witness for fit in fits if fit.witness.vendor == vendor and fit.witness.reliability >= FITS), None)
-    if fit is not None:
+    if fit is not None and vendor:
         return fit.model, fit.reliability, fit.profile_id
+    if not vendor:
+        return "", 0.0, _nobodys(fits)
     if said:
         return said, 0.9, ""
     look = next((each for each in learned if each.vendor == vendor and each.model), None)
     return (look.model, look.reliability * look.model_share, "") if look is not None else ("", 0.0, "")
+
+
+def _nobodys(fits: Sequence[Fit]) -> str:
+    """The meter file that serves a meter of an unknown maker: a generic one, or one that was drafted of such a meter."""
+    fit = next((fit.witness for fit in fits if fit.witness.vendor in NOBODY), None)
+    return fit.profile_id if fit is not None and fit.reliability >= SERVES else ""
 
 
 def _against(vendor: str, witnesses: Sequence[Witness], fits: Sequence[Fit], profile_id: str) -> tuple[Reason, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,14 +34,16 @@ def fit(cases: Sequence[Case], growing: Sequence[int] = ()) -> tuple[float, ...]
 
     The measures whose numbers are in `growing` cannot speak against an answer: where few cases say they do, they are left out.
     """
-    found = _fit(cases)
-    falling = [number for number in growing if found[number + 1] < 0]
-    if not falling:
-        return found
-    return _fit([replace(case, measures=_blanked(case.measures, falling)) for case in cases])
+    falling: set[int] = set()
+    while True:
+        found = _fit([replace(case, measures=_blanked(case.measures, falling)) for case in cases])
+        more = {number for number in growing if found[number + 1] < 0}
+        if not more:
+            return found
+        falling |= more
 
 
-def _blanked(measures: Sequence[float], numbers: Sequence[int]) -> tuple[float, ...]:
+def _blanked(measures: Sequence[float], numbers: AbstractSet[int]) -> tuple[float, ...]:
     return tuple(0.0 if number in numbers else each for number, each in enumerate(measures))
 
 

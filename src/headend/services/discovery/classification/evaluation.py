@@ -53,7 +53,7 @@ class Verdict:
 def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """All protocols over a collection; `signatures` are features of real pushes."""
     samples = views.samples
-    known_cases = list(cases(samples))
+    known_cases = list(cases(samples, views.specifications))
     counts = Counter(sample.vendor for sample in samples)
     one_out = [(sample, [other for other in samples if other is not sample]) for sample in samples]
     model_out = [
@@ -67,6 +67,7 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
     listed = _judged(one_out, known_cases, by_vendor=False)
     without_model = _judged(model_out, known_cases, by_vendor=False)
     without_maker = _judged(vendor_out, known_cases, by_vendor=True)
+    specified = _judged([(each, samples) for each in views.specifications], known_cases, by_vendor=False)
     changed: dict[str, list[Verdict]] = defaultdict(list)
     named: dict[str, list[Verdict]] = defaultdict(list)
     for sample, rest in one_out:
@@ -90,6 +91,7 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
             "one list left out": figures(listed),
             "one model left out": figures(without_model),
             "one maker left out": figures(without_maker),
+            **({"lists of specifications": figures(specified)} if specified else {}),
             **{name: figures(verdicts) for name, verdicts in changed.items()},
         },
         "calibration": {"ece": round(_ece([*listed, *without_maker]), 4), "n": len(listed) + len(without_maker)},

@@ -2,7 +2,7 @@
 
 A feature weighs the more, the fewer makers have it. A meter is like a model by the weights that both have, divided by them
 plus what only the meter has plus a part of what only the model has, for most lists that one sees are not whole. How
-probably the likest maker is the right one follows from the likeness, its lead over the next maker, and the length of the list.
+probably the likest maker is the right one follows from the likeness, its lead over the next maker, and how much is in common.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ LEAST_FEATURES: Final = 6
 """A list with fewer features tells nothing."""
 SLIGHT: Final = 0.02
 """A likeness that is less than this is none."""
-SHORT: Final = 40
-"""Lists with fewer features than this are all short: nothing is concluded from how short."""
 MAKERS_TOLD: Final = 3
 MODELS_TOLD: Final = 4
 _NO_BLOCK: Final = -1
@@ -66,6 +64,8 @@ class Likeness:
     vendor: str
     model: str
     likeness: float
+    common: float
+    """weight of what both have"""
 
 
 class TrainedModel:
@@ -100,17 +100,19 @@ class TrainedModel:
             for index, part in shares:
                 common[index] += count * part
         found = [
-            Likeness(vendor=each.vendor, model=each.model, likeness=_likeness(each, both, own, total, behaves))
+            Likeness(
+                vendor=each.vendor, model=each.model, likeness=_likeness(each, both, own, total, behaves), common=both
+            )
             for each, both, total in zip(self.prototypes, common, self._totals, strict=True)
         ]
         return sorted(found, key=lambda each: (-each.likeness, each.vendor, each.model))
 
-    def measures(self, ranked: Sequence[Likeness], size: int) -> tuple[float, ...]:
-        """What the probability follows from: the likeness, how far the next maker is behind, the length of the list."""
+    def measures(self, ranked: Sequence[Likeness]) -> tuple[float, ...]:
+        """What the probability follows from: the likeness, how far the next maker is behind, and how much is in common."""
         best = ranked[0]
         following = next((each.likeness for each in ranked if each.vendor != best.vendor), 0.0)
         lead = 1.0 - following / best.likeness if best.likeness > 0 else 0.0
-        return math.log(max(SLIGHT, best.likeness)), lead, math.log(max(SHORT, size)) / 5 - 1
+        return math.log(max(SLIGHT, best.likeness)), lead, math.log(1.0 + best.common) / 5
 
     def witnesses(self, fingerprint: Fingerprint) -> Sequence[Witness]:
         """The likest maker with its models, and the next ones; none for a list that is too short to tell anything."""
@@ -118,7 +120,7 @@ class TrainedModel:
         if len(names) < LEAST_FEATURES or not self.prototypes:
             return ()
         ranked = self.rank(names, behaviour(fingerprint.facts))
-        sure = probability(self.coefficients, self.measures(ranked, len(names)))
+        sure = probability(self.coefficients, self.measures(ranked))
         return [*_models(ranked, sure, len(fingerprint.objects)), *_others(ranked, sure)]
 
 

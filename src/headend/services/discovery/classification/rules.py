@@ -16,6 +16,7 @@ from headend.standards.vendors import vendor_name
 TYPE_FACTS: Final[Sequence[str]] = ("device_id_product", "model_text", "server_id")
 """Facts whose text may hold the designation of a type."""
 TYPE_RELIABILITY: Final = 0.7
+_UNKNOWN: Final = frozenset({"", "unknown"})
 _NOT_WRITTEN: Final = re.compile(r"[^A-Z0-9]")
 
 
@@ -113,7 +114,7 @@ def _entry(profile: MeterProfile) -> _Entry:
     types = sorted((_written(part) for part in profile.model.split("/")), key=lambda part: -len(part))
     return _Entry(
         profile_id=profile.id,
-        vendor=vendor_name(profile.vendor),
+        vendor="" if profile.vendor.lower() in _UNKNOWN else vendor_name(profile.vendor),
         model=profile.model,
         protocol=profile.protocol,
         rules=tuple(_rule(profile.id, rule) for rule in profile.detect),

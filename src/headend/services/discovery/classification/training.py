@@ -1,8 +1,8 @@
 """Training: from labelled object lists to a model. Deterministic, in plain Python.
 
 What a likeness is worth is learned from lists that the model has not seen: each is judged by models without its part of the
-lists (the maker may be known from others), and by models without any list of its maker (then every answer is wrong). So
-"unknown" is learned too, and how lists of which a part is missing look.
+lists (the maker may be known from others), and by models without any list of its maker (then every answer is wrong, as every
+answer about the list of a specification is). So "unknown" is learned too, and how lists of which a part is missing look.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from headend.services.discovery.classification.views import Sample, digest
 
 PARTS: Final = 5
 """Parts into which the lists are divided to learn what likeness is worth."""
-KEPT: Final = (1.0, 0.7, 0.5)
+KEPT: Final = (1.0, 0.7, 0.5, 0.2)
 """Shares of a list that such a case keeps."""
 SOBER: Final = (1.0, 2.0, 1.0, 0.0)
 """Coefficients where there are too few makers to learn any."""
 
 
-def train(samples: Sequence[Sample], *, files: int = 0) -> TrainedModel:
-    """A model of these lists; raises ConfigError without any."""
+def train(samples: Sequence[Sample], specifications: Sequence[Sample] = ()) -> TrainedModel:
+    """A model of these lists, which takes those of specifications for nobody's; raises ConfigError without any list."""
     if not samples:
         raise ConfigError("no labelled object list to train on")
     training = Training(
         sha256=digest(samples),
         lists=len(samples),
         makers=len({sample.vendor for sample in samples}),
-        files=files or sum(len(sample.files) for sample in samples),
+        files=sum(len(sample.files) for sample in samples),
         sources=_sources(samples),
     )
-    return weigh(samples, learn(case for _, case in cases(samples)), training)
+    return weigh(samples, learn(case for _, case in cases(samples, specifications)), training)
 
 
 def learn(known: Iterable[Case]) -> tuple[float, ...]:
     """Coefficients from cases; those of a sober guess where they cannot tell."""
     found = list(known)
     return (
-        fit(found, growing=(0, 1))
+        fit(found, growing=(0, 1, 2))
         if any(case.right for case in found) and not all(case.right for case in found)
         else SOBER
     )
@@ -104,7 +104,7 @@ def _repository(source: str) -> str:
     return next((word for word in source.split() if "/" in word), source)
 
 
-def cases(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Case]]:
+def cases(samples: Sequence[Sample], specifications: Sequence[Sample] = ()) -> Iterator[tuple[Sample, Case]]:
     """Answers about lists that the model in question does not know; each maker counts as much as any other."""
     lists = Counter(sample.vendor for sample in samples)
     for part in range(PARTS):
@@ -115,6 +115,7 @@ def cases(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Case]]:
         rest = [sample for sample in samples if sample.vendor != vendor]
         if rest:
             yield from _answers(rest, [sample for sample in samples if sample.vendor == vendor], lists)
+    yield from _answers(samples, specifications, lists)
 
 
 def _answers(
@@ -130,9 +131,9 @@ def _answers(
                 continue
             ranked = model.rank(names, {})
             case = Case(
-                measures=model.measures(ranked, len(names)),
+                measures=model.measures(ranked),
                 right=ranked[0].vendor == sample.vendor,
-                weight=1.0 / math.sqrt(lists[sample.vendor]),
+                weight=1.0 / math.sqrt(max(1, lists[sample.vendor])),
             )
             yield sample, case
 

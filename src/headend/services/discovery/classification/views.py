@@ -19,7 +19,8 @@ from headend.model.meter import NO_PARAMS
 from headend.services.discovery.classification.features import features
 from headend.standards.vendors import vendor_name
 
-NOBODY: Final = frozenset({"companion_profile", "manufacturer_merged_list"})
+SPECIFICATION: Final = "companion_profile"
+MERGED: Final = "manufacturer_merged_list"
 """Kinds of lists that are no meter's."""
 CARRIED: Final = ("GPL", "MIT", "Apache", "BSD", "see repository")
 """Licences, by a word in them, from whose files facts may be carried. One without a licence holds what nobody may carry."""
@@ -54,6 +55,8 @@ class Views:
     """What a folder holds: distinct lists, and how many files there were of which kind."""
 
     samples: tuple[Sample, ...]
+    specifications: tuple[Sample, ...]
+    """lists of specifications: whoever keeps to one looks like this, so they are nobody's"""
     files: int
     nobody: int
     """files that are no meter's"""
@@ -79,15 +82,25 @@ def read_views(folder: Path) -> Views:
         raise ConfigError(f"no object lists (*.json) in {folder}")
     groups: dict[frozenset[tuple[int, str]], list[tuple[Path, Mapping[str, Any]]]] = {}
     nobody = 0
+    specifications: list[Sample] = []
     for path in paths:
         view = _read(path)
-        if not view.get("vendor") or view.get("source_kind") in NOBODY:
+        kind = view.get("source_kind")
+        if kind == SPECIFICATION:
+            specifications.append(_sample([(path, {**view, "vendor": ""})]))
+        if not view.get("vendor") or kind in (SPECIFICATION, MERGED):
             nobody += 1
             continue
         groups.setdefault(frozenset((class_id, name) for class_id, _, name in _objects(view)), []).append((path, view))
     own = [views for views in groups.values() if len({vendor_name(view["vendor"]) for _, view in views}) == 1]
     samples = sorted((_sample(views) for views in own), key=lambda each: each.files)
-    return Views(samples=tuple(samples), files=len(paths), nobody=nobody, ambiguous=len(groups) - len(own))
+    return Views(
+        samples=tuple(samples),
+        specifications=tuple(specifications),
+        files=len(paths),
+        nobody=nobody,
+        ambiguous=len(groups) - len(own),
+    )
 
 
 def _read(path: Path) -> Mapping[str, Any]:
