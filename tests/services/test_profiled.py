@@ -13,12 +13,15 @@ from headend.drivers.registry import driver
 from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.model.discovery import Examination
 from headend.model.fingerprint import Classification
-from headend.model.meter import Endpoint, EndpointKind
+from headend.model.meter import Endpoint, EndpointKind, Meter
+from headend.runtime.profiles import begin_anew
 from headend.runtime.rehearsal import rehearse
+from headend.services.bus import Bus
 from headend.services.discovery.classify import Classifier
 from headend.services.discovery.drafting import draft_profile, fitting
 from headend.services.discovery.fingerprint import build
 from headend.services.discovery.normalise import normalise
+from headend.services.roster import Roster
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
 
@@ -112,3 +115,20 @@ def test_a_meter_without_a_list_of_its_own(profile_id: str, framing: str, params
             assert fits in made.note
 
     scenario()
+
+
+@virtual
+async def test_meters_of_a_profile_begin_anew_some_at_a_time() -> None:
+    roster = Roster(Bus(), lambda: NOON)
+    place = Endpoint(kind=EndpointKind.TCP, host="192.0.2.1", port=1)
+    for number in range(120):
+        profile_id = "acme" if number else "other"
+        roster.load([Meter(id=f"m{number}", protocol="dlms", framing="wrapper", endpoint=place, profile_id=profile_id)])
+    begun: list[str] = []
+    roster.follow(lambda meter_id, _state: begun.append(meter_id))
+    begun.clear()
+    await asyncio.to_thread(begin_anew(roster), "acme")
+    await asyncio.sleep(0.05)
+    assert len(begun) == 50
+    await asyncio.sleep(1)
+    assert begun == [f"m{number}" for number in range(1, 120)]

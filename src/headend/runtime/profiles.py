@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ from headend.services.roster import Roster
 from headend.storage.profiles import ProfileFolder
 from headend.storage.store import Store, wall_millis
 
+_AT_ONCE: Final = 50
+_PAUSE: Final = 0.1
+"""seconds between one lot of meters that begin anew and the next"""
 _KEYS: Final = frozenset({"ek", "ak", "mk", "signing", "agreement"})
 """secrets of a meter whose exchanges are ciphered"""
 
@@ -41,8 +45,30 @@ def make_profiles(
         clock=wall_millis,
         roster=roster,
         lanes=lanes,
+        changed=begin_anew(roster) if roster is not None else lambda _profile_id: None,
         is_protected=lambda meter_id: not _KEYS.isdisjoint(_names(store, meter_id)),
     )
+
+
+def begin_anew(roster: Roster) -> Callable[[str], None]:
+    """Lets the meters of a profile begin anew, some at a time; may be called from any thread. Made inside the event loop."""
+    loop = asyncio.get_running_loop()
+
+    def begin(profile_id: str) -> None:
+        step([state.meter.id for state in roster if state.meter.profile_id == profile_id])
+
+    def step(waiting: Sequence[str]) -> None:
+        for meter_id in waiting[:_AT_ONCE]:
+            state = roster.find(meter_id)
+            if state is not None:
+                roster.update(state.meter)
+        if waiting[_AT_ONCE:]:
+            loop.call_later(_PAUSE, step, waiting[_AT_ONCE:])
+
+    def changed(profile_id: str) -> None:
+        loop.call_soon_threadsafe(begin, profile_id)
+
+    return changed
 
 
 def _names(store: Store, meter_id: str) -> Sequence[str]:

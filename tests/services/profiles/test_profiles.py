@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,18 @@ def test_a_draft_without_objects_is_not_kept(house: House) -> None:
         house.profiles.take_draft(TEXT.partition("[[object]]")[0], actor="user:anna")
 
 
+def test_meters_are_told_when_they_are_to_be_read_otherwise(tmp_path: Path) -> None:
+    told: list[str] = []
+    house = House(tmp_path / "profiles", changed=told.append)
+    house.profiles.create("acme", TEXT, actor="user:anna")
+    assert told == ["acme"]
+    house.profiles.update("acme", TEXT.replace("A 1", "A 2"), actor="user:anna")
+    assert told == ["acme"]
+    house.profiles.update("acme", TEXT.replace("scaler = -1", "scaler = -2"), actor="user:anna")
+    house.profiles.retire("acme", actor="user:anna")
+    assert told == ["acme"] * 3
+
+
 def test_drafts_of_meters_with_the_same_fingerprint_are_one_profile(house: House) -> None:
     first = TEXT.replace("[meter]", '[meter]\nfingerprint = "f1-aa"')
     assert house.profiles.take_draft(first, actor="user:anna") == "acme-a-1"
@@ -317,8 +330,6 @@ def test_a_profile_that_meters_use_is_not_retired(tmp_path: Path) -> None:
 
     async def build() -> None:
         house.__init__(tmp_path, Library().get("generic-dlms-1p"))  # type: ignore[misc]
-
-    import asyncio  # noqa: PLC0415 - lanes are made in a loop
 
     asyncio.run(build())
     house.profiles.create("acme", TEXT, actor="user:anna")

@@ -36,6 +36,8 @@ MOST_OCTETS: Final = 2 << 20
 TRIAL_SECONDS: Final = 120.0
 _PROVEN: Final = frozenset({"object", "link", "association", "load_profile", "client", "function", "push", "quirk"})
 """tables of a meter file that a promotion has tried"""
+_APPLIED: Final = frozenset({"command", "alarm"})
+"""further ones that what is done with a meter follows"""
 _NO_ID: Final = re.compile(r"[^a-z0-9]+")
 _WHERE: Final = re.compile(r"^[^:\n]+?:(\d+): ")
 
@@ -114,10 +116,12 @@ class Profiles:
         roster: Roster | None = None,
         lanes: Lanes | None = None,
         is_protected: Callable[[str], bool] = lambda _meter_id: False,
+        changed: Callable[[str], None] = lambda _profile_id: None,
     ) -> None:
         """`rehearse` tries a profile on a virtual meter; `is_protected` tells whether a meter's exchanges are ciphered.
 
-        Without roster and lanes nothing is tried on meters. `clock` in milliseconds.
+        `changed` is called, from whatever thread, when meters of a profile are to be read otherwise than before. Without
+        roster and lanes nothing is tried on meters. `clock` in milliseconds.
         """
         self.library = library
         self._folder = folder
@@ -127,6 +131,7 @@ class Profiles:
         self._roster = roster
         self._lanes = lanes
         self._is_protected = is_protected
+        self._changed = changed
 
     # --- looking ---
 
@@ -237,6 +242,7 @@ class Profiles:
         made = self._folder.retire(profile_id, actor=actor)
         self.library.refresh()
         self._note(Action.PROFILE_RETIRED, actor, profile_id, made)
+        self._changed(profile_id)
         return made
 
     def free_id(self, vendor: str, model: str) -> str:
@@ -341,9 +347,12 @@ class Profiles:
         def numbered(number: int) -> str:
             return set_meter_key(text, "revision", number)
 
+        before_it = self.library.get(profile_id) if profile_id in self.library.ids() else None
         made = self._folder.keep(profile_id, numbered, actor=actor, action=action.value, least=least, before=before)
         self.library.refresh()
         self._note(action, actor, profile_id, made)
+        if before_it is None or _is_read_otherwise(before_it, self.library.get(profile_id)):
+            self._changed(profile_id)
         return made
 
     def _note(self, action: Action, actor: str, profile_id: str, made: ProfileRevision) -> None:
@@ -420,6 +429,10 @@ class Profiles:
 
     def _day(self) -> str:
         return datetime.fromtimestamp(self._clock() / 1000, UTC).date().isoformat()
+
+
+def _is_read_otherwise(one: MeterProfile, other: MeterProfile) -> bool:
+    return any(each.table in _PROVEN or each.table in _APPLIED for each in difference(one, other))
 
 
 def raised(text: str, state: ProfileState, tests: Sequence[ProfileTest]) -> str:
