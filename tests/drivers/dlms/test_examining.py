@@ -153,7 +153,7 @@ async def test_clients_that_meet_silence() -> None:
     assert trial(examination, 32) is TrialOutcome.SILENT
     assert {trial(examination, client) for client in (48, 2, 17)} == {TrialOutcome.NOT_TRIED}
     assert facts(examination)["clients"] == "1,16"
-    assert asyncio.get_running_loop().time() < 4
+    assert asyncio.get_running_loop().time() < 6
 
 
 @virtual
@@ -174,6 +174,27 @@ async def test_a_meter_that_closes_after_each_refusal() -> None:
     assert not examination.stopped
     assert facts(examination)["authentication"] == "1:none,2:lls,16:none"
     assert 5 <= place.ground.links <= 16
+
+
+@virtual
+async def test_a_meter_that_takes_one_association_on_each_connection() -> None:
+    """The second one on the same is not answered: after that each gets a connection of its own."""
+
+    class Once(Bent):
+        __slots__ = ("asked",)
+
+        def data_received(self, data: bytes) -> None:
+            self.asked = getattr(self, "asked", 0) + (data[8:9] == b"\x60")
+            if self.asked < 2:
+                super().data_received(data)
+
+    place = Place(served(virtual_meter(LLS, PASSWORD), Once))
+    examination = await place.examine(WRAPPER)
+    assert not examination.stopped
+    assert facts(examination)["authentication"] == "1:lls,16:none"
+    assert trial(examination, 32) is TrialOutcome.REJECTED
+    assert place.ground.links <= examination.associations
+    assert asyncio.get_running_loop().time() < 3
 
 
 @virtual

@@ -45,6 +45,7 @@ class Asker:
         self.patient = True
         """nobody has met silence yet"""
         self._exceptions = 0
+        self._one_a_link = False
 
     async def begin(self, offer: Offer) -> Asked | None:
         """Make an offer before anybody has answered; None where nobody does. Raises LinkError, or ProbeEnded."""
@@ -100,10 +101,14 @@ class Asker:
             self.ground.end(f"{who} was {known.answer.outcome.value} before, and is {said} now")
 
     async def _ask(self, offer: Offer, *, read: bool = True) -> Asked:
-        """Make an offer; on a link of its own where that is closed instead of answering: some meters close after a refusal."""
+        """Make an offer; on a link of its own where it is not answered: some meters take one association on each, or close."""
+        if self._one_a_link and self.wire.answers:
+            await self.wire.leave()
+            await self.wire.drop()
         asked = await self._ask_once(offer, read=read)
-        if asked.answer.outcome is TrialOutcome.CLOSED and self.wire.answers:
+        if asked.answer.outcome in UNANSWERED and self.wire.answers and not self._is_bare(asked.place):
             asked = await self._ask_once(offer, read=read)
+            self._one_a_link |= asked.answer.outcome not in UNANSWERED
         if asked.answer.outcome is TrialOutcome.SILENT and self._leaves_wrapper_out(asked.place):
             asked = await self._ask_once(offer, read=read)
         return asked
@@ -211,11 +216,14 @@ class Asker:
     def _leaves_wrapper_out(self, place: int) -> bool:
         """The meter has answered without wrapper since a piece of evidence; from now on that is expected."""
         seen = self.seen
-        if seen.addressing.framing != "wrapper" or seen.addressing.bare:
+        if seen.addressing.bare or not self._is_bare(place):
             return False
-        bare = any(_is_bare(each.received) for each in self.ground.evidence[place:])
-        seen.addressing = replace(seen.addressing, bare=bare)
-        return bare
+        seen.addressing = replace(seen.addressing, bare=True)
+        return True
+
+    def _is_bare(self, place: int) -> bool:
+        wrapped = self.seen.addressing.framing == "wrapper"
+        return wrapped and any(_is_bare(each.received) for each in self.ground.evidence[place:])
 
     async def _drop_unread(self) -> None:
         await self.wire.drop()
