@@ -14,7 +14,7 @@ import pytest
 from headend.drivers.base import Session
 from headend.drivers.library import Library
 from headend.drivers.registry import driver
-from headend.emulator.faults import Fault, FaultKind
+from headend.emulator.faults import Fault, FaultKind, Layer
 from headend.emulator.fleet import Fleet, FleetMeter, Group
 from headend.emulator.fleet_file import load_fleet
 from headend.errors import AssociationRejected, AuthenticationFailed, ConfigError, HeadendError, LinkError
@@ -180,6 +180,7 @@ SURVIVABLE = (
     *(FaultKind.STALE, FaultKind.DUPLICATE, FaultKind.FLOOD),  # asks once, finds the frame in the noise
     *(FaultKind.ONE_SESSION, FaultKind.ZOMBIE),  # connects once
     FaultKind.HCS,  # Modbus has no check of a header
+    *(kind for kind in FaultKind if kind.layer is Layer.METER and kind is not FaultKind.REBOOT),  # see test_troubles
 )
 """what a client may get over"""
 

@@ -64,6 +64,21 @@ class Defect(enum.Enum):
     """it is addressed to, or comes from, somebody else, with right checks"""
 
 
+class Trouble(enum.Enum):
+    """What can be wrong with a virtual meter that its driver's meter role does on purpose, where the protocol has such a thing."""
+
+    REFUSES_ASSOCIATION = "refuses-association"
+    """for good, and without a reason"""
+    NO_ASSOCIATION_LEFT = "no-association-left"
+    """all that it can have are taken: later, perhaps"""
+    ABORTS_BLOCKS = "aborts-blocks"
+    """gives up every answer after its first block"""
+    COUNTS_ANEW = "counts-anew"
+    """what it counts its ciphered messages by begins at 1 with each association"""
+    WRONG_SCALER = "wrong-scaler"
+    """it says of each register that its value is ten times as much"""
+
+
 class Sniff(enum.Enum):
     """What a driver says to octets of a link that a meter opened, when it does not recognise them."""
 
@@ -241,6 +256,8 @@ class MeterModel(Protocol):
     def secrets(self) -> Secrets:
         """Its secrets by parameter; must not be shown."""
 
+    troubles: frozenset[Trouble]
+    """What is wrong with it on purpose; changes at any time."""
     keyring: object
     """What the driver's meter role keeps of the meter's security beyond a link; None until it keeps something."""
     memory: object

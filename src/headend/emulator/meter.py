@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from headend.drivers.base import Outgoing
+from headend.drivers.base import Outgoing, Trouble
+from headend.emulator.faults.kinds import TROUBLES, FaultKind
 from headend.emulator.outside import Outside
 from headend.emulator.shape import channel, mix
 from headend.emulator.values import Evaluator, evaluator
@@ -20,6 +21,7 @@ from headend.model.reading import Value
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)(?::0?(\d+))?\}")
 _COUNTING: Final = frozenset({Kind.CUMULATIVE, Kind.COUNTER})
+NO_TROUBLES: Final[frozenset[Trouble]] = frozenset()
 _NO_SECRETS: Final[Mapping[str, Secret]] = {}
 
 
@@ -28,6 +30,16 @@ class _Count(NamedTuple):
 
     since: int
     more: float
+
+
+class _Ills(NamedTuple):
+    """What is wrong with a meter, and by how much its clock is for that."""
+
+    kinds: frozenset[FaultKind]
+    jump: int
+
+
+_WELL: Final = _Ills(frozenset(), 0)
 
 
 class MeterKind:
@@ -127,8 +139,8 @@ class VirtualMeter:
     """
 
     __slots__ = (
-        "_booted_at", "_curve", "_moment", "_offset", "_set_at", "_written", "gaps", "instant", "keyring", "kind", "memory",
-        "number", "params", "secrets", "seed", "voltages",
+        "_booted_at", "_curve", "_moment", "_offset", "_set_at", "_written", "gaps", "ills", "instant", "keyring", "kind", "memory",
+        "number", "params", "secrets", "seed", "shows_no_rows", "troubles", "voltages",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +157,9 @@ class VirtualMeter:
         self.params = params
         self.secrets = secrets
         self.keyring: object = None  # the driver's: changed keys, counters
+        self.troubles: frozenset[Trouble] = NO_TROUBLES
+        self.shows_no_rows = False
+        self.ills: _Ills | None = None
         self.memory: object = None  # the driver's: attributes that were written, images, what is due
         self.seed = mix(seed, number)
         self._curve = LoadCurve(kind.load, self.seed, len(kind.phases["total"]), kind.mean_watts)
@@ -282,6 +297,37 @@ class VirtualMeter:
                 return
         self._written[index] = value
 
+    def suffer(self, kinds: Collection[FaultKind], jump: int) -> None:
+        """From now on these are wrong with it, and nothing else; its clock goes wrong by so many milliseconds."""
+        before, now = self.ills or _WELL, frozenset(kinds)
+        self.troubles = frozenset(TROUBLES[kind] for kind in now if kind in TROUBLES)
+        self.shows_no_rows = FaultKind.EMPTY_PROFILE in now
+        if FaultKind.COUNTER_RESET in now - before.kinds:
+            self.set_back()
+        elif FaultKind.COUNTER_RESET in before.kinds - now:
+            self.set_forth()
+        if jump != before.jump:
+            self.set_clock(self.now() + jump - before.jump)
+        self.ills = _Ills(now, jump) if now else None
+
+    def set_back(self) -> None:
+        """Let all that counts begin at nothing again, as a meter does that has lost its memory."""
+        at = self._world_time(self.now())
+        at -= at % 1000
+        self._written = self._written or {}
+        for index, entry in enumerate(self.profile.objects):
+            quantity = find_quantity(entry.quantity)
+            if quantity is not None and quantity.kind in _COUNTING:
+                counted = self.kind.evaluators[index](self, at)
+                if isinstance(counted, int | float):
+                    self._written[index] = _Count(at, -counted)
+
+    def set_forth(self) -> None:
+        """Let all that counts show again what it has counted since the beginning."""
+        self._written = {
+            index: kept for index, kept in (self._written or {}).items() if not isinstance(kept, _Count)
+        } or None
+
     def _kept(self, index: int, at: int) -> Value:
         """What was written, at a time of the world; before that a counter showed what it had counted."""
         kept = self._written[index] if self._written is not None else 0
@@ -372,6 +418,8 @@ class VirtualMeter:
 
     def entries_in_use(self, load_profile: LoadProfile, at: int) -> int:
         """How many rows the load profile holds: one for each whole period since its beginning, until it is full."""
+        if self.shows_no_rows:
+            return 0
         first, last = self._captured(load_profile, at)
         return min(max(0, last - first + 1), load_profile.capacity)
 

@@ -265,7 +265,11 @@ class Placed:
     def _tell(self, meter: VirtualMeter, faults: Collection[Fault]) -> None:
         """Let a meter know what is wrong with it."""
         params, secrets = self._params(meter.number), self.group.secrets
-        if any(fault.kind is FaultKind.REJECT for fault in faults):
+        kinds = {fault.kind for fault in faults}
+        jump = round(1000 * sum(fault.seconds for fault in faults if fault.kind is FaultKind.CLOCK_JUMP))
+        if kinds or meter.ills:
+            meter.suffer(kinds, jump)
+        if FaultKind.REJECT in kinds:
             params, secrets = {**params, "auth": "lls"}, {**secrets, "secret": _NOBODY_KNOWS}
         if params != meter.params or secrets != meter.secrets:
             meter.params, meter.secrets, meter.keyring = params, secrets, None

@@ -6,6 +6,7 @@ import secrets as randomness
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from headend.drivers.base import Trouble
 from headend.drivers.dlms.meter.short_services import as_proof, as_reply, respond_short
 from headend.drivers.dlms.meter_objects import RELAY, Association
 from headend.drivers.dlms.meter_security import CIPHERED, Setup, make_setup, setup_of, user_of
@@ -14,6 +15,7 @@ from headend.drivers.dlms.meter_services import (
     associate,
     refusal_of,
     respond,
+    troubled,
 )
 from headend.drivers.dlms.meter_view import EMPTY, NO_SELECTION
 from headend.errors import CapabilityError, RemoteProtocolError, ReplayDetected, SecurityError
@@ -140,6 +142,8 @@ class MeterConversation:
     def take(self, received: ApduReceived) -> None:
         """Answer one APDU; raises HeadendError when the model fails in the middle of an answer."""
         connection = self.connection
+        if Trouble.ABORTS_BLOCKS in self._model.troubles:
+            connection.abort_blocks()
         try:
             if received.apdu[0] == Aarq.TAG:
                 connection = self._begin(received.apdu)
@@ -229,6 +233,8 @@ class MeterConversation:
         self._setup = None if self._client is None else setup_of(self._model, self._client)
         protection = None
         if self._setup is not None:
+            if Trouble.COUNTS_ANEW in self._model.troubles:
+                self._setup.count_anew()
             aarq = decode_apdu(apdu)
             if isinstance(aarq, Aarq) and aarq.application_context in CIPHERED:
                 protection = self._setup.make_ciphering(aarq.calling_ap_title)
@@ -252,7 +258,7 @@ class MeterConversation:
     def _associate(self, request: AssociationRequest) -> None:
         connection, setup, parameters = self.connection, self._setup, self._parameters
         client = self._client
-        response = associate(request, client, self._model, parameters, setup)
+        response = troubled(associate(request, client, self._model, parameters, setup), self._model)
         authentication = (
             setup.make_authentication(request.system_title) if setup is not None and response.accepted else None
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from headend.drivers.base import MeterModel
+from headend.drivers.base import MeterModel, Trouble
 from headend.drivers.dlms.meter_types import WireType, clock_writer
 from headend.model.objects import ObjectEntry
 from headend.model.quantity import base_unit, find_quantity
@@ -172,7 +172,9 @@ def complete(made: CosemObject, zone: tzinfo) -> None:
 def _scaler_unit(entry: ObjectEntry, wire: WireType) -> Read:
     quantity = find_quantity(entry.quantity)
     symbol = base_unit(entry.unit)[0] if entry.unit or quantity is None else quantity.unit
-    return static(ScalerUnit(wire.exponent, _unit_code(symbol)).to_data())
+    unit = _unit_code(symbol)
+    right, wrong = (encode_data(ScalerUnit(wire.exponent + more, unit).to_data()) for more in (0, 1))
+    return lambda association: wrong if Trouble.WRONG_SCALER in association.model.troubles else right
 
 
 def _unit_code(symbol: str) -> int:

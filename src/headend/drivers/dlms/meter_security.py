@@ -116,6 +116,15 @@ class Setup:
                 del self.counters[next(iter(self.counters))]
         return Keys(GcmKey(ek, ak), *self.counters[key])
 
+    def count_anew(self) -> None:
+        """Forget how far the counters have come, as a meter does that has lost its memory."""
+        for key in self.counters:
+            sent = OwnCounter(MemoryCounters(), "")
+            sent.raise_to(1)
+            self.counters[key] = sent, ReceivedCounter()
+        if self._keys is not None:
+            self._keys = Keys(self._keys.gcm, *self.counters[self.secrets["ek"]])
+
     def now(self) -> int:
         """The meter's own clock."""
         return self._model.now()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Final
 
-from headend.drivers.base import MeterModel
+from headend.drivers.base import MeterModel, Trouble
 from headend.drivers.dlms.meter_access import Services, respond_to_access
 from headend.drivers.dlms.meter_clients import Client
 from headend.drivers.dlms.meter_objects import Association, CosemObject, Refused
@@ -20,6 +21,7 @@ from headend.protocols.dlms.acse import (
     ApplicationContext,
     AssociationResult,
     Diagnostic,
+    DiagnosticSource,
 )
 from headend.protocols.dlms.apdu.access import AccessRequest
 from headend.protocols.dlms.apdu.action import (
@@ -131,6 +133,20 @@ def associate(
     vaa_name = VAA_SN if short else VAA_LN
     granted = InitiateResponse(conformance=conformance, max_receive_pdu=parameters.max_pdu, vaa_name=vaa_name)
     return AssociationResponse(application_context=context, initiate=granted)
+
+
+def troubled(response: AssociationResponse, model: MeterModel) -> AssociationResponse:
+    """The answer to an AARQ of a meter that may have trouble with associations."""
+    if not response.accepted or not model.troubles:
+        return response
+    rejected = _rejected(response.application_context, Diagnostic.NO_REASON_GIVEN)
+    if Trouble.REFUSES_ASSOCIATION in model.troubles:
+        return rejected
+    if Trouble.NO_ASSOCIATION_LEFT in model.troubles:
+        return replace(
+            rejected, result=AssociationResult.REJECTED_TRANSIENT, diagnostic_source=DiagnosticSource.PROVIDER
+        )
+    return response
 
 
 def _rejected(context: int, diagnostic: Diagnostic, initiate_error: int | None = None) -> AssociationResponse:

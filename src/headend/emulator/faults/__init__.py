@@ -7,7 +7,7 @@
  seats      who may connect                               one-session, zombie, reboot, off
 ```
 
-What is wrong with the meter itself, and not with its wire, is told to the driver's meter role as `drivers.trouble.Trouble`.
+What is wrong with the meter itself, and not with its wire, is told to the meter (`VirtualMeter.suffer`), which tells its driver.
 """
 
 from headend.emulator.faults.kinds import Fault, FaultKind, Layer

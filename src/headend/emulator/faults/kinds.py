@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from headend.drivers.base import Trouble
 from headend.emulator.shape import mix
 
 
@@ -72,6 +73,22 @@ class FaultKind(enum.Enum):
     """the same, and believes in a connection that has ended for `seconds` more"""
     REBOOT = "reboot"
     """reboots instead of answering: drops its connections, and says nothing on new ones for `seconds`"""
+    REFUSE_ASSOCIATION = "refuse-association"
+    """refuses associations for good, whoever asks (DLMS)"""
+    EXHAUSTED = "exhausted"
+    """refuses associations for now: all that it can have are taken (DLMS)"""
+    ABORT_BLOCKS = "abort-blocks"
+    """aborts every long answer after its first block (DLMS)"""
+    INVOCATION_RESET = "invocation-reset"
+    """begins its invocation counter at 1 with each association (DLMS with keys)"""
+    WRONG_SCALER = "wrong-scaler"
+    """says of each register that its scaler is one more than it is (DLMS)"""
+    COUNTER_RESET = "counter-reset"
+    """its registers begin at nothing when it gets the fault"""
+    EMPTY_PROFILE = "empty-profile"
+    """its load profiles have no rows"""
+    CLOCK_JUMP = "clock-jump"
+    """its clock jumps by `seconds` when it gets the fault, and back when it is mended"""
     REJECT = "reject"
     """wants a secret that nobody knows; see `fleet`"""
 
@@ -80,6 +97,17 @@ class FaultKind(enum.Enum):
         """Where it is wrong."""
         return _LAYERS.get(self, Layer.OCTETS)
 
+
+TROUBLES: Final = MappingProxyType(
+    {
+        FaultKind.REFUSE_ASSOCIATION: Trouble.REFUSES_ASSOCIATION,
+        FaultKind.EXHAUSTED: Trouble.NO_ASSOCIATION_LEFT,
+        FaultKind.ABORT_BLOCKS: Trouble.ABORTS_BLOCKS,
+        FaultKind.INVOCATION_RESET: Trouble.COUNTS_ANEW,
+        FaultKind.WRONG_SCALER: Trouble.WRONG_SCALER,
+    }
+)
+"""what drivers do on purpose"""
 
 _LAYERS: Final = MappingProxyType(
     {
@@ -91,6 +119,10 @@ _LAYERS: Final = MappingProxyType(
         FaultKind.WRONG_ADDRESS: Layer.FRAME,
         FaultKind.REBOOT: Layer.METER,
         FaultKind.REJECT: Layer.METER,
+        FaultKind.COUNTER_RESET: Layer.METER,
+        FaultKind.EMPTY_PROFILE: Layer.METER,
+        FaultKind.CLOCK_JUMP: Layer.METER,
+        **dict.fromkeys(TROUBLES, Layer.METER),
     }
 )
 

@@ -150,7 +150,7 @@ class FaultyLink(LinkAround[Link]):
 
 def happens(fault: Fault, seed: int, count: int) -> bool:
     """True when a fault strikes at a turn; those of the session do so elsewhere."""
-    if fault.kind.layer is Layer.SESSION and fault.kind is not FaultKind.REFUSE:
+    if fault.kind.layer in (Layer.SESSION, Layer.METER) and fault.kind not in (FaultKind.REFUSE, FaultKind.REBOOT):
         return False
     return mix(seed, count) < fault.chance * 2**32
 

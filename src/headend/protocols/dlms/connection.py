@@ -247,6 +247,10 @@ class DlmsConnection(Side):
             self._shorts = None
         return received
 
+    def abort_blocks(self) -> None:
+        """Server: give up an answer of which blocks are still to come; who asks for the next one is told that it was aborted."""
+        self._answering.abort()
+
     def take_answer(self, apdu: bytes) -> Event | NeedData:
         """What `take` makes of an answer that was deciphered already, or of a general block on a plain link."""
         if apdu[0] == GeneralBlock.TAG:

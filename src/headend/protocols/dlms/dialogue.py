@@ -206,10 +206,11 @@ class Asking:
 class Answering:
     """The server's side of whatever is under way: a request that comes in blocks, or an answer that goes in blocks."""
 
-    __slots__ = ("_acknowledge", "_invoke", "_limit", "_receiver", "_sender")
+    __slots__ = ("_aborted", "_acknowledge", "_invoke", "_limit", "_receiver", "_sender")
 
     def __init__(self, limit: int) -> None:
         """`limit` bounds a request."""
+        self._aborted = False
         self._limit = limit
         self._invoke = 0
         self._acknowledge = 0
@@ -218,8 +219,14 @@ class Answering:
 
     def forget(self) -> None:
         """Whatever was under way is over."""
+        self._aborted = False
         self._acknowledge = 0
         self._receiver = self._sender = None
+
+    def abort(self) -> None:
+        """Give up an answer that goes in blocks; who asks for the next one is told."""
+        self._aborted = self._aborted or self._sender is not None
+        self._sender = None
 
     def take(self, request: Request, limits: Limits) -> Request | Response:
         """The request for the caller, or what is to be said now; raises RemoteProtocolError for data that cannot be read."""
@@ -272,6 +279,9 @@ class Answering:
 
     def _next_block(self, request: GetRequestNext | ActionRequestNextPblock) -> Response:
         sender, self._sender, self._receiver = self._sender, None, None
+        aborted, self._aborted = self._aborted, False
+        if aborted:
+            return _no_block(request, DataAccessResult.LONG_GET_ABORTED, ActionResult.LONG_ACTION_ABORTED)
         if sender is None or (self._invoke ^ request.invoke_id_and_priority) & INVOKE_ID:
             return _no_block(request, DataAccessResult.NO_LONG_GET_IN_PROGRESS, ActionResult.NO_LONG_ACTION_IN_PROGRESS)
         if request.block_number != sender.number:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from headend.drivers.base import Trouble
 from headend.drivers.dlms import driver
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.library import load_profile
@@ -108,6 +109,7 @@ class FixedMeter:
         self.secrets: Mapping[str, Any] = {"secret": Secret(SECRET)}
         self.keyring: object = None
         self.memory: object = None
+        self.troubles: frozenset[Trouble] = frozenset()
         self.began_at = NOW
         self.past: int | None = None
         self.values = list(VALUES)
