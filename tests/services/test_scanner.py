@@ -69,6 +69,12 @@ async def test_hits_with_what_they_say_unasked(closed: int) -> None:
     }
 
 
+async def test_who_takes_connections_and_drops_them_is_not_open() -> None:
+    async with server() as dropping:
+        found = await hits(scanner(), plan(parse_targets(["127.0.0.1"], [dropping]), banner=5.0))
+    assert [each.state for each in found] == [PortState.DROPPED]
+
+
 async def test_progress_and_counts(closed: int) -> None:
     made = scanner()
     targets = parse_targets(["127.0.0.0/24"], [closed])

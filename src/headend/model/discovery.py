@@ -16,6 +16,8 @@ class PortState(enum.Enum):
     OPEN = "open"
     CLOSED = "closed"
     """refused: a host is there, nobody listens"""
+    DROPPED = "dropped"
+    """taken, and dropped at once without a word: by a gatekeeper, or because somebody else has the only session"""
     SILENT = "silent"
     """nothing came back in time: no host, or a firewall"""
     UNREACHABLE = "unreachable"

@@ -53,7 +53,7 @@ _NON_BLOCKING: Final = hasattr(socket, "SOCK_NONBLOCK")
 _socket: Final = socket.SocketType
 
 _STATES: Final = tuple(PortState)
-_OPEN, _CLOSED, _SILENT, _UNREACHABLE, _LIMITED = range(len(_STATES))
+_OPEN, _CLOSED, _DROPPED, _SILENT, _UNREACHABLE, _LIMITED = range(len(_STATES))
 
 Answer: TypeAlias = tuple[Target, PortState, bytes]
 
@@ -314,12 +314,17 @@ class ConnectScan:
         if not flight.connected:
             self._end(flight, flight.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), self._clock())
             return
-        banner = b""
-        with contextlib.suppress(OSError):  # reset: it said nothing
+        banner, state = b"", _OPEN
+        try:
             banner = flight.sock.recv(BANNER)
+            state = _OPEN if banner else _DROPPED
+        except BlockingIOError:
+            pass  # it says nothing
+        except OSError:  # reset
+            state = _DROPPED
         self._leave(flight)
         _reset(flight.sock)
-        self._finish(flight.target, _OPEN, banner)
+        self._finish(flight.target, state, banner)
 
     def _expire(self, now: float) -> None:
         """End what has waited long enough; the kernel is asked a last time, in case that we are late."""

@@ -25,7 +25,7 @@ RATE_SECONDS: Final = 10.0
 RESOLVE_SECONDS: Final = 10.0
 """for the address of a name"""
 RESOLVED_AT_ONCE: Final = 16
-KEPT: Final = frozenset({PortState.OPEN, PortState.CLOSED, PortState.LIMITED})
+KEPT: Final = frozenset({PortState.OPEN, PortState.CLOSED, PortState.DROPPED, PortState.LIMITED})
 """States that become hits where nothing else is said: of the others there is one for each address without a host."""
 NOTHING: Final[Mapping[PortState, int]] = MappingProxyType(dict.fromkeys(PortState, 0))
 
