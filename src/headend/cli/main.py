@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headend.cli.commanding import audit_app, command, job_app
+from headend.cli.discovering import adopt, devices, identify, scan
 from headend.cli.library import profile_app, record
 from headend.cli.modelling import model_app
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
@@ -55,7 +56,8 @@ app.add_typer(job_app, name="job")
 app.add_typer(audit_app, name="audit")
 app.add_typer(fingerprint_app, name="fingerprint")
 app.add_typer(model_app, name="model")
-app.command()(command)
+for each in (command, scan, identify, devices, adopt):
+    app.command()(each)
 app.command()(obis)
 app.command()(record)
 
@@ -203,12 +205,6 @@ def history(
 def objects(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, json: Json = False) -> None:
     """List what a meter has."""
     _run("meter", "objects", url, timeout=timeout, folders=profiles, as_json=json)
-
-
-@app.command()
-def identify(url: Url, timeout: Timeout = 5.0, profiles: Profiles = None, *, json: Json = False) -> None:
-    """Ask a meter who it is."""
-    _run("meter", "identify", url, timeout=timeout, folders=profiles, as_json=json)
 
 
 @app.command()

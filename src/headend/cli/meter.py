@@ -1,4 +1,4 @@
-"""`read`, `history`, `objects`, `identify`: one meter by its URL."""
+"""`read`, `history`, `objects`: one meter by its URL."""
 
 from __future__ import annotations
 
@@ -141,19 +141,6 @@ def objects(url: str, *, timeout: float, folders: list[str] | None, as_json: boo
                 for info in listed
             ],
         )
-
-    _with_meter(url, timeout, folders, work)
-
-
-def identify(url: str, *, timeout: float, folders: list[str] | None, as_json: bool) -> None:
-    """Print who the meter says it is."""
-
-    async def work(meter: Connected) -> None:
-        found = dataclasses.asdict(await meter.identify())
-        if as_json:
-            print_json(found)
-        else:
-            print_table(("what", "value"), [(name.replace("_", " "), value or "-") for name, value in found.items()])
 
     _with_meter(url, timeout, folders, work)
 

@@ -35,7 +35,7 @@ class ScanRequest:
     window: int | None = None
     """connections under way at once"""
     timeout: float | None = None
-    """seconds to wait for a connection"""
+    """seconds to wait for a connection, and for one answer"""
     examine: bool = True
     """find out who is behind what is open; else only that it is open"""
     exhaustive: bool = False

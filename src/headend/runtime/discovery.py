@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,9 @@ from headend.drivers.ground import Budget
 from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
 from headend.model.profile import MeterProfile
-from headend.runtime.folders import refusal_file
+from headend.runtime.errors import first_error
+from headend.runtime.folders import counter_file, refusal_file
+from headend.runtime.profiles import make_profiles
 from headend.runtime.settings import DiscoverySettings, Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.bus import Bus
@@ -98,6 +101,30 @@ def rules_of(library: Library) -> Callable[[], Rules]:
         return rules[0]
 
     return now
+
+
+@asynccontextmanager
+async def standing_alone(
+    settings: Settings, store: Store, library: Library, *, jobs: bool = True
+) -> AsyncIterator[tuple[Discoverer, Bus]]:
+    """Discovery without a head-end around it: for a command. It carries out jobs until the block ends, unless it is not to."""
+    bus = Bus()
+    roster = Roster(bus, wall_millis)
+    roster.load(await asyncio.to_thread(lambda: [stored.meter for stored in store.meters.list(limit=1_000_000)]))
+    counters = counter_file(settings.data_folder)
+    for name in driver_names():
+        driver(name).use_counters(counters)
+    profiles = make_profiles(settings, library, store)
+    try:
+        discoverer = make_discoverer(settings, store, bus, roster, None, library, profiles)
+        async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
+            if jobs:
+                await stack.enter_async_context(discovering(group, discoverer, settings.discovery, store))
+            yield discoverer, bus
+    except BaseExceptionGroup as group_error:
+        raise first_error(group_error) from group_error
+    finally:
+        counters.close()
 
 
 @asynccontextmanager

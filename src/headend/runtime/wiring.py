@@ -21,7 +21,7 @@ import structlog
 from headend.drivers.base import Secrets
 from headend.drivers.library import Library
 from headend.drivers.registry import driver, driver_names
-from headend.errors import ConfigError, HeadendError
+from headend.errors import ConfigError
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.profile import MeterProfile
 from headend.runtime.alarms import alarms_of, watching
@@ -30,6 +30,7 @@ from headend.runtime.commanding import make_commands
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.discovery import discovering, make_discoverer
 from headend.runtime.emulators import make_emulators
+from headend.runtime.errors import first_error
 from headend.runtime.folders import counter_file, refusal_file
 from headend.runtime.gateway import dialling_in, make_gateway, make_intake
 from headend.runtime.listening import hearing
@@ -113,7 +114,7 @@ async def running(settings: Settings) -> AsyncIterator[HeadEnd]:
             async with _parts(settings, store) as head_end:
                 yield head_end
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
         finally:
             await asyncio.to_thread(store.close)
             counters.close()
@@ -271,19 +272,6 @@ async def _within(task: asyncio.Task[None], seconds: float) -> None:
     await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of the tree in a group, else the first of all."""
-    leaves: list[BaseException] = []
-    waiting: list[BaseException] = [group]
-    while waiting:
-        found = waiting.pop(0)
-        if isinstance(found, BaseExceptionGroup):
-            waiting += found.exceptions
-        else:
-            leaves.append(found)
-    return next((leaf for leaf in leaves if isinstance(leaf, HeadendError)), leaves[0])
 
 
 def web_settings(settings: Settings) -> WebSettings:

@@ -147,6 +147,7 @@ class Net(World):
         self.driver = Findable()
         self.banners: dict[str, bytes] = {}
         self.opened: list[str] = []
+        self.dropping: set[str] = set()
         self.drafts: list[tuple[str, str]] = []
 
     async def open_link(self, endpoint: Endpoint, timeout: float) -> Link:
@@ -158,7 +159,10 @@ class Net(World):
             far.set_receiver(Listener())
             far.write(self.banners[endpoint.host])
             return near
-        return await super().open_link(endpoint, timeout)
+        near = await super().open_link(endpoint, timeout)
+        if endpoint.host in self.dropping:
+            self.sites[endpoint.host].links[-1].abort()
+        return near
 
     def keep_draft(self, text: str, actor: str) -> str:
         self.drafts.append((text, actor))

@@ -195,3 +195,14 @@ def test_services_that_no_meter_has_are_known_by_how_they_begin() -> None:
     assert said_by(b"HTTP/1.1 400 Bad Request") == "HTTP"
     assert said_by(b"/ISk5\\2MT382-1000") == ""
     assert said_by(b"") == ""
+
+
+@virtual
+async def test_who_drops_every_connection_is_not_asked_in_every_protocol() -> None:
+    net = Net({"192.0.2.1": site_at()})
+    net.dropping = {"192.0.2.1"}
+    drivers = [net.driver, Findable(("4",)), Findable(("5",))]
+    found = await identify(net.ground("192.0.2.1"), drivers)
+    assert (found.nothing, net.opened) == ("connections are dropped at once", ["192.0.2.1"] * 2)
+    found = await identify(net.ground("192.0.2.1"), drivers, listen=0.2)
+    assert (found.nothing, net.opened) == ("connections are dropped at once", ["192.0.2.1"] * 3)

@@ -31,10 +31,10 @@ from headend.errors import ConfigError
 from headend.model.audit import Action
 from headend.model.device import Device, DevicePage, DeviceQuery, DeviceState, Noted, Papers, PastFingerprint
 from headend.model.discovery import Evidence, Sighting
-from headend.model.meter import NO_PARAMS, Endpoint
+from headend.model.meter import NO_PARAMS, Endpoint, EndpointKind
 from headend.model.reading import Value
 from headend.model.scan import ScanHit, ScanJob, ScanReport, ScanRequest
-from headend.model.url import parse_url
+from headend.model.url import MeterUrl, address_param, parse_url
 from headend.services.acquisition.lanes import Lanes
 from headend.services.bus import Bus
 from headend.services.discovery.adopting import Adopted, Adopter, Adoption
@@ -204,18 +204,16 @@ class Discoverer:
         it may become. Without secrets, `credentials` takes those that are kept for the device, the meter, or its network. Raises
         NotFound, ConfigError, PermissionDenied.
         """
-        endpoint, wanted, said = await self._wanted(target)
+        place, url = await self._place(target)
+        endpoint = place.examination.endpoint if isinstance(place, Papers) else place
         await self._sweeper.check_place(endpoint)
-        params = {**said, **params}
-        key = Key(params=params, secrets=secrets)
+        key = Key(params={**url.params, **params} if url else params, secrets=secrets)
         if credentials and not secrets:
-            key = await asyncio.to_thread(self._key, target, endpoint, params)
+            key = await asyncio.to_thread(self._key, target, endpoint, key.params)
         data: dict[str, Value] = {"reason": reason, "place": endpoint.wire, "secrets": ",".join(sorted(key.secrets))}
-        subject = f"place:{endpoint.wire}" if is_place(target) else f"device:{target}"
+        subject = f"place:{endpoint.wire}" if url or is_place(target) else f"device:{target}"
         await asyncio.to_thread(self._store.audit.append, actor, Action.DEVICE_EXAMINED, subject, data)
-        found = await self._looker.look(endpoint, listen=LISTEN_SECONDS, exhaustive=exhaustive, key=key, wanted=wanted)
-        if wanted and not _answered(found):  # nobody answers any more as it did: search anew
-            found = await self._looker.look(endpoint, exhaustive=exhaustive, key=key)
+        found = await self._examined(place, url, key, exhaustive=exhaustive)
         noted = await self._register.record([found])
         if keep and secrets:
             for each in noted:
@@ -278,23 +276,46 @@ class Discoverer:
             self._store.devices.record(changed)
         return len(changed)
 
-    async def _wanted(self, target: str) -> tuple[Endpoint, Sequence[Sighting], Mapping[str, str]]:
-        """Where a target is, who is to be examined there (nobody: it is searched for), and with which parameters."""
+    async def _place(self, target: str) -> tuple[Endpoint | Papers, MeterUrl | None]:
+        """Where a target is, or what is kept of the device that it names; and its URL, if it is one of a meter."""
         if not is_place(target):
-            papers = await self.papers(target)
-            return papers.examination.endpoint, [papers.sighting], NO_PARAMS
+            return await self.papers(target), None
         endpoint = place_of(target)
         if target.startswith((SERIAL, TCP)):
-            return endpoint, (), NO_PARAMS
+            return endpoint, None
         url = parse_url(target)
         if url.secrets:
             raise ConfigError("secrets are not given in the URL here", hint="give them beside it")
-        for known in await asyncio.to_thread(self._store.devices.at, endpoint.wire):
-            same = (known.protocol, known.framing) == (url.protocol, url.framing)
-            if same and known.params.items() <= url.params.items():
-                return endpoint, [known], url.params
-        said = Sighting(protocol=url.protocol, framing=url.framing, params=dict(url.params))
-        return endpoint, [said] if url.params else [], url.params
+        return endpoint, url
+
+    async def _examined(
+        self, place: Endpoint | Papers, url: MeterUrl | None, key: Key, *, exhaustive: bool
+    ) -> Identified:
+        """Examine who was found there before, or else search; and at last believe the URL that somebody is there."""
+        look, protocol, units = self._looker.look, "", ""
+        wanted: Sequence[Sighting] = ()
+        if isinstance(place, Papers):
+            endpoint, wanted = place.examination.endpoint, [place.sighting]
+        else:
+            endpoint = place
+        if url is not None:
+            protocol = url.protocol
+            units = url.params.get(address_param(protocol), "")
+            known = await asyncio.to_thread(self._store.devices.at, endpoint.wire)
+            wanted = [each for each in known if _fits(each, url)]
+            if not wanted and endpoint.kind is EndpointKind.UDP:
+                wanted = [_said(url)]
+        if wanted:
+            found = await look(endpoint, key=key, wanted=wanted)
+            if _answered(found):
+                return found
+        found = await look(
+            endpoint, listen=LISTEN_SECONDS, exhaustive=exhaustive, key=key, protocol=protocol, units=units
+        )
+        if url is not None and not found.found and (units or not address_param(protocol)):
+            believed = await look(endpoint, key=key, wanted=[_said(url)])
+            found = believed if _answered(believed) else found
+        return found
 
     def _key(self, target: str, endpoint: Endpoint, params: Mapping[str, str]) -> Key:
         """What is kept for a device, the meter that it is, or its network; `params` go before those kept."""
@@ -312,3 +333,13 @@ class Discoverer:
 def _answered(found: Identified) -> bool:
     """Did anybody who was examined say anything?"""
     return any(evidence.received for evidence in found.evidence)
+
+
+def _said(url: MeterUrl) -> Sighting:
+    return Sighting(protocol=url.protocol, framing=url.framing, params=dict(url.params))
+
+
+def _fits(known: Sighting, url: MeterUrl) -> bool:
+    """Does a URL speak of somebody who was sighted, as far as both say the same things?"""
+    same = (known.protocol, known.framing) == (url.protocol, url.framing)
+    return same and all(url.params.get(name, value) == value for name, value in known.params.items())

@@ -1,7 +1,7 @@
 """Who is at one place: listen, ask the probes of all protocols in order, and examine whoever answers, within one budget.
 
-The order: first those that expect to be answered at this port, then the less intrusive, then the cheaper ones. The first
-protocol that is spoken ends the search; several meters behind one wire are several sightings of it.
+The order: first those that expect to be answered at this port (most of all, at no other), then the less intrusive, then the
+cheaper ones. The first protocol that is spoken ends the search; several meters behind one wire are several sightings of it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from headend.drivers.ground import Ground, Probe
 from headend.errors import HeadendError, LinkError, ProbeEnded
 from headend.model.discovery import Evidence, Examination, Fact, Intrusion, Sighting
 from headend.model.meter import Endpoint
-from headend.transport.link import Link
 
 GRACE_SECONDS: Final = 5.0
 """beyond the budget, for what is under way to end by itself"""
 BANNER_OCTETS: Final = 256
+DROPPED: Final = "connections are dropped at once"
 _LOST: Final = 2
 """probes in a row that cannot reach the place: it is gone"""
 _STRANGERS: Final = (
@@ -143,13 +143,16 @@ async def _search(
     if course.banner:
         ground.evidence.append(Evidence(probe="listen", at=0, sent=b"", received=course.banner, note="said unasked"))
     elif listen > 0:
-        course.banner = await _listened(ground, listen)
+        course.banner, dropped = await _listened(ground, listen)
+        if dropped and not course.banner:
+            course.nothing = DROPPED
+            return
     if stranger := said_by(course.banner):
         course.nothing = f"{stranger} is spoken there"
         return
-    lost = 0
+    lost, listened = 0, listen > 0
     for driver, probe in ordered(drivers, ground.endpoint.port, course.banner, exhaustive=exhaustive):
-        before = len(ground.evidence)
+        before, began = len(ground.evidence), ground.time()
         try:
             sightings = await probe.run(ground)
             lost = 0
@@ -167,6 +170,15 @@ async def _search(
         if stranger := next(filter(None, heard), ""):
             course.nothing = f"{stranger} is spoken there"
             return
+        if not listened and ground.time() - began < ground.timeout / 2 and not _heard(ground, before):
+            listened = True
+            if (await _listened(ground, ground.timeout / 4))[1]:
+                course.nothing = DROPPED
+                return
+
+
+def _heard(ground: Ground, since: int) -> bool:
+    return any(each.received for each in ground.evidence[since:])
 
 
 async def _examine(ground: Ground, driver: Driver, sighting: Sighting, course: _Course, examine: Examine) -> None:
@@ -191,25 +203,21 @@ async def _examine(ground: Ground, driver: Driver, sighting: Sighting, course: _
         course.found.append(Found(sighting=sighting, examination=examination))
 
 
-async def _listened(ground: Ground, seconds: float) -> bytes:
-    """What is said there unasked."""
+async def _listened(ground: Ground, seconds: float) -> tuple[bytes, bool]:
+    """What is said there unasked, and whether the link is dropped meanwhile."""
     try:
         link = await ground.link()
     except LinkError:
-        return b""  # the probes will find out the same, or not
+        return b"", False  # the probes will find out the same, or not
     heard = _Ear()
     link.set_receiver(heard)
     await ground.sleep(seconds)
-    await _let_go(ground, link)
-    said = bytes(heard.said[:BANNER_OCTETS])
+    dropped = not link.is_open
+    await ground.close()
+    said = bytes(heard.said)
     if said:
         ground.step("listen", "said unasked")
-    return said
-
-
-async def _let_go(ground: Ground, link: Link) -> None:
-    link.set_receiver(_Ear())
-    await ground.close()
+    return said, dropped
 
 
 class _Ear:
@@ -241,10 +249,11 @@ def ordered(
             all_probes = [(driver, probe) for driver, probe in all_probes if driver is owner]
     heard = {driver.name for driver in drivers if banner and isinstance(driver.sniff(banner), Sniffed)}
 
-    def rank(item: tuple[Driver, Probe]) -> tuple[bool, bool, bool, Intrusion, int]:
+    def rank(item: tuple[Driver, Probe]) -> tuple[bool, bool, int, Intrusion, int]:
         driver, probe = item
-        expected = port in (probe.ports or driver.ports)
-        return (driver.name not in heard, probe.exhaustive, not expected, probe.intrusion, probe.cost)
+        ports = probe.ports or driver.ports
+        expected = 0 if ports[:1] == (port,) else 1 if port in ports else 2
+        return (driver.name not in heard, probe.exhaustive, expected, probe.intrusion, probe.cost)
 
     yield from sorted(all_probes, key=rank)
 

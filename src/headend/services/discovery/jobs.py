@@ -255,7 +255,10 @@ class Jobs:
                 key = await asyncio.to_thread(self._keys.of_group, endpoint.host)
         except HeadendError as error:
             return Identified(endpoint=endpoint, nothing=str(error))
-        return await self._looker.look(endpoint, banner=hit.banner, exhaustive=job.request.exhaustive, key=key)
+        request = job.request
+        return await self._looker.look(
+            endpoint, banner=hit.banner, exhaustive=request.exhaustive, key=key, timeout=request.timeout
+        )
 
     async def _keep(
         self, job: ScanJob, hits: Sequence[ScanHit], counts: Counts, found: Sequence[Identified]

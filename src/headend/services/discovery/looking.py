@@ -98,11 +98,18 @@ class Looker:
         key: Key = NO_KEY,
         wanted: Sequence[Sighting] = (),
         units: str = "",
+        protocol: str = "",
+        timeout: float | None = None,
     ) -> Identified:
-        """Never raises, but for cancellation. With a key, who is found is examined with it."""
+        """Never raises, but for cancellation. With a key, who is found is examined with it.
+
+        `units` are stations to look for on a shared line, `protocol` the only one that may be spoken.
+        """
         self._looked[endpoint.wire] = self._clock()
         while len(self._looked) > _REMEMBERED:
             del self._looked[next(iter(self._looked))]
+
+        drivers = [each for each in self._drivers if protocol in ("", each.name)]
 
         async def work() -> Identified:
             ground = Ground(
@@ -112,7 +119,7 @@ class Looker:
                 sleep=asyncio.sleep,
                 clock=self._clock,
                 budget=self._budget,
-                timeout=self._timeout,
+                timeout=timeout or self._timeout,
                 units=units,
                 profiles=tuple(self._profiles),
             )
@@ -122,7 +129,7 @@ class Looker:
 
             return await identify(
                 ground,
-                self._drivers,
+                drivers,
                 banner=banner,
                 listen=listen,
                 exhaustive=exhaustive,

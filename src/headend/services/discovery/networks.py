@@ -74,6 +74,8 @@ def reports(
     for vendor, _, _, host, count in devices:
         vendors[networks.entry(networks.group(host))][vendor] += count
     return [
-        NetworkReport(target=entry, states=states[entry], devices=vendors[entry].total(), vendors=vendors[entry])
+        NetworkReport(
+            target=entry, states=dict(states[entry]), devices=vendors[entry].total(), vendors=dict(vendors[entry])
+        )
         for entry in dict.fromkeys((*networks.entries, *states, *vendors))
     ]
