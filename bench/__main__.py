@@ -33,6 +33,7 @@ NAMES = (
     "mqtt",
     "gateway",
     "scanner",
+    "discovery",
 )
 FOLDER = ROOT / "bench" / "results"
 PACKAGES = ("uvloop", "fastcrc", "orjson", "sqlalchemy", "starlette", "fastapi", "uvicorn")
