@@ -27,8 +27,10 @@ from headend.runtime.rehearsal import Mismatch, rehearse
 from headend.runtime.settings import settings_of
 from headend.services.profiles.comparing import difference, nearest
 from headend.services.profiles.exchange import to_csv, to_line
-from headend.services.profiles.profiles import ImportResult, Profiles, raised
+from headend.services.profiles.profiles import Profiles
 from headend.services.profiles.recording import drafted, survey
+from headend.services.profiles.results import ImportResult
+from headend.services.profiles.texts import raised
 from headend.services.profiles.transcribing import Tape, transcribe
 from headend.services.profiles.trying import ProfileTrial, try_profile
 from headend.storage.store import wall_millis

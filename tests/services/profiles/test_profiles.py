@@ -25,7 +25,8 @@ from headend.runtime.rehearsal import rehearse
 from headend.services.acquisition.lanes import Lanes
 from headend.services.bus import Bus
 from headend.services.profiles.comparing import Difference
-from headend.services.profiles.profiles import Profiles, line_of_error
+from headend.services.profiles.profiles import Profiles
+from headend.services.profiles.texts import line_of_error
 from headend.services.profiles.trying import _contradictions
 from headend.services.roster import Roster
 from headend.storage.profiles import ProfileFolder

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from headend.drivers.base import Session
 from headend.drivers.library import Library, load_profile
-from headend.drivers.meter_text import exchange_table, set_meter_key, write
+from headend.drivers.meter_text import set_meter_key
 from headend.errors import ConfigError, Conflict
 from headend.model.audit import Action
 from headend.model.device import Papers
@@ -24,8 +24,17 @@ from headend.model.profile import MeterProfile, ProfileState, ProfileTest
 from headend.model.reading import Value
 from headend.services.acquisition.lanes import Lanes
 from headend.services.discovery.drafting import fitting
-from headend.services.profiles.comparing import ProfileChange, difference, nearest
+from headend.services.profiles.comparing import difference, nearest
 from headend.services.profiles.exchange import from_csv, items, to_csv, to_document, to_line
+from headend.services.profiles.results import (
+    ImportResult,
+    Mismatched,
+    ProfileDiff,
+    ProfilePage,
+    Promotion,
+    promotion_of,
+)
+from headend.services.profiles.texts import raised
 from headend.services.profiles.transcribing import Tape, transcribe
 from headend.services.profiles.trying import ProfileTrial, try_profile
 from headend.services.roster import Roster
@@ -39,67 +48,8 @@ _PROVEN: Final = frozenset({"object", "link", "association", "load_profile", "cl
 _APPLIED: Final = frozenset({"command", "alarm"})
 """further ones that what is done with a meter follows"""
 _NO_ID: Final = re.compile(r"[^a-z0-9]+")
-_WHERE: Final = re.compile(r"^[^:\n]+?:(\d+): ")
 
 Auditing = Callable[[str, Action, str, Mapping[str, Value]], None]
-
-
-class Mismatched(Protocol):
-    """An object that a virtual meter did not read back as what it holds."""
-
-    @property
-    def ref(self) -> str:
-        """The object."""
-
-    @property
-    def expected(self) -> str:
-        """What it holds."""
-
-    @property
-    def got(self) -> str:
-        """What was read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfilePage:
-    """One profile: `kept` when the head-end keeps it, and `original` when there is one under the id besides."""
-
-    profile: MeterProfile
-    text: str
-    kept: bool
-    original: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileDiff:
-    """What is to be done to the profile `base` so that it becomes the other; `base` is empty where there is none to compare."""
-
-    base: str
-    changes: tuple[ProfileChange, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promotion:
-    """How a promotion went: `state` and `revision` after it, and what stands against it where nothing was changed."""
-
-    profile_id: str
-    state: ProfileState
-    revision: int
-    promoted: bool
-    mismatches: tuple[Mismatched, ...] = ()
-    trial: ProfileTrial | None = None
-    tests: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportResult:
-    """What became of one profile of an import: created, changed, same, or refused with an error."""
-
-    place: str
-    id: str
-    outcome: str
-    revision: int = 0
-    error: str = ""
 
 
 class Profiles:
@@ -283,7 +233,7 @@ class Profiles:
         if profile.state is ProfileState.DRAFT:
             mismatches = tuple(await self._rehearse(profile, self._clock))
             if mismatches:
-                return _promotion(profile, promoted=False, mismatches=mismatches)
+                return promotion_of(profile, promoted=False, mismatches=mismatches)
             return await asyncio.to_thread(self.raise_to, profile, ProfileState.EMULATED, actor=actor)
         if profile.state is ProfileState.FIELD_VERIFIED:
             raise Conflict(f"the profile {profile_id!r} is field verified already")
@@ -291,7 +241,7 @@ class Profiles:
             raise ConfigError("a meter in the field is needed to verify a profile", hint="name one of your meters")
         trial, tests = await self._verify(profile_id, meter_id)
         if not trial.answered or trial.stopped or not tests:
-            return _promotion(profile, promoted=False, trial=trial)
+            return promotion_of(profile, promoted=False, trial=trial)
         made = await asyncio.to_thread(self.raise_to, profile, ProfileState.FIELD_VERIFIED, tests, actor=actor)
         return replace(made, trial=trial)
 
@@ -300,7 +250,7 @@ class Profiles:
     ) -> Promotion:
         """Give a profile a higher state, with the exchanges that prove it; whoever calls has seen to that."""
         self._keep(profile.id, raised(self.get(profile.id).text, state, tests), Action.PROFILE_PROMOTED, actor)
-        return _promotion(self.library.get(profile.id), promoted=True, tests=len(tests))
+        return promotion_of(self.library.get(profile.id), promoted=True, tests=len(tests))
 
     # --- giving and taking ---
 
@@ -347,11 +297,11 @@ class Profiles:
         def numbered(number: int) -> str:
             return set_meter_key(text, "revision", number)
 
-        before_it = self.library.get(profile_id) if profile_id in self.library.ids() else None
+        earlier = self.library.get(profile_id) if profile_id in self.library.ids() else None
         made = self._folder.keep(profile_id, numbered, actor=actor, action=action.value, least=least, before=before)
         self.library.refresh()
         self._note(action, actor, profile_id, made)
-        if before_it is None or _is_read_otherwise(before_it, self.library.get(profile_id)):
+        if earlier is None or _is_read_otherwise(earlier, self.library.get(profile_id)):
             self._changed(profile_id)
         return made
 
@@ -433,34 +383,3 @@ class Profiles:
 
 def _is_read_otherwise(one: MeterProfile, other: MeterProfile) -> bool:
     return any(each.table in _PROVEN or each.table in _APPLIED for each in difference(one, other))
-
-
-def raised(text: str, state: ProfileState, tests: Sequence[ProfileTest]) -> str:
-    """The text of a meter file in another state, with exchanges that prove it behind its own."""
-    text = set_meter_key(text, "state", state.value)
-    return text.rstrip("\n") + "\n\n" + write({"test": [exchange_table(each) for each in tests]}) if tests else text
-
-
-def _promotion(
-    profile: MeterProfile,
-    *,
-    promoted: bool,
-    mismatches: tuple[Mismatched, ...] = (),
-    trial: ProfileTrial | None = None,
-    tests: int = 0,
-) -> Promotion:
-    return Promotion(
-        profile_id=profile.id,
-        state=profile.state,
-        revision=profile.revision,
-        promoted=promoted,
-        mismatches=mismatches,
-        trial=trial,
-        tests=tests,
-    )
-
-
-def line_of_error(error: ConfigError) -> int | None:
-    """The line that an error of a text names, from 1."""
-    found = _WHERE.match(error.message) or re.search(r"\(at line (\d+),", error.message)
-    return int(found[1]) if found else None

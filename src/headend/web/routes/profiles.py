@@ -13,7 +13,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from headend.errors import ConfigError
 from headend.model.profile import MeterProfile
-from headend.services.profiles.profiles import ProfileDiff, line_of_error
+from headend.services.profiles.results import ProfileDiff
+from headend.services.profiles.texts import line_of_error
 from headend.services.profiles.trying import ProfileTrial
 from headend.storage.profiles import ProfileRevision
 from headend.web.access import ADMIN, OPERATOR, VIEWER
