@@ -92,6 +92,16 @@ def test_a_product_that_is_named_is_the_one_of_the_meter_file(
     assert found.profile_id == profile_id
 
 
+def test_models_whose_rules_say_the_same_are_not_told_apart(classifier: Classifier) -> None:
+    """SDM220 and SDM230 have voltage and frequency at the same place, and nothing that is known to tell which one it is."""
+    held = "frequency=input/0x0046/f32,voltage_l1=input/0x0000/f32"
+    found = classifier.classify(fingerprint({"protocol": "modbus", "plausible": held}))
+    assert (found.vendor, found.model, found.model_confidence) == ("Eastron", "", 0.0)
+    assert found.profile_id in ("eastron-sdm220", "eastron-sdm230")
+    named = classifier.classify(fingerprint({"protocol": "modbus", "plausible": held, "device_id_product": "SDM230"}))
+    assert (named.model, named.profile_id) == ("SDM230", "eastron-sdm230")
+
+
 def test_a_rule_that_is_not_met_speaks_against(classifier: Classifier) -> None:
     facts = {"protocol": "modbus", "holding/0x0045/text20": "Schneider", "holding/0x0031/text20": "PM5100"}
     found = classifier.classify(fingerprint(facts | {"device_id_vendor": "Schneider Electric"}))

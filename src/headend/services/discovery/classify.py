@@ -85,12 +85,23 @@ def _best_of_each_vendor(fits: Sequence[Fit]) -> list[Witness]:
 
 
 def _model_of(vendor: str, said: str, fits: Sequence[Fit], learned: Sequence[Witness]) -> tuple[str, float, str]:
-    """Model, confidence in it, and meter file: by its rules, else as the meter says it, else as its objects look."""
-    fit = next((fit.witness for fit in fits if fit.witness.vendor == vendor and fit.witness.reliability >= FITS), None)
-    if fit is not None and vendor:
-        return fit.model, fit.reliability, fit.profile_id
+    """Model, confidence in it, and meter file: by its rules, else as the meter says it, else as its objects look.
+
+    Where the rules of several models say the same, the file of the first one fits, and no model is named.
+    """
     if not vendor:
         return "", 0.0, _nobodys(fits)
+    ours = [fit for fit in fits if fit.witness.vendor == vendor and fit.witness.reliability >= FITS]
+    if ours:
+        best = ours[0].witness
+        tied = {
+            fit.witness.model
+            for fit in ours
+            if fit.witness.reliability == best.reliability and len(fit.missed) == len(ours[0].missed)
+        }
+        if len(tied) == 1:
+            return best.model, best.reliability, best.profile_id
+        return said, 0.9 if said else 0.0, best.profile_id
     if said:
         return said, 0.9, ""
     look = next((each for each in learned if each.vendor == vendor and each.model), None)
