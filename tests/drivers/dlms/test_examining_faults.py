@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import pytest
@@ -233,3 +234,33 @@ async def test_time_that_is_too_short() -> None:
     examination = await place.examine(SIGHTED["wrapper"])
     assert examination.stopped == "5 s are as long as a discovery may take here"
     assert asyncio.get_running_loop().time() < 8
+
+
+@pytest.mark.parametrize("chance", [0.1, 1.0])
+@pytest.mark.parametrize("framing", SIGHTED)
+@virtual
+async def test_octets_that_are_changed_anywhere(framing: str, chance: float) -> None:
+    """Bits flip in some answers, or all: nothing but an end comes of it, and nothing is sent that may not be."""
+    for seed in range(12):
+        chosen = random.Random(seed)
+
+        def flip(octets: bytes, chosen: random.Random = chosen) -> bytes:
+            if chosen.random() > chance:
+                return octets
+            changed = bytearray(octets)
+            changed[chosen.randrange(len(changed))] ^= 1 << chosen.randrange(8)
+            return bytes(changed)
+
+        place = Place(served(virtual_meter(PARAMS, SECRETS), lambda link, flip=flip: Flipping(link, flip)))  # type: ignore[misc]
+        examination = await place.examine(SIGHTED[framing])
+        assert examination.associations <= BUDGET.associations
+        assert_harmless(place.apdus())
+
+
+class Flipping(Changing):
+    """All answers are changed."""
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        self.link.write(self.say(data))
