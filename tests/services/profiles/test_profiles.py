@@ -27,7 +27,7 @@ from headend.services.bus import Bus
 from headend.services.profiles.comparing import Difference
 from headend.services.profiles.profiles import Profiles
 from headend.services.profiles.texts import line_of_error
-from headend.services.profiles.trying import _contradictions
+from headend.services.profiles.trying import ObjectTrial, _contradictions
 from headend.services.roster import Roster
 from headend.storage.profiles import ProfileFolder
 from headend.transport.link import Link
@@ -310,12 +310,17 @@ async def test_values_that_contradict_each_other_are_told(tmp_path: Path) -> Non
     house = House(tmp_path, Library().get("generic-dlms-3p"))
     trial = await house.profiles.test("generic-dlms-3p", "m1")
     assert all(each.well for each in trial.objects)
-    values = {"voltage_l1": 230.0, "current_l1": 10.0, "active_power_l1": 2200.0, "apparent_power_l1": 2300}
-    assert _contradictions(values) == {}
-    assert set(_contradictions({**values, "active_power_l1": 22_000})) == {"active_power_l1"}
-    assert set(_contradictions({**values, "voltage_l1": 23.0})) == {"active_power_l1", "apparent_power_l1"}
-    assert set(_contradictions({**values, "current_l1": 100.0})) == {"apparent_power_l1"}
-    assert _contradictions({**values, "current_l1": 0.1, "active_power_l1": 60}) == {}
+    values = {"voltage_l1": 230.0, "current_l1": 10.0, "active_power_l1": 2200.0, "apparent_power_l1": 2300.0}
+
+    def odd(**others: float) -> set[str]:
+        tried = (ObjectTrial(ref=name, quantity=name, value=value) for name, value in {**values, **others}.items())
+        return set(_contradictions(tried))
+
+    assert odd() == set()
+    assert odd(active_power_l1=22_000) == {"active_power_l1"}
+    assert odd(voltage_l1=23.0) == {"active_power_l1", "apparent_power_l1"}
+    assert odd(current_l1=100.0) == {"apparent_power_l1"}
+    assert odd(current_l1=0.1, active_power_l1=60) == set()
     await house.lanes.aclose()
 
 

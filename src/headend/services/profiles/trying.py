@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -111,7 +112,9 @@ async def try_profile(profile: MeterProfile, session: Session, time: Callable[[]
         found.get(str(entry.ref)) or ObjectTrial(ref=str(entry.ref), quantity=entry.quantity, error="not-asked")
         for entry in profile.objects
     ]
-    remarks = _contradictions({each.quantity: each.value for each in tried if each.quantity and not each.error})
+    remarks = _contradictions(tried)
+    if remarks and not stopped:  # the load may have changed between two requests
+        remarks = await _still(remarks, session, [entry for entry in profile.objects if entry.poll and entry.quantity])
     return ProfileTrial(
         profile_id=profile.id,
         revision=profile.revision,
@@ -139,8 +142,17 @@ def odd(entry: ObjectEntry, value: Value | None, unit: str) -> str:
     return "" if low <= value <= high else f"not between {low:g} and {high:g} {wanted}".rstrip()
 
 
-def _contradictions(values: Mapping[str, Value | None]) -> Mapping[str, str]:
+async def _still(remarks: Mapping[str, str], session: Session, entries: Sequence[ObjectEntry]) -> Mapping[str, str]:
+    """Those of the contradictions that are there when it is all read again."""
+    with suppress(HeadendError):
+        again = _contradictions(_judged(entries, await session.read(ReadPlan(entries=tuple(entries)))))
+        return {name: remark for name, remark in remarks.items() if name in again}
+    return remarks
+
+
+def _contradictions(tried: Iterable[ObjectTrial]) -> Mapping[str, str]:
     """Which quantities do not fit the others: one that has another scaler than its profile says, most likely."""
+    values = {each.quantity: each.value for each in tried if each.quantity and not each.error}
     found = {}
     for phase in ("l1", "l2", "l3"):
         volts, amperes, watts, apparent = (
