@@ -40,6 +40,7 @@ from headend.runtime.settings import Settings
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
 from headend.services.bus import Bus
+from headend.services.discovery.discoverer import Discoverer
 from headend.services.gateway.gateway import Gateway
 from headend.services.identifier import Identifier
 from headend.services.lockout import Lockout
@@ -74,6 +75,7 @@ class HeadEnd:
     lanes: Lanes
     poller: Poller
     gateway: Gateway
+    discovery: Discoverer
     writer: Writer
     web_port: int | None
     mqtt_port: int | None
@@ -223,6 +225,7 @@ async def _parts(settings: Settings, store: Store) -> AsyncIterator[HeadEnd]:
                 lanes=parts.lanes,
                 poller=parts.poller,
                 gateway=parts.gateway,
+                discovery=parts.discovery,
                 writer=parts.writer,
                 web_port=web_port,
                 mqtt_port=broker.port if broker else None,
