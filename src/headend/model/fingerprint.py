@@ -52,8 +52,11 @@ FACTS: Final[Mapping[str, tuple[Stability, str]]] = {
     ),
     "clients": (_M, "client SAPs that answer, separated by commas"),
     "servers": (_M, "server SAPs that answer, separated by commas"),
-    "suite": (_M, "security suite: 0, 1, 2; none where nothing is ciphered"),
-    "policy": (_S, "security policy, as the security setup holds it"),
+    "suite": (
+        _M,
+        "security suite: 0, 1, 2, separated by commas where clients have different ones; none where nothing is ciphered",
+    ),
+    "policy": (_S, "security policy, as the security setups hold it, separated by commas"),
     "conformance": (_M, "what the public client was granted: three octets in hexadecimal"),
     "max_pdu": (_M, "octets the meter takes in one APDU"),
     "dlms_version": (_M, "that it answers with"),
