@@ -285,6 +285,11 @@ class VirtualMeter:
         entry: ObjectEntry = self.profile.objects[index]
         if not entry.writable:
             raise AccessDenied(f"{entry.ref} cannot be written")
+        self.show(index, value)
+
+    def show(self, index: int, value: Value) -> None:
+        """Let an object have a value, whoever may write it. What counts goes on counting from there."""
+        entry: ObjectEntry = self.profile.objects[index]
         if self._written is None:
             self._written = {}
         quantity = find_quantity(entry.quantity)
