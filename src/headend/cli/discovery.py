@@ -18,7 +18,7 @@ from headend.drivers.library import Library
 from headend.errors import ConfigError, LinkError
 from headend.model.device import Device, DeviceQuery, DeviceState, Papers
 from headend.model.discovery import Evidence, PortState
-from headend.model.scan import ScanJob, ScanRequest
+from headend.model.scan import ScanJob, ScanRequest, ScanState
 from headend.model.url import parse_url
 from headend.runtime.database import open_store, sole_owner
 from headend.runtime.discovery import standing_alone
@@ -55,8 +55,10 @@ def scan(
             job = await discoverer.start(request, actor=_shell(), reason=reason)
             job = await _finished(discoverer, job)
             await _print_scan(discoverer, job, as_json=as_json)
-            if job.error:
+            if job.state is ScanState.FAILED:
                 raise ConfigError(f"the scan failed: {job.error}")
+            if job.error:
+                typer.echo(job.error, err=True)
 
     run_loop(work())
 

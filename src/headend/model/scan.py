@@ -91,7 +91,7 @@ class ScanJob:
     cursor: int = 0
     progress: ScanProgress = field(default_factory=ScanProgress)
     error: str = ""
-    """why it failed"""
+    """why it failed, or which names it has left out"""
 
     @property
     def ended(self) -> bool:

@@ -167,6 +167,24 @@ async def test_a_place_is_examined_by_its_address(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_two_who_ask_for_one_place_take_turns(tmp_path: Path) -> None:
+    net = net_of(1)
+    async with discovering(net, tmp_path) as (discoverer, _, _sweeper):
+        site, most = net.sites["192.0.2.1"], 0
+
+        def watch() -> float:
+            nonlocal most
+            most = max(most, site.open_links)
+            return 0.5
+
+        site.delay = watch
+        both = [discoverer.examine("tcp://192.0.2.1:7", actor="a") for _ in range(2)]
+        first, second = await asyncio.gather(*both)
+        assert most == 1
+        assert first.devices[0].device.id == second.devices[0].device.id
+
+
+@virtual
 async def test_rules_are_run_again_without_a_network(tmp_path: Path) -> None:
     net = net_of()
     async with discovering(net, tmp_path) as (discoverer, _, _sweeper):

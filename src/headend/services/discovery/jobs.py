@@ -189,7 +189,8 @@ class Jobs:
                 self._tell(EventType.SCAN_STARTED, job, {"targets": job.request.targets[:200], "actor": job.actor})
             run = self._current = await self._prepared(job, asked)
             await run.run(earlier)
-            await self._end(run.job, ScanState.FINISHED)
+            left_out = "; ".join(f"{name} was left out: {why}" for name, why in run.left_out.items())
+            await self._end(run.job, ScanState.FINISHED, left_out)
         except asyncio.CancelledError:
             if run is not None:
                 await self._stored(run)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from headend.drivers.base import Driver, Session
 from headend.drivers.ground import Budget, Ground
@@ -54,6 +55,8 @@ class Looker:
         self._profiles = profiles
         self._time = asyncio.get_running_loop().time
         self._looked: dict[str, int] = {}
+        self._places: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """held while a place is looked into: two who ask for it take turns"""
         self._wires: dict[str, dict[str, Meter]] = {}
         self._where: dict[str, str] = {}
 
@@ -137,7 +140,8 @@ class Looker:
                 wanted=wanted,
             )
 
-        return await self._in_turn(endpoint, work)
+        async with self._places.setdefault(endpoint.wire, asyncio.Lock()):
+            return await self._in_turn(endpoint, work)
 
     async def _in_turn(self, endpoint: Endpoint, work: Callable[[], Awaitable[Identified]]) -> Identified:
         """Where a meter of ours is there, its lane waits meanwhile, with no session open."""

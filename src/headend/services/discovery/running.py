@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -42,6 +42,8 @@ class Swept:
     targets: int
     """of the scan in all"""
     seconds_left: float | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """names that could not be swept, and why"""
 
 
 Counts: TypeAlias = Mapping[tuple[str, PortState], int]
@@ -126,6 +128,7 @@ class Run:
         self._hosts = Hosts(per_host)
         self._known: frozenset[tuple[str, int]] = frozenset()
         """places that an earlier run has looked into"""
+        self.left_out: Mapping[str, str] = {}
         self._states: Counter[PortState] = Counter(job.progress.states)
         self._left: float | None = None
         self._mean = 0.0
@@ -218,6 +221,7 @@ class Run:
             if hit.state is PortState.OPEN and (hit.host, hit.port) not in self._known:
                 self._queue(ScanHit(host=hit.host, port=hit.port, at=hit.at, banner=hit.banner))
         self._left = swept.seconds_left
+        self.left_out = swept.left_out
         self.job = replace(self.job, cursor=swept.cursor)
         self._set(targets=swept.targets, done=swept.done, states=dict(self._states))
 

@@ -132,7 +132,12 @@ class Sweeper:
                 async for hits in batches:
                     now = scanner.progress
                     yield Swept(
-                        hits=hits, cursor=now.cursor, done=now.done, targets=now.of, seconds_left=now.seconds_left
+                        hits=hits,
+                        cursor=now.cursor,
+                        done=now.done,
+                        targets=now.of,
+                        seconds_left=now.seconds_left,
+                        left_out=now.unresolved,
                     )
             finally:
                 await batches.aclose()
