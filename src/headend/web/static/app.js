@@ -10,6 +10,8 @@ import { follow } from "./lib/feed.js";
 import { api } from "./lib/api.js";
 import { Alarms } from "./pages/alarms.js";
 import { Connections } from "./pages/connections.js";
+import { Device } from "./pages/device.js";
+import { Discovery } from "./pages/discovery.js";
 import { Decode } from "./pages/decode.js";
 import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
@@ -19,8 +21,9 @@ import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs };
-const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
+const OF_ONE = ["meters", "devices"];
+const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {
@@ -74,7 +77,7 @@ function Page({ route }) {
   const [error, again] = useErrorBoundary();
   if (error) return html`<div class="note bad" role="alert">This page broke: ${error.message} <button class="tool" onClick=${again}>Try again</button></div>`;
   const Shown = PAGES[route.page];
-  return Shown && (route.page !== "meters" || route.id) ? html`<${Shown} id=${route.id} params=${route.params} />`
+  return Shown && (!OF_ONE.includes(route.page) || route.id) ? html`<${Shown} id=${route.id} params=${route.params} />`
     : html`<div class="empty"><h1 tabindex="-1">No such page</h1><p><a href="#/">Go to the fleet</a></p></div>`;
 }
 

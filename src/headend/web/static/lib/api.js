@@ -6,11 +6,12 @@ export class Problem extends Error {
     this.status = status;
     this.code = body.code || "";
     this.hint = body.hint || "";
+    this.fields = body.errors || [];
   }
 }
 
-async function call(path, { body, method = "GET", headers: more = {} } = {}) {
-  const headers = { Accept: "application/json", ...more };
+async function call(path, { body, method = "GET", headers: more = {}, plain = false } = {}) {
+  const headers = { Accept: plain ? "text/plain, application/json" : "application/json", ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer, text;
   try {
@@ -19,17 +20,21 @@ async function call(path, { body, method = "GET", headers: more = {} } = {}) {
   } catch {
     throw new Problem(0, { detail: "The head-end does not answer." });
   }
+  if (answer.ok && plain) return text;
   let found = null;
   try { found = text ? JSON.parse(text) : null; } catch { /* an answer that is no JSON is shown by its status */ }
   if (!answer.ok) throw new Problem(answer.status, found || {});
   return found;
 }
 
+/** Empty values are left out; one that is to be said though it is empty is given in a list. */
 const query = (values = {}) => {
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return pairs.length ? "?" + new URLSearchParams(pairs) : "";
 };
 const meterPath = (id) => `/api/v1/meters/${encodeURIComponent(id)}`;
+const scanPath = (id) => `/api/v1/scans/${encodeURIComponent(id)}`;
+const devicePath = (id) => `/api/v1/devices/${encodeURIComponent(id)}`;
 
 export const api = {
   status: () => call("/api/v1/status"),
@@ -66,6 +71,20 @@ export const api = {
   command: (id, body, key) => call(`${meterPath(id)}/commands`, { method: "POST", body, headers: { "Idempotency-Key": key } }),
   confirmJob: (id, code) => call(`/api/v1/jobs/${encodeURIComponent(id)}/confirm`, { method: "POST", body: { code } }),
   cancelJob: (id) => call(`/api/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }),
+  scans: (values) => call("/api/v1/scans" + query(values)),
+  startScan: (body) => call("/api/v1/scans", { method: "POST", body }),
+  cancelScan: (id) => call(`${scanPath(id)}/cancel`, { method: "POST" }),
+  scanReport: (id) => call(`${scanPath(id)}/report`),
+  hits: (id, values) => call(`${scanPath(id)}/hits` + query(values)),
+  devices: (values) => call("/api/v1/devices" + query(values)),
+  device: (id) => call(devicePath(id)),
+  fingerprints: (id) => call(`${devicePath(id)}/history`),
+  difference: (values) => call("/api/v1/devices/difference" + query(values)),
+  draft: (id) => call(`${devicePath(id)}/draft`, { plain: true }),
+  keepDraft: (id, name) => call(`${devicePath(id)}/profile`, { method: "POST", body: { id: name } }),
+  examine: (id, body) => call(`${devicePath(id)}/examine`, { method: "POST", body }),
+  adoptDevices: (body) => call("/api/v1/devices/adopt", { method: "POST", body }),
+  changeDevices: (what, body) => call(`/api/v1/devices/${what}`, { method: "POST", body }), // ignore, unignore, forget
   decode: (body) => call("/api/v1/decode", { method: "POST", body }),
   whoAmI: () => call("/api/v1/session"),
   signIn: (user, password) => call("/api/v1/session", { method: "POST", body: { user, password } }),

@@ -2,6 +2,7 @@
 // one server), opened again when it broke, and what was missed meanwhile read anew.
 
 import { countAlarms } from "./alarms.js";
+import { discovered } from "./discovery.js";
 import { changed, load, reloadMeters, store, takeEvents, takeReadings, takeStatus } from "./store.js";
 
 const AGAIN = 3000;
@@ -37,6 +38,7 @@ export async function start() {
   feed.onopen = () => {
     if (!first) reloadMeters().catch(() => {});
     countAlarms();
+    discovered();
     store.connected = true;
     store.lostAt = 0;
     changed();
@@ -48,6 +50,7 @@ export async function start() {
     const told = JSON.parse(event.data);
     takeEvents(told);
     if (told.events.some((one) => one.type.startsWith("ALARM_"))) countAlarms();
+    if (told.events.some((one) => one.type.startsWith("SCAN_") || one.type === "METER_DISCOVERED")) discovered();
   });
 }
 

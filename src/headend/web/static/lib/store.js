@@ -18,6 +18,7 @@ export const store = {
   trail: new Map(),     // meter id -> [[at, power], …] of the last hour, oldest first
   told: [],             // events that came since the page was opened, newest first
   alarms: { active: {}, unacknowledged: 0, turn: 0 }, // how many stand, by severity; the turn grows when one changed
+  discoveries: 0,       // grows when a scan or a device changed
   status: null,
   me: null,
   connected: false,
@@ -160,7 +161,8 @@ export function takeStatus({ meters }) {
 }
 
 export function takeEvents({ events }) {
-  store.told = [...events.toReversed(), ...store.told].slice(0, KEPT_EVENTS);
+  const lasting = events.filter((one) => one.type !== "SCAN_PROGRESS").reverse();
+  store.told = [...lasting, ...store.told].slice(0, KEPT_EVENTS);
   for (const { type, meter_id, data } of events) {
     const state = store.meters.get(meter_id)?.state;
     if (state && type === "METER_OFFLINE") Object.assign(state, { last_error_code: data.code || "", last_error_text: data.reason || "" });

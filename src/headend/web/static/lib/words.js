@@ -31,6 +31,9 @@ const EVENTS = {
   ALARM_RAISED: ["Alarm", alarm],
   ALARM_CLEARED: ["Alarm over", alarm],
   ALARM_ACKNOWLEDGED: ["Alarm acknowledged", (data) => `${alarm(data)}, by ${data.actor.replace(/^\w+:/, "")}${data.note ? `: ${data.note}` : ""}`],
+  SCAN_STARTED: ["Scan started", ({ targets, actor }) => `${targets}, by ${actor.replace(/^\w+:/, "")}`],
+  SCAN_ENDED: ["Scan over", ({ state, devices, new: fresh, error }) => `${state}: ${devices} meters, ${fresh} of them new${error ? `: ${error}` : ""}`],
+  METER_DISCOVERED: ["Meter found", ({ vendor, model, serial, url }) => `${[vendor || "unknown maker", model, serial].filter(Boolean).join(" ")} at ${url.split("?")[0]}`],
   STORAGE_FULL: ["Storage full", () => "the database does not take readings"],
   STORAGE_RECOVERED: ["Storage works", () => "the database takes readings again"],
 };
