@@ -9,7 +9,7 @@ export const DEVICE_STATES = { new: "new", adopted: "adopted", ignored: "ignored
 export const PORT_STATES = ["open", "closed", "silent", "unreachable", "limited"];
 export const SCAN_STATES = { queued: "waiting", running: "live", finished: "online", cancelled: "disabled", failed: "offline" };
 export const OUTCOMES = {
-  accepted: ["✓", "accepted"], "wants-secret": ["⚿", "wants a secret"], rejected: ["✕", "rejected"], exception: ["!", "exception"],
+  accepted: ["✓", "accepted"], "wants-secret": ["◆", "wants a secret"], rejected: ["✕", "rejected"], exception: ["!", "exception"],
   silent: ["…", "no answer"], closed: ["⊘", "closed"], "not-tried": ["–", "not tried"],
 };
 export const STABILITIES = { model: "of the model", meter: "of this meter", setting: "a setting" };

@@ -108,8 +108,8 @@ export function Device({ id, params }) {
       ${device.state === "new" && html`<button class="tool" onClick=${() => change("ignore")}>Ignore</button><button class="tool primary" onClick=${() => setAsked("adopt")}>Adopt</button>`}${device.state === "ignored" && html`<button class="tool" onClick=${() => change("unignore")}>Show again</button>`}</div>
     ${(wrong || problem) && html`<p class="note bad" role="alert">${wrong || problem}</p>`}${told && html`<p class="note" role="status">${told}</p>`}
     ${became && html`<${Adopted} items=${became} close=${() => setBecame(null)} />`}
-    <div class="cards wide-aside"><div><${Facts} device=${device} /><${Associations} device=${device} /><${Meanings} device=${device} /><${Held} device=${device} /></div>
-      <aside><${Who} device=${device} /><${Place} device=${device} /><${Difference} device=${device} other=${other} choose=${setOther} /><${Draft} device=${device} /></aside></div>
+    <div class="cards wide-aside"><div><${Facts} device=${device} /><${Associations} device=${device} /><${Difference} device=${device} other=${other} choose=${setOther} /><${Meanings} device=${device} /><${Held} device=${device} /></div>
+      <aside><${Who} device=${device} /><${Place} device=${device} /><${Draft} device=${device} /></aside></div>
     ${asked === "examine" && html`<${Examine} device=${device} done=${seen} close=${() => setAsked("")} />`}
     ${asked === "adopt" && html`<${Adopt} chosen=${{ ids: [id] }} count=${1} protocol=${device.protocol} done=${(items) => { setBecame(items); again(); }} close=${() => setAsked("")} />`}`;
 }

@@ -54,6 +54,19 @@ function ReadNow({ id }) {
   return html`<span class="quiet" role="status">${words}</span><button class="tool" aria-disabled=${words === "Reading …"} onClick=${read}>Read now</button>`;
 }
 
+/** The device that became this meter, where a scan found it. */
+function useDevice(id, url) {
+  const [device, setDevice] = useState(null);
+  useEffect(() => {
+    let stop = false;
+    setDevice(null);
+    const where = url?.match(/^[^:]+:\/\/([^/?]+)/)?.[1];
+    if (where) api.devices({ state: "adopted", search: where, limit: 1000 }).then((page) => !stop && setDevice(page.items.find((one) => one.meter_id === id) || null)).catch(() => {});
+    return () => { stop = true; };
+  }, [id, url]);
+  return device;
+}
+
 export function Meter({ id, params }) {
   const { meters, loading, fleetAt } = useStore();
   const [told, setTold] = useState(null);
@@ -67,6 +80,7 @@ export function Meter({ id, params }) {
     return () => clearInterval(timer);
   }, [id]);
   const meter = told || meters.get(id);
+  const device = useDevice(id, meter?.url);
   const name = meter?.name || id;
   useEffect(() => { document.title = `${name} · Headend`; }, [name]);
   const live = store.live.get(id);
@@ -88,7 +102,7 @@ export function Meter({ id, params }) {
   const { last_seen: seen, last_error_code: code, last_error_text: text } = { ...meter.state, last_seen: meters.get(id)?.state?.last_seen || meter.state?.last_seen };
   return html`
     <div class="head-line">${back}<h1 tabindex="-1">${name}</h1><${State} state=${state} /><span class="where mono" title=${meter.url}>${place(meter)}</span>
-      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span><a class="tool" href=${href("wire", "", { meter: id })}>Watch the wire</a><${ReadNow} id=${id} /></div>
+      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span>${device && html`<a class="tool" href=${href("devices", device.id)}>How it was found</a>`}<a class="tool" href=${href("wire", "", { meter: id })}>Watch the wire</a><${ReadNow} id=${id} /></div>
     ${state === "offline" && code && html`<p class="note bad"><b>${code}</b> ${text}</p>`}
     <${Headline} id=${id} chosen=${chosen} choose=${choose} />
     <div class="cards">

@@ -48,7 +48,7 @@ export function Difference({ device, other, choose }) {
   const label = (one) => `${titleOf(one)}${one.serial ? ` ${one.serial}` : ""} at ${place(one)}`;
   return html`<section class="card" aria-label="Differences"><header><h2>Differences</h2></header><div class="body">
     ${problem && html`<p class="note bad" role="alert">${problem}</p>`}
-    <div class="compare"><label>With another device <input type="search" placeholder="Search: maker, address, number" aria-label="Search a device to compare with" value=${text} onInput=${(event) => setText(event.target.value)} /></label>
+    <div class="compare"><label>With another device <input type="search" placeholder="Search: maker, address, number" aria-label="Search another device" value=${text} onInput=${(event) => setText(event.target.value)} /></label>
       <select aria-label="Device to compare with" onChange=${(event) => { setAt(0); choose(event.target.value); }}><option value="" selected=${!other}>none</option>${other && !chosen && html`<option value=${other} selected>${other}</option>`}${others.map((one) => html`<option value=${one.id} selected=${one.id === other}>${label(one)}</option>`)}</select></div>
     <h3>How it was before</h3>
     <ol class="past">${past.toReversed().map((one, index) => html`<li key=${one.at}><time class="num">${moment(one.at)}</time> <span class="mono quiet" title=${one.digest}>${one.digest.slice(0, 15)}…</span> ${index === 0 ? html`<span class="tag">now</span>` : html`<button class="tool" aria-pressed=${!other && at === one.at} aria-label=${`Compare with what it was at ${moment(one.at)}`} onClick=${() => { choose(""); setAt(one.at); }}>Compare with now</button>`}</li>`)}</ol>

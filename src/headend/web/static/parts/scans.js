@@ -39,7 +39,7 @@ export function ScanForm() {
   const field = (name, label, extra = {}) => {
     const wrong = problem?.field === name;
     const about = { ...extra, name, value: values[name], onInput: (event) => set(name, event.target.value), "aria-invalid": wrong || null, "aria-describedby": wrong ? `wrong-${name}` : null, autocomplete: "off" };
-    return html`<label class=${name}>${label}${extra.rows ? html`<textarea ...${about}></textarea>` : html`<input ...${about} />`}${wrong && html`<span class="fault" id=${`wrong-${name}`} role="alert">${problem.text}</span>`}</label>`;
+    return html`<div class=${`field ${name}`}><label>${label}${extra.rows ? html`<textarea ...${about}></textarea>` : html`<input ...${about} />`}</label>${wrong && html`<span class="fault" id=${`wrong-${name}`} role="alert">${problem.text}</span>`}</div>`;
   };
   const known = problem && (problem.field in EMPTY);
   return html`<form class="card" aria-label="Start a scan" onSubmit=${submit}><header><h2>Look for meters</h2><span class="quiet">Networks and serial lines that you may scan. Nothing is written to a meter.</span></header>
@@ -119,7 +119,7 @@ export function Report({ report, again }) {
   return html`<div class="head-line"><a class="tool" href="#/discovery" aria-label="Back to the scans">←</a><h1 tabindex="-1">Scan of ${scan.request.targets.slice(0, 80)}${scan.request.targets.length > 80 ? " …" : ""}</h1><${ScanState} scan=${scan} /><span class="space"></span>
       <a class="tool" href=${href("discovery", "", { scan: scan.id, state: "all" })}>Its meters</a>${going(scan) && html`<button class="tool" onClick=${cancel}>Cancel</button>`}</div>
     ${(wrong || scan.error) && html`<p class="note bad" role="alert">${wrong || scan.error}</p>`}
-    <section class="card" aria-label="The scan"><div class="body"><${Bar} scan=${scan} /><${Counts} scan=${scan} /><dl class="facts">
+    <section class="card" aria-label="The scan"><div class="body scan-told"><${Bar} scan=${scan} /><${Counts} scan=${scan} /><dl class="facts">
       ${fact("targets", html`<span class="mono">${scan.request.targets}</span>`)}${fact("ports", html`<span class="mono">${scan.request.ports || "those of all protocols"}</span>`)}${fact("left out", scan.request.exclude)}
       ${fact("how", chosen.join(", "))}${fact("asked by", `${actorName(scan.actor)}${scan.reason ? `: ${scan.reason}` : ""}`)}${fact("began", moment(scan.started_at || scan.created_at))}${fact("ended", scan.ended_at && `${moment(scan.ended_at)}, after ${span((scan.ended_at - (scan.started_at || scan.created_at)) / 1000)}`)}</dl></div></section>
     <section class="card" aria-label="Networks"><header><h2>Networks</h2></header><div class="wide"><table class="list"><thead><tr><th scope="col">Target</th>${states.map((name) => html`<th scope="col" class="r">${name}</th>`)}<th scope="col" class="r">meters</th><th scope="col">of</th></tr></thead>
