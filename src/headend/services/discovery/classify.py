@@ -21,10 +21,14 @@ ENOUGH: Final = 0.5
 """A maker that is less probable than this is not named: unknown."""
 FITS: Final = 0.4
 """A meter file whose rules say less than this is not the one."""
+GUESS: Final = 0.1
+"""A model that its objects look like is not named when it is less probable than this."""
 SERVES: Final = 0.15
 """The same for one that claims no maker: it only has to serve."""
 NOBODY: Final = frozenset({"", "Generic"})
 """Makers of meter files that are no maker."""
+UNNAMED: Final = "unknown"
+"""Model of meter files that were drafted of a meter which did not say it."""
 RUNNERS_UP: Final = 4
 WORTH_TELLING: Final = 0.01
 
@@ -99,13 +103,15 @@ def _model_of(vendor: str, said: str, fits: Sequence[Fit], learned: Sequence[Wit
             for fit in ours
             if fit.witness.reliability == best.reliability and len(fit.missed) == len(ours[0].missed)
         }
-        if len(tied) == 1:
+        if len(tied) == 1 and best.model != UNNAMED:
             return best.model, best.reliability, best.profile_id
         return said, 0.9 if said else 0.0, best.profile_id
     if said:
         return said, 0.9, ""
     look = next((each for each in learned if each.vendor == vendor and each.model), None)
-    return (look.model, look.reliability * look.model_share, "") if look is not None else ("", 0.0, "")
+    if look is None or (probable := look.reliability * look.model_share) < GUESS:
+        return "", 0.0, ""
+    return look.model, probable, ""
 
 
 def _nobodys(fits: Sequence[Fit]) -> str:

@@ -182,7 +182,7 @@ def known_unit(symbol: str) -> tuple[str, str]:
 def _meter(protocol: str, identity: MeterIdentity, source: str, *, vendor: str = "", model: str = "") -> dict[str, Any]:
     return {
         "vendor": vendor or identity.manufacturer or UNKNOWN,
-        "model": model or identity.model or identity.logical_device_name or UNKNOWN,
+        "model": model or identity.model or UNKNOWN,
         "protocol": protocol,
         "state": "DRAFT",
         "source": source,
