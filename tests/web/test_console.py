@@ -477,7 +477,7 @@ def test_a_restart_of_the_head_end_is_told_and_survived(site: Site, tab: Tab) ->
     finally:
         stopped = time.time_ns() // 1_000_000
         site.start()
-    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
     expect(page.get_by_role("banner")).to_contain_text("live")
     seen = page.locator(".head-line")
     expect(seen).to_contain_text(re.compile(r"last reading \d s ago"), timeout=30_000)

@@ -147,6 +147,27 @@ def test_a_scan_shows_who_it_finds_and_they_are_adopted(site: Site, tab: Tab) ->
     expect(page.get_by_role("link", name="Its meter")).to_be_visible(timeout=PATIENCE)
 
 
+def test_a_scan_is_cancelled(site: Site, tab: Tab) -> None:
+    page = tab.page
+    signed_in(page, site, tab)
+    page.goto(f"{site.url}#/discovery")
+    page.locator("summary", has_text="How").click()
+    page.get_by_label("Connections a second").fill("-1")
+    scan(page, "127.36.1.0/24")
+    tab.expected.append("422")
+    expect(page.locator(".field.rate").get_by_role("alert")).to_contain_text("greater than 0")
+    page.get_by_label("Connections a second").fill("1")
+    page.get_by_role("button", name="Start the scan").click()
+    line = page.get_by_role("region", name="Scans").get_by_role("listitem").filter(has_text="127.36.1.0/24")
+    expect(line.get_by_role("progressbar")).to_be_visible(timeout=PATIENCE)
+    line.get_by_role("button", name="Cancel").click()
+    expect(line).to_contain_text("cancelled", timeout=PATIENCE)
+    expect(line.get_by_role("progressbar")).to_have_count(0)
+    line.get_by_role("link", name="Report of the scan").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Scan of 127.36.1.0/24")
+    expect(page.get_by_role("region", name="Networks")).to_contain_text("127.36.1.0/24")
+
+
 def test_a_device_says_who_it_is_and_why(site: Site, tab: Tab) -> None:
     page = tab.page
     signed_in(page, site, tab)

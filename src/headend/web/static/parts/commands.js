@@ -1,6 +1,7 @@
 // Commands to one meter: asked for, confirmed where they switch something, followed to their outcome. And the jobs that they are.
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
+import { useStore } from "../lib/store.js";
 import { meterLink } from "../lib/route.js";
 import { signedIn } from "../lib/access.js";
 import { moment, said } from "../lib/format.js";
@@ -40,11 +41,12 @@ export function useJobs(values) {
   const key = JSON.stringify(values);
   const ask = () => api.jobs(values).then((page) => { setJobs(page.items); setProblem(""); }).catch((error) => setProblem(error.message));
   const busy = jobs?.some(open);
+  const { connected } = useStore();
   useEffect(() => {
     ask();
     const timer = setInterval(() => document.hidden || ask(), busy ? AGAIN : 10 * AGAIN);
     return () => clearInterval(timer);
-  }, [key, busy]);
+  }, [key, busy, connected]);
   return [jobs || [], ask, problem];
 }
 

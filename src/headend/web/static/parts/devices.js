@@ -70,9 +70,9 @@ export function Devices({ page, filter, turn, first, problem }) {
   useEffect(clear, [key]);
   const items = page?.items || [];
   const mark = (some, on) => { setAll(false); setMarked((old) => { const next = new Map(old); for (const one of some) on ? next.set(one.id, one) : next.delete(one.id); return next; }); };
-  const { state, ...rest } = filter;
+  const { state, vendor, protocol, scan, search } = filter;
   const count = all ? page.total : marked.size;
-  const chosen = all ? { all: true, ...rest, ...(Array.isArray(rest.vendor) ? { vendor: "" } : rest.vendor ? {} : { vendor: null }), protocol: rest.protocol || null, scan: rest.scan || null } : { ids: [...marked.keys()] };
+  const chosen = all ? { all: true, vendor: Array.isArray(vendor) ? "" : vendor || null, protocol: protocol || null, scan: scan || null, search } : { ids: [...marked.keys()] };
   const change = (what) => signedIn(() => api.changeDevices(what, chosen)).then(() => { setWrong(""); clear(); discovered(); }).catch((error) => setWrong([error.message, error.hint].filter(Boolean).join(": ")));
   const hideable = all ? state === "new" : [...marked.values()].some((one) => one.state === "new");
   const showable = all ? state === "ignored" : [...marked.values()].some((one) => one.state === "ignored");
@@ -87,5 +87,5 @@ export function Devices({ page, filter, turn, first, problem }) {
     ${items.length ? html`<div class="wide"><table class="list devices"><thead><tr><th scope="col"><input type="checkbox" aria-label="Choose all of this page" checked=${all || wholePage} onChange=${(event) => mark(items, event.target.checked)} /></th><th scope="col">Meter</th><th scope="col">Certainty</th><th scope="col">Where</th><th scope="col" class="not-small">Meter file</th><th scope="col">State</th><th scope="col" class="r not-small">Seen</th></tr></thead>
       <tbody>${items.map((one) => html`<${Row} key=${one.id} device=${one} now=${now} marked=${all || marked.has(one.id)} mark=${(on) => mark([one], on)} />`)}</tbody></table></div>` : html`<p class="empty">${page ? "No meter fits. What scans find comes here as it is found." : problem ? "" : "Loading …"}</p>`}
     ${page && (first > 0 || page.next !== null) && html`<p class="hint bar"><button class="tool" disabled=${first === 0} onClick=${() => turn(-1)}>← Before</button><span class="num quiet">${(first + 1).toLocaleString("en")} to ${(first + items.length).toLocaleString("en")} of ${page.total.toLocaleString("en")}</span><button class="tool" disabled=${page.next === null} onClick=${() => turn(1)}>After →</button></p>`}
-    ${adopting && html`<${Adopt} ...${adopting} protocol=${filter.protocol} done=${(items_) => { setBecame(items_); clear(); }} close=${() => setAdopting(null)} />`}</section>`;
+    ${adopting && html`<${Adopt} ...${adopting} protocol=${protocol} done=${(items_) => { setBecame(items_); clear(); }} close=${() => setAdopting(null)} />`}</section>`;
 }
