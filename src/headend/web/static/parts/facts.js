@@ -20,7 +20,9 @@ export function Facts({ device }) {
     <div class="wide"><table class="list facts"><thead><tr><th scope="col">Fact</th><th scope="col">What it says</th><th scope="col" class="not-small">Stability</th><th scope="col" class="r">Evidence</th></tr></thead><tbody>${[...facts, ...unobserved].map(line)}</tbody></table></div></section>`;
 }
 
+const MECHANISMS = ["none", "lls", "hls", "md5", "sha1", "gmac", "sha256", "ecdsa"];
 const columnOf = (trial) => `${trial.context} ${trial.mechanism}`;
+const byMechanism = (one, other) => one.context.localeCompare(other.context) || MECHANISMS.indexOf(one.mechanism) - MECHANISMS.indexOf(other.mechanism);
 const rowOf = (one) => `${one.server} ${one.client}`;
 
 function Outcome({ trial, open, toggle }) {
@@ -30,7 +32,7 @@ function Outcome({ trial, open, toggle }) {
 
 function Trial({ trial, evidence, protocol }) {
   const fact = (name, value) => value && html`<dt>${name}</dt><dd>${value}</dd>`;
-  return html`<div class="trial-detail"><h3>Client ${trial.client} at server ${trial.server}: ${trial.referencing}, ${trial.context}, ${trial.mechanism}: ${(OUTCOMES[trial.outcome] || [])[1] || trial.outcome}</h3>
+  return html`<div class="trial-detail"><h3>Client ${trial.client} at server ${trial.server}, ${trial.context}, ${trial.mechanism}: ${(OUTCOMES[trial.outcome] || [])[1] || trial.outcome}</h3>
     <dl class="facts">${fact("result", trial.result)}${fact("diagnostic", trial.diagnostic)}${fact("note", trial.note)}${fact("services", trial.conformance.join(", "))}${fact("largest APDU", trial.max_pdu)}${fact("system title", trial.system_title)}</dl>
     <${Steps} steps=${trial.evidence} evidence=${evidence} protocol=${protocol} /></div>`;
 }
@@ -40,12 +42,11 @@ export function Associations({ device }) {
   const { trials, clients, evidence, associations, stopped } = device.page.associations;
   const [open, setOpen] = useState(null);
   if (!trials.length) return null;
-  const columns = [...new Set(trials.map(columnOf))].sort();
+  const columns = [...new Set(trials.toSorted(byMechanism).map(columnOf))];
   const at = new Map(trials.map((trial) => [`${rowOf(trial)} ${columnOf(trial)}`, trial]));
   const shown = open && at.get(open);
-  const [contexts, mechanisms] = [columns.map((one) => one.split(" ")[0]), columns.map((one) => one.split(" ")[1])];
   return html`<section class="card" aria-label="Associations"><header><h2>Associations</h2><span class="quiet">${plural(associations, "request")} to associate${stopped && `; ended early: ${stopped}`}</span></header>
-    <div class="wide"><table class="list matrix"><thead><tr><th scope="col">Client</th>${columns.map((name, index) => html`<th scope="col" key=${name}><span class="quiet">${contexts[index]}</span><br />${mechanisms[index]}</th>`)}</tr></thead>
+    <div class="wide"><table class="list matrix"><thead><tr><th scope="col">Client</th>${columns.map((name) => html`<th scope="col" key=${name}><span class="quiet">${name.split(" ")[0]}</span><br />${name.split(" ")[1]}</th>`)}</tr></thead>
       <tbody>${clients.map((one) => html`<tr key=${rowOf(one)}><th scope="row"><b class="num">${one.client}</b>${one.server === 1 ? "" : ` at ${one.server}`}<div class="quiet">${one.role}</div></th>${columns.map((name) => {
         const key = `${rowOf(one)} ${name}`;
         const trial = at.get(key);
