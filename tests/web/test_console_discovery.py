@@ -105,6 +105,8 @@ def test_a_scan_shows_who_it_finds_and_they_are_adopted(site: Site, tab: Tab) ->
     page.get_by_label("Ports", exact=True).fill("99999")
     page.get_by_role("button", name="Start the scan").click()
     expect(page.locator(".field.ports").get_by_role("alert")).to_contain_text("99999")
+    page.locator("summary", has_text="How").click()
+    page.get_by_label("also places looked into a short while ago").check()
     scan(page, "127.36.0.1-127.36.0.3")
     line = page.get_by_role("region", name="Scans").get_by_role("listitem").first
     expect(line).to_contain_text("127.36.0.1-127.36.0.3")

@@ -33,8 +33,6 @@ const query = (values = {}) => {
   return pairs.length ? "?" + new URLSearchParams(pairs) : "";
 };
 const meterPath = (id) => `/api/v1/meters/${encodeURIComponent(id)}`;
-const scanPath = (id) => `/api/v1/scans/${encodeURIComponent(id)}`;
-const devicePath = (id) => `/api/v1/devices/${encodeURIComponent(id)}`;
 
 export const api = {
   status: () => call("/api/v1/status"),
@@ -73,18 +71,19 @@ export const api = {
   cancelJob: (id) => call(`/api/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }),
   scans: (values) => call("/api/v1/scans" + query(values)),
   startScan: (body) => call("/api/v1/scans", { method: "POST", body }),
-  cancelScan: (id) => call(`${scanPath(id)}/cancel`, { method: "POST" }),
-  scanReport: (id) => call(`${scanPath(id)}/report`),
-  hits: (id, values) => call(`${scanPath(id)}/hits` + query(values)),
+  cancelScan: (id) => call(`/api/v1/scans/${encodeURIComponent(id)}/cancel`, { method: "POST" }),
+  scanReport: (id) => call(`/api/v1/scans/${encodeURIComponent(id)}/report`),
   devices: (values) => call("/api/v1/devices" + query(values)),
-  device: (id) => call(devicePath(id)),
-  fingerprints: (id) => call(`${devicePath(id)}/history`),
+  device: (id) => call(`/api/v1/devices/${encodeURIComponent(id)}`),
+  fingerprints: (id) => call(`/api/v1/devices/${encodeURIComponent(id)}/history`),
   difference: (values) => call("/api/v1/devices/difference" + query(values)),
-  draft: (id) => call(`${devicePath(id)}/draft`, { plain: true }),
-  keepDraft: (id, name) => call(`${devicePath(id)}/profile`, { method: "POST", body: { id: name } }),
-  examine: (id, body) => call(`${devicePath(id)}/examine`, { method: "POST", body }),
+  draft: (id) => call(`/api/v1/devices/${encodeURIComponent(id)}/draft`, { plain: true }),
+  keepDraft: (id, body) => call(`/api/v1/devices/${encodeURIComponent(id)}/profile`, { method: "POST", body }),
+  examine: (id, body) => call(`/api/v1/devices/${encodeURIComponent(id)}/examine`, { method: "POST", body }),
   adoptDevices: (body) => call("/api/v1/devices/adopt", { method: "POST", body }),
-  changeDevices: (what, body) => call(`/api/v1/devices/${what}`, { method: "POST", body }), // ignore, unignore, forget
+  ignoreDevices: (body) => call("/api/v1/devices/ignore", { method: "POST", body }),
+  unignoreDevices: (body) => call("/api/v1/devices/unignore", { method: "POST", body }),
+  forgetDevices: (body) => call("/api/v1/devices/forget", { method: "POST", body }),
   decode: (body) => call("/api/v1/decode", { method: "POST", body }),
   whoAmI: () => call("/api/v1/session"),
   signIn: (user, password) => call("/api/v1/session", { method: "POST", body: { user, password } }),

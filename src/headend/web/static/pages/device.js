@@ -72,7 +72,7 @@ function Draft({ device }) {
   const keep = (event) => {
     event.preventDefault();
     work(async () => {
-      const { id } = await api.keepDraft(device.id, name.trim());
+      const { id } = await api.keepDraft(device.id, { id: name.trim() });
       const library = await api.profiles();
       store.profiles = new Map(library.items.map((row) => [row.id, row]));
       setTold(id);
@@ -95,7 +95,7 @@ export function Device({ id, params }) {
   useEffect(() => remember("devices", id, { with: other }), [id, other]);
   const back = html`<a class="tool" href="#/discovery" aria-label="Back to the discovery">←</a>`;
   if (!device) return html`<div class="head-line">${back}<h1 tabindex="-1">${id}</h1></div><p class="empty" role="status">${problem || "Loading …"}</p>`;
-  const change = (what) => signedIn(() => api.changeDevices(what, { ids: [id] })).then(() => { setWrong(""); discovered(); return again(); }).catch((error) => setWrong(error.message));
+  const change = (what) => signedIn(() => what({ ids: [id] })).then(() => { setWrong(""); discovered(); return again(); }).catch((error) => setWrong(error.message));
   const seen = (found) => {
     const same = found.devices.some((one) => one.id === id);
     setTold(found.nothing ? `Nobody was found: ${found.nothing}` : same ? `Examined: ${plural(found.evidence.length, "step")}` : "Somebody else is there now");
@@ -105,7 +105,7 @@ export function Device({ id, params }) {
   return html`
     <div class="head-line">${back}<h1 tabindex="-1">${name}</h1><${DeviceState} device=${device} /><span class="where mono" title=${device.url}>${place(device)}</span>${device.serial && html`<span class="quiet num">no. ${device.serial}</span>`}<span class="space"></span>
       ${device.meter_id && html`<a class="tool" href=${meterLink(device.meter_id)}>Its meter</a>`}<button class="tool" onClick=${() => setAsked("examine")}>Examine again</button>
-      ${device.state === "new" && html`<button class="tool" onClick=${() => change("ignore")}>Ignore</button><button class="tool primary" onClick=${() => setAsked("adopt")}>Adopt</button>`}${device.state === "ignored" && html`<button class="tool" onClick=${() => change("unignore")}>Show again</button>`}</div>
+      ${device.state === "new" && html`<button class="tool" onClick=${() => change(api.ignoreDevices)}>Ignore</button><button class="tool primary" onClick=${() => setAsked("adopt")}>Adopt</button>`}${device.state === "ignored" && html`<button class="tool" onClick=${() => change(api.unignoreDevices)}>Show again</button>`}</div>
     ${(wrong || problem) && html`<p class="note bad" role="alert">${wrong || problem}</p>`}${told && html`<p class="note" role="status">${told}</p>`}
     ${became && html`<${Adopted} items=${became} close=${() => setBecame(null)} />`}
     <div class="cards wide-aside"><div><${Facts} device=${device} /><${Associations} device=${device} /><${Difference} device=${device} other=${other} choose=${setOther} /><${Meanings} device=${device} /><${Held} device=${device} /></div>

@@ -73,14 +73,14 @@ export function Devices({ page, filter, turn, first, problem }) {
   const { state, vendor, protocol, scan, search } = filter;
   const count = all ? page.total : marked.size;
   const chosen = all ? { all: true, vendor: Array.isArray(vendor) ? "" : vendor || null, protocol: protocol || null, scan: scan || null, search } : { ids: [...marked.keys()] };
-  const change = (what) => signedIn(() => api.changeDevices(what, chosen)).then(() => { setWrong(""); clear(); discovered(); }).catch((error) => setWrong([error.message, error.hint].filter(Boolean).join(": ")));
+  const change = (what) => signedIn(() => what(chosen)).then(() => { setWrong(""); clear(); discovered(); }).catch((error) => setWrong([error.message, error.hint].filter(Boolean).join(": ")));
   const hideable = all ? state === "new" : [...marked.values()].some((one) => one.state === "new");
   const showable = all ? state === "ignored" : [...marked.values()].some((one) => one.state === "ignored");
   const wholePage = items.length > 0 && items.every((one) => marked.has(one.id));
   const now = Date.now();
   return html`<section class="card" aria-label="Meters found"><header><h2>Meters found</h2><span class="quiet num" role="status">${page ? page.total.toLocaleString("en") : ""}</span><span class="space"></span>
       ${count > 0 && html`<span class="quiet num">${count.toLocaleString("en")} chosen</span>
-        <button class="tool primary" disabled=${all && state === "ignored"} onClick=${() => setAdopting({ chosen, count })}>Adopt</button>${hideable && html`<button class="tool" onClick=${() => change("ignore")}>Ignore</button>`}${showable && html`<button class="tool" onClick=${() => change("unignore")}>Show again</button>`}${!all && html`<button class="tool" onClick=${() => change("forget")}>Forget</button>`}<button class="tool" onClick=${clear}>Choose none</button>`}
+        <button class="tool primary" disabled=${all && state === "ignored"} onClick=${() => setAdopting({ chosen, count })}>Adopt</button>${hideable && html`<button class="tool" onClick=${() => change(api.ignoreDevices)}>Ignore</button>`}${showable && html`<button class="tool" onClick=${() => change(api.unignoreDevices)}>Show again</button>`}${!all && html`<button class="tool" onClick=${() => change(api.forgetDevices)}>Forget</button>`}<button class="tool" onClick=${clear}>Choose none</button>`}
       ${page && !all && page.total > 1 && (state === "new" || state === "ignored") && html`<button class="tool" onClick=${() => { setMarked(new Map()); setAll(true); }}>Choose all ${page.total.toLocaleString("en")}</button>`}</header>
     ${(wrong || problem) && html`<p class="note bad" role="alert">${wrong || problem}</p>`}
     ${became && html`<div class="body"><${Adopted} items=${became} close=${() => setBecame(null)} /></div>`}
