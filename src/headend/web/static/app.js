@@ -13,17 +13,19 @@ import { Connections } from "./pages/connections.js";
 import { Device } from "./pages/device.js";
 import { Discovery } from "./pages/discovery.js";
 import { Decode } from "./pages/decode.js";
+import { Emulators } from "./pages/emulators.js";
 import { Events } from "./pages/events.js";
 import { Fleet } from "./pages/fleet.js";
 import { Jobs } from "./pages/jobs.js";
 import { Meter } from "./pages/meter.js";
+import { Overview } from "./pages/overview.js";
 import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
+const PAGES = { overview: Overview, emulators: Emulators, fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
 const OF_ONE = ["meters", "devices"];
-const NAVIGATION = [["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const NAVIGATION = [["Overview", "#/overview", ["overview"]], ["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Emulator", "#/emulators", ["emulators"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {

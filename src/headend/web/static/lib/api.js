@@ -33,11 +33,46 @@ const query = (values = {}) => {
   return pairs.length ? "?" + new URLSearchParams(pairs) : "";
 };
 const meterPath = (id) => `/api/v1/meters/${encodeURIComponent(id)}`;
+<<<<<<< HEAD
+=======
+const scanPath = (id) => `/api/v1/scans/${encodeURIComponent(id)}`;
+const devicePath = (id) => `/api/v1/devices/${encodeURIComponent(id)}`;
+const profilePath = (id) => `/api/v1/profiles/${encodeURIComponent(id)}`;
+const virtual = (what, body) => call(`/api/v1/emulators/${what}`, { method: "POST", body });
+>>>>>>> e80dd27 (Show how much there is of everything, and start, break and mend virtual meters in the console)
 
 export const api = {
   status: () => call("/api/v1/status"),
+  summary: () => call("/api/v1/summary"),
   quantities: () => call("/api/v1/quantities"),
-  profiles: () => call("/api/v1/profiles"),
+  profiles: (values) => call("/api/v1/profiles" + query(values)),
+  profile: (id) => call(profilePath(id)),
+  checkProfile: (body) => call("/api/v1/profiles/check", { method: "POST", body }),
+  createProfile: (id, text) => call("/api/v1/profiles", { method: "POST", body: { id, text } }),
+  changeProfile: (id, body) => call(profilePath(id), { method: "PUT", body }),
+  retireProfile: (id) => call(profilePath(id), { method: "DELETE" }),
+  revisions: (id) => call(`${profilePath(id)}/revisions`),
+  revision: (id, number) => call(`${profilePath(id)}/revisions/${number}`),
+  restoreRevision: (id, number) => call(`${profilePath(id)}/revisions/${number}/restore`, { method: "POST" }),
+  compareProfile: (id, other) => call(`${profilePath(id)}/difference` + query({ other })),
+  testProfile: (id, meter) => call(`${profilePath(id)}/test`, { method: "POST", body: { meter_id: meter } }),
+  promoteProfile: (id, meter) => call(`${profilePath(id)}/promote`, { method: "POST", body: meter ? { meter_id: meter } : {} }),
+  importProfiles: (document, change) => call("/api/v1/profiles/import" + query({ change: change || "" }), { method: "POST", body: document }),
+  profileExport: (id, format) => `${profilePath(id)}/export?format=${format}`,
+  templates: () => call("/api/v1/emulators/templates"),
+  putTemplate: (name, body) => call(`/api/v1/emulators/templates/${encodeURIComponent(name)}`, { method: "PUT", body }),
+  deleteTemplate: (name) => call(`/api/v1/emulators/templates/${encodeURIComponent(name)}`, { method: "DELETE" }),
+  instances: () => call("/api/v1/emulators/instances"),
+  startInstances: (body) => virtual("instances", body),
+  removeInstances: (group) => call(`/api/v1/emulators/instances/${encodeURIComponent(group)}`, { method: "DELETE" }),
+  virtualMeters: (values) => call("/api/v1/emulators/meters" + query(values)),
+  faults: () => call("/api/v1/emulators/faults"),
+  breakMeters: (body) => virtual("break", body),
+  mendMeters: (body) => virtual("mend", body),
+  stopMeters: (body) => virtual("stop", body),
+  startMeters: (body) => virtual("start", body),
+  rebootMeters: (body) => virtual("reboot", body),
+  setClock: (body) => call("/api/v1/emulators/clock", { method: "PUT", body }),
   meters: (cursor) => call("/api/v1/meters" + query({ limit: 1000, cursor })),
   meter: (id) => call(meterPath(id)),
   latest: (values) => call("/api/v1/readings/latest" + query(values)),
