@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -108,12 +107,12 @@ def test_meters_are_started_broken_mended_and_led_to_discovery(site: Site, tab: 
     clock.get_by_role("button", name="Set").click()
     expect(clock.locator("header")).to_contain_text("60 times as fast")
 
-    link = group.get_by_role("link", name=re.compile("Look for"))
-    asked = parse_qs((link.get_attribute("href") or "").partition("?")[2])
-    first, _, last = asked["targets"][0].partition("-")
+    group.get_by_role("link", name=re.compile("Look for")).click()
+    form = page.get_by_role("form", name="Start a scan")
+    first, _, last = form.get_by_label("Targets").input_value().partition("-")
     assert first == told["first_address"]
     assert int(last.rpartition(".")[2]) - int(first.rpartition(".")[2]) == 9
-    assert asked["ports"] == [str(told["port"])]
+    expect(form.get_by_label("Ports", exact=True)).to_have_value(str(told["port"]))
 
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Overview").click()
     tiles = page.get_by_role("navigation", name="What there is")
@@ -135,7 +134,7 @@ def test_meters_are_started_broken_mended_and_led_to_discovery(site: Site, tab: 
     page.goto(f"{site.url}#/emulators")
     group.get_by_role("button", name="Remove the group house").click()
     expect(group).to_have_count(0)
-    expect(page.get_by_role("status").first).to_contain_text("10 virtual meters of house removed")
+    expect(page.locator(".head-line [role=status]")).to_contain_text("10 virtual meters of house removed")
 
 
 def test_every_fault_and_layer_is_in_words() -> None:

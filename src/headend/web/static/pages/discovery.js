@@ -56,7 +56,7 @@ function All({ params }) {
   const choice = (name) => html`<option value=${name} selected=${view.vendor === name}>${name}</option>`;
   return html`
     <div class="head-line"><h1 tabindex="-1">Discovery</h1><span class="quiet" role="status">${scans ? (busy ? `${plural(busy, "scan")} under way` : "no scan under way") : "Loading …"}</span></div>
-    <${ScanForm} />
+    <${ScanForm} targets=${params.get("targets") || ""} ports=${params.get("ports") || ""} />
     <${Scans} page=${scans} problem=${scanProblem} again=${scansAgain} more=${() => setLimit(Math.min(1000, limit * 4))} />
     <div class="filters" role="search">
       <input type="search" placeholder="Address, number, maker or model" aria-label="Only meters that hold this" value=${view.search} onInput=${(event) => change({ search: event.target.value })} />

@@ -13,9 +13,9 @@ const NUMBERS = ["rate", "window", "timeout"];
 const MORE = [...NUMBERS, "exclude"];
 const CHECKS = { examine: "find out who is behind open ports", exhaustive: "exhaustive: every probe everywhere", again: "also places looked into a short while ago", credentials: "with the credentials kept for networks" };
 
-/** The form. What is left empty is as the settings of the head-end say. */
-export function ScanForm() {
-  const [values, setValues] = useState(EMPTY);
+/** The form, filled in with where somebody wants to look. What is left empty is as the settings of the head-end say. */
+export function ScanForm({ targets, ports }) {
+  const [values, setValues] = useState({ ...EMPTY, targets, ports });
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const [open, setOpen] = useState(false);
