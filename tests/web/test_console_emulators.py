@@ -1,4 +1,4 @@
-"""The pages of virtual meters in a real browser: a template made, meters started, broken and mended, led to discovery; the overview."""
+"""The pages of virtual meters in a real browser: a template made, meters started, broken, mended, led to discovery."""
 
 from __future__ import annotations
 
