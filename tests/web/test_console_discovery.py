@@ -203,6 +203,7 @@ def test_a_device_says_who_it_is_and_why(site: Site, tab: Tab) -> None:
     page.get_by_role("button", name="Examine again").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Password or secret")).to_have_attribute("type", "password")
+    dialog.get_by_label("Password or secret").fill("a wrong horse")
     dialog.get_by_label("Reason").fill("to see it again")
     dialog.get_by_role("button", name="Examine").click()
     expect(page.get_by_text(re.compile(r"^Examined: \d+ steps$"))).to_be_visible(timeout=PATIENCE)

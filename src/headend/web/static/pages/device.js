@@ -13,8 +13,14 @@ import { Adopt, Adopted, DeviceState, Sure } from "../parts/devices.js";
 import { Difference } from "../parts/difference.js";
 import { Associations, Facts, Held, Meanings } from "../parts/facts.js";
 
-const SECRETS = { dlms: [["secret", "Password or secret of the association"], ["ek", "Encryption key"], ["ak", "Authentication key"]] };
+const SECRETS = { dlms: [["secret", "Password or secret"], ["ek", "Encryption key, hexadecimal"], ["ak", "Authentication key, hexadecimal"]] };
 const METHODS = { identifier: "by an identifier of its maker", rules: "by the rules of meter files", model: "by the statistical model over object lists", none: "" };
+
+/** A secret as the head-end takes it: keys are in hexadecimal, a password is a text unless it says otherwise. */
+function secretOf(name, text) {
+  if (/^(hex|text):/.test(text)) return text;
+  return name === "secret" ? `text:${text}` : `hex:${text.replace(/0x|[\s:,-]/gi, "")}`;
+}
 
 function Reasons({ title, reasons }) {
   if (!reasons.length) return null;
@@ -48,14 +54,14 @@ function Examine({ device, done, close }) {
   const submit = async (form) => {
     const lines = form.get("params").split("\n").map((line) => line.trim()).filter(Boolean);
     const params = Object.fromEntries(lines.map((line) => { const at = line.indexOf("="); if (at < 1) throw new Error(`Parameters: “${line}” is not name=value`); return [line.slice(0, at).trim(), line.slice(at + 1).trim()]; }));
-    const secrets = Object.fromEntries((SECRETS[device.protocol] || []).map(([name]) => [name, form.get(name)]).filter(([, value]) => value));
+    const secrets = Object.fromEntries((SECRETS[device.protocol] || []).filter(([name]) => form.get(name)).map(([name]) => [name, secretOf(name, form.get(name))]));
     const seen = await api.examine(device.id, { params: lines.join("\n") === given ? {} : params, secrets, exhaustive: form.has("exhaustive"), credentials: form.has("credentials"), keep: form.has("keep"), reason: form.get("reason") });
     done(seen);
   };
   const check = (name, label) => html`<label class="check"><input type="checkbox" name=${name} /> ${label}</label>`;
   return html`<${Ask} title="Examine again" action="Examine" submit=${submit} close=${close}>
     <label>Parameters, one a line<textarea name="params" rows="3" class="mono" spellcheck=${false} defaultValue=${given}></textarea></label>
-    ${SECRETS[device.protocol] && html`<p class="quiet">A secret is tried once and not shown again. Begin octets in hexadecimal with hex:</p><div class="rule-fields">${SECRETS[device.protocol].map(([name, label]) => html`<label>${label}<input type="password" name=${name} autocomplete="new-password" /></label>`)}</div>${check("keep", "keep them for this device")}`}
+    ${SECRETS[device.protocol] && html`<p class="quiet">A secret is tried once and not shown again. A password is taken as a text; as octets, where it begins with hex:</p><div class="rule-fields">${SECRETS[device.protocol].map(([name, label]) => html`<label>${label}<input type="password" name=${name} autocomplete="new-password" /></label>`)}</div>${check("keep", "keep them for this device")}`}
     ${check("credentials", "use the credentials that are kept for its network")}${check("exhaustive", "exhaustive: every probe")}
     <label>Reason<input name="reason" maxlength="200" autocomplete="off" placeholder="for the audit trail" /></label><p class="quiet">It may take a minute.</p><//>`;
 }
@@ -97,8 +103,8 @@ export function Device({ id, params }) {
   if (!device) return html`<div class="head-line">${back}<h1 tabindex="-1">${id}</h1></div><p class="empty" role="status">${problem || "Loading …"}</p>`;
   const change = (what) => signedIn(() => what({ ids: [id] })).then(() => { setWrong(""); discovered(); return again(); }).catch((error) => setWrong(error.message));
   const seen = (found) => {
-    const same = found.devices.some((one) => one.id === id);
-    setTold(found.nothing ? `Nobody was found: ${found.nothing}` : same ? `Examined: ${plural(found.evidence.length, "step")}` : "Somebody else is there now");
+    const same = found.devices.find((one) => one.id === id);
+    setTold(found.nothing ? `Nobody was found: ${found.nothing}` : same ? `Examined: ${plural(found.evidence.length, "step")}${same.stopped ? `, ended early: ${same.stopped}` : ""}` : "Somebody else is there now");
     discovered();
     again();
   };

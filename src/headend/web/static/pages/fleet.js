@@ -81,7 +81,7 @@ function Empty({ clear }) {
   if (loading) return html`<p class="empty" role="status">Loading …</p>`;
   if (meters.size) return html`<div class="empty"><p>No meter fits.</p><button class="tool" onClick=${clear}>Show all ${meters.size.toLocaleString("en")}</button></div>`;
   if (problem) return html`<p class="empty">Nothing to show yet.</p>`;
-  return html`<div class="empty"><p><b>No meters yet.</b></p><p>Start a demonstration with <span class="mono">headend demo</span>, find meters with <span class="mono">headend scan</span>, or add one by <span class="mono">POST /api/v1/meters</span>.</p></div>`;
+  return html`<div class="empty"><p><b>No meters yet.</b></p><p>Start a demonstration with <span class="mono">headend demo</span>, find meters by <a href="#/discovery">Discovery</a>, or add one by <span class="mono">POST /api/v1/meters</span>.</p></div>`;
 }
 
 export function Fleet({ params }) {

@@ -43,7 +43,7 @@ export function Difference({ device, other, choose }) {
     let stop = false;
     api.difference(other ? { a: device.id, b: other } : { a: device.id, at }).then((found) => { if (!stop) { setTold(found); setProblem(""); } }).catch((error) => !stop && setProblem(error.message));
     return () => { stop = true; };
-  }, [device.id, other, at]);
+  }, [device.id, device.digest, device.changed_at, other, at]);
   const chosen = others.find((one) => one.id === other);
   const label = (one) => `${titleOf(one)}${one.serial ? ` ${one.serial}` : ""} at ${place(one)}`;
   return html`<section class="card" aria-label="Differences"><header><h2>Differences</h2></header><div class="body">
