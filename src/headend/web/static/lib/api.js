@@ -33,13 +33,8 @@ const query = (values = {}) => {
   return pairs.length ? "?" + new URLSearchParams(pairs) : "";
 };
 const meterPath = (id) => `/api/v1/meters/${encodeURIComponent(id)}`;
-<<<<<<< HEAD
-=======
-const scanPath = (id) => `/api/v1/scans/${encodeURIComponent(id)}`;
-const devicePath = (id) => `/api/v1/devices/${encodeURIComponent(id)}`;
 const profilePath = (id) => `/api/v1/profiles/${encodeURIComponent(id)}`;
 const virtual = (what, body) => call(`/api/v1/emulators/${what}`, { method: "POST", body });
->>>>>>> e80dd27 (Show how much there is of everything, and start, break and mend virtual meters in the console)
 
 export const api = {
   status: () => call("/api/v1/status"),
