@@ -19,13 +19,14 @@ import { Fleet } from "./pages/fleet.js";
 import { Jobs } from "./pages/jobs.js";
 import { Meter } from "./pages/meter.js";
 import { Overview } from "./pages/overview.js";
+import { Profiles } from "./pages/profiles.js";
 import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { overview: Overview, emulators: Emulators, fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
+const PAGES = { overview: Overview, emulators: Emulators, profiles: Profiles, fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
 const OF_ONE = ["meters", "devices"];
-const NAVIGATION = [["Overview", "#/overview", ["overview"]], ["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Emulator", "#/emulators", ["emulators"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const NAVIGATION = [["Overview", "#/overview", ["overview"]], ["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Profiles", "#/profiles", ["profiles"]], ["Emulator", "#/emulators", ["emulators"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {
