@@ -29,7 +29,8 @@ function Promoted({ told }) {
 export function Trial({ profile, done }) {
   const { meters } = useStore();
   const mine = [...meters.values()].filter((one) => one.profile_id === profile.id).slice(0, OFFERED);
-  const [meter, setMeter] = useState(mine[0]?.id || "");
+  const [given, setMeter] = useState(null);
+  const meter = given ?? mine[0]?.id ?? "";
   const [busy, setBusy] = useState("");
   const [told, setTold] = useState({});
   const run = async (what, action) => {
