@@ -40,8 +40,8 @@ function Taken({ told, close }) {
 }
 
 function Row({ one }) {
-  return html`<tr><th scope="row"><a href=${href("profiles", one.id)}>${one.id}</a>${one.kept && html` <span class="tag" title="The head-end keeps it">kept</span>`}</th><td>${one.vendor} ${one.model}</td><td>${one.protocol}</td><td class="nowrap">${STATES[one.state]}</td>
-    <td class="r num">${one.revision}</td><td class="r num">${one.object_count}</td><td class="r num">${one.meters || html`<span class="quiet">0</span>`}</td></tr>`;
+  return html`<tr><th scope="row"><a href=${href("profiles", one.id)}>${one.id}</a>${one.kept && html` <span class="tag" title="The head-end keeps it">kept</span>`}</th><td>${one.vendor} ${one.model}</td><td class="not-small">${one.protocol}</td><td class="nowrap">${STATES[one.state]}</td>
+    <td class="r num not-small">${one.revision}</td><td class="r num not-small">${one.object_count}</td><td class="r num">${one.meters || html`<span class="quiet">0</span>`}</td></tr>`;
 }
 
 function Library({ params }) {
@@ -78,7 +78,7 @@ function Library({ params }) {
       <select aria-label="Protocol" value=${view.protocol} onChange=${(event) => change({ protocol: event.target.value })}><option value="">all protocols</option>${protocols.map((name) => html`<option value=${name} selected=${name === view.protocol}>${name}</option>`)}</select></div>
     ${(told.problem || problem) && html`<p class="note bad" role="alert">${told.problem || problem}</p>`}
     ${told.items.length > 0 && html`<${Taken} told=${told} close=${() => setTold({ items: [], problem: "" })} />`}
-    <section class="card" aria-label="Library">${page?.items.length ? html`<div class="wide"><table class="list"><thead><tr><th scope="col">Id</th><th scope="col">Maker and model</th><th scope="col">Protocol</th><th scope="col">State</th><th scope="col" class="r">Revision</th><th scope="col" class="r">Objects</th><th scope="col" class="r">Meters</th></tr></thead>
+    <section class="card" aria-label="Library">${page?.items.length ? html`<div class="wide"><table class="list"><thead><tr><th scope="col">Id</th><th scope="col">Maker and model</th><th scope="col" class="not-small">Protocol</th><th scope="col">State</th><th scope="col" class="r not-small">Revision</th><th scope="col" class="r not-small">Objects</th><th scope="col" class="r">Meters</th></tr></thead>
       <tbody>${page.items.map((one) => html`<${Row} key=${one.id} one=${one} />`)}</tbody></table></div>` : html`<p class="empty">${page ? "No profile fits." : "Loading …"}</p>`}</section>
     ${asked && html`<${New} library=${[...store.profiles.values()]} close=${() => setAsked(false)} />`}`;
 }
