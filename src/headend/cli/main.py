@@ -15,6 +15,7 @@ from headend.cli.modelling import model_app
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
 from headend.cli.options import run_lazily as _run
 from headend.cli.understanding import fingerprint_app, obis
+from headend.cli.virtual_meters import virtual_app
 from headend.errors import (
     ConfigError,
     HeadendError,
@@ -56,6 +57,7 @@ app.add_typer(job_app, name="job")
 app.add_typer(audit_app, name="audit")
 app.add_typer(fingerprint_app, name="fingerprint")
 app.add_typer(model_app, name="model")
+app.add_typer(virtual_app, name="virtual")
 for each in (command, scan, identify, devices, adopt):
     app.command()(each)
 app.command()(obis)
