@@ -51,6 +51,20 @@ def finding(
     )
 
 
+def test_an_examination_that_ended_early_replaces_no_whole_one(store: Store) -> None:
+    whole, part = finding(facts={"protocol": "modbus", "functions": "3:0"}), finding(at=200)
+    stopped = dataclasses.replace(part.papers.examination, stopped="the meter hung up")
+    part = dataclasses.replace(part, papers=dataclasses.replace(part.papers, examination=stopped))
+    (first,) = store.devices.record([part])
+    assert first.device.stopped  # what there is, while nothing better is known
+    (known,) = store.devices.record([whole])
+    (again,) = store.devices.record([part], "s2")
+    assert (again.new, again.changed) == (False, False)
+    assert (again.device.last_seen, again.device.scan, again.device.stopped) == (200, "s2", "the meter hung up")
+    store.devices.record([part], "s3")
+    assert store.devices.papers(known.device.id) == whole.papers
+
+
 def test_a_scan_goes_on_where_it_was_kept(store: Store) -> None:
     store.scans.add(job())
     running = job(state=ScanState.RUNNING, seed=77, cursor=40, progress=ScanProgress(targets=256, done=40))

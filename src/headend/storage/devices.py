@@ -175,6 +175,10 @@ class Devices:
                 raise NotFound(f"no credentials are kept for {name!r}")
 
 
+_SEEN = ("last_seen", "scan", "stopped", "meter_id", "state")
+"""what changes of a device that was seen, but not examined to the end"""
+
+
 class _Row:
     """A finding as the tables hold it: packed before the transaction begins."""
 
@@ -223,6 +227,10 @@ class _Row:
 
 
 def _keep(connection: sa.Connection, row: _Row, before: Device | None) -> Noted:
+    if before is not None and row.fields["stopped"] and _is_whole(connection, before):  # it shows less than before
+        seen = {name: row.fields[name] for name in _SEEN if name in row.fields}
+        update = table.update().where(table.c.number == before.number).values(seen)
+        return Noted(device=_device(connection.execute(update.returning(*_SHOWN)).one()), new=False, changed=False)
     changed = True
     if before is not None:
         query = sa.select(papers.c.fingerprint).where(papers.c.device == before.number)
@@ -241,6 +249,12 @@ def _keep(connection: sa.Connection, row: _Row, before: Device | None) -> Noted:
         new = {"fingerprint": row.packed["fingerprint"]}
         connection.execute(then.on_conflict_do_update(index_elements=["device", "at"], set_=new))
     return Noted(device=stored, new=before is None, changed=changed and before is not None)
+
+
+def _is_whole(connection: sa.Connection, device: Device) -> bool:
+    """Did the examination that is kept of a device go to its end?"""
+    query = sa.select(papers.c.examination).where(papers.c.device == device.number)
+    return not examination_from(_unpack(connection.execute(query).scalar_one())).stopped
 
 
 def _known(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Device]:
