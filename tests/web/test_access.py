@@ -85,7 +85,8 @@ async def test_the_description_is_for_viewers(tmp_path: Path) -> None:
 async def test_beyond_loopback_only_health_login_problems_and_files_are_public(tmp_path: Path) -> None:
     async with world(tmp_path) as head_end:
         public = {(method, path) for method, path, rule in operations(head_end) if rule == "public"}
-        assert public == {("GET", "/api/v1/health"), ("POST", "/api/v1/session"), ("GET", "/problems/{code}")}
+        health = {("GET", "/api/v1/health"), ("GET", "/health")}
+        assert public == {*health, ("POST", "/api/v1/session"), ("GET", "/problems/{code}")}
 
 
 @pytest.mark.parametrize(
