@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from headend.model.access import Role
+from headend.model.scan import ScanJob, ScanRequest, ScanState
 
 from .support import World, world
 
@@ -87,6 +88,24 @@ async def test_meters_are_found_looked_at_and_adopted(tmp_path: Path) -> None:
         summary = (await client.get("/api/v1/summary")).json()
         assert (summary["devices"], summary["new_devices"], summary["instances"]) == (2, 0, 2)
         assert all(part["ready"] for part in summary["parts"])
+
+
+async def test_a_part_that_does_not_work_is_not_ready(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client(Role.VIEWER) as client:
+
+        async def waiting() -> list[str]:
+            parts = (await client.get("/api/v1/summary")).json()["parts"]
+            return [part["part"] for part in parts if not part["ready"]]
+
+        head_end.add("a")
+        assert await waiting() == []  # nobody has tried it yet
+        head_end.roster.state("a").online = False
+        head_end.store.scans.add(
+            ScanJob(id="s1", request=ScanRequest(targets="10.0.0.1"), actor="a", created_at=1, state=ScanState.FAILED)
+        )
+        assert await waiting() == ["acquisition", "discovery"]
+        head_end.add("b")
+        assert await waiting() == ["discovery"]
 
 
 async def test_devices_are_ignored_shown_again_and_forgotten(tmp_path: Path) -> None:

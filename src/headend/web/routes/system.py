@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from headend.errors import NotFound, StorageError
 from headend.model.device import DeviceState
 from headend.model.quantity import quantities
+from headend.model.scan import ScanState
 from headend.web.access import PUBLIC, VIEWER
 from headend.web.live import LiveFeed
 from headend.web.problems import KINDS
@@ -60,16 +61,17 @@ async def status(request: Request, parts: Parts) -> schemas.Status:
 @api.get("/summary", operation_id="summary", openapi_extra=VIEWER)
 async def summary(parts: Parts) -> SummaryOut:
     """How much there is of everything, and whether each part is ready."""
-    online = sum(state.online is True for state in parts.roster)
+    states = Counter(state.online for state in parts.roster)
+    online, offline = states[True], states[False]
     fleet = await parts.emulators.state()
 
     def count() -> SummaryOut:
         devices = parts.store.devices.counts()
-        active, unacknowledged = parts.store.alarms.counts()
+        active, _ = parts.store.alarms.counts()
+        last = parts.store.scans.list(limit=1)
         scans = len(parts.store.scans.unfinished())
         new = sum(row[-1] for row in devices if DeviceState.NEW in row)
         instances = sum(each.meters for each in parts.emulators.instances())
-        alarms = sum(active.values())
         return SummaryOut(
             templates=len(parts.emulators.templates()),
             instances=instances,
@@ -79,15 +81,25 @@ async def summary(parts: Parts) -> SummaryOut:
             new_devices=new,
             profiles=len(parts.library.ids()),
             kept_profiles=len(parts.profiles.kept()),
-            alarms=alarms,
+            alarms=sum(active.values()),
             scans_running=scans,
             parts=[
-                Ready(part="database", ready=True, text=f"{parts.writer.acknowledged} readings stored since the start"),
-                Ready(part="writer", ready=not parts.writer.stuck, text=f"{parts.writer.waiting} readings wait"),
+                Ready(
+                    part="database",
+                    ready=not parts.writer.stuck,
+                    text=f"{parts.writer.acknowledged} readings stored since the start, {parts.writer.waiting} wait",
+                ),
                 Ready(part="bus", ready=parts.bus.pressure() < 1.0, text=f"{parts.bus.pressure():.0%} full"),
-                Ready(part="acquisition", ready=True, text=f"{online} of {len(parts.roster)} meters online"),
-                Ready(part="discovery", ready=True, text=f"{scans} scans under way, {new} devices are new"),
-                Ready(part="alarms", ready=True, text=f"{alarms} active, {unacknowledged} not acknowledged"),
+                Ready(
+                    part="acquisition",
+                    ready=not offline or offline < len(parts.roster),
+                    text=f"{online} of {len(parts.roster)} meters online",
+                ),
+                Ready(
+                    part="discovery",
+                    ready=not last or last[0].state is not ScanState.FAILED,
+                    text=f"{scans} scans under way, {new} devices are new",
+                ),
                 Ready(
                     part="virtual meters",
                     ready=fleet is not None or not instances,

@@ -8,7 +8,7 @@ import { Happenings } from "../parts/happenings.js";
 
 const AGAIN = 4000;
 const SETTLED = 400;
-const PLACES = { database: "#/events", acquisition: "#/", discovery: "#/discovery", alarms: "#/alarms", "virtual meters": "#/emulators" };
+const PLACES = { database: "#/events", acquisition: "#/", discovery: "#/discovery", "virtual meters": "#/emulators" };
 
 function Tile({ to, name, count, more }) {
   return html`<a class="tile" href=${to}><b>${count.toLocaleString("en")}</b><span>${name}${more && html`, <span class="nowrap">${more}</span>`}</span></a>`;
