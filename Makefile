@@ -7,6 +7,8 @@ stamp = $(firstword $(shell cat $(1) pyproject.toml | sha256sum))
 RUNTIME := $(VENV)/.runtime-$(call stamp,requirements/runtime.lock)
 DEV := $(VENV)/.dev-$(call stamp,requirements/dev.lock)
 PEERS := .venv-peers/.peers-$(call stamp,requirements/peers.lock)
+# Hundreds of processes of the program are started by the tests: none shall compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(call install,ENVIRONMENT,LOCK): hashed lock into a virtual environment, by uv when it is on the machine.
 define install
@@ -49,8 +51,10 @@ format: $(DEV) ## let ruff format the tree and fix what it can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+# One more than there are cores: many tests wait for processes of their own.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test: $(DEV) $(PEERS) servers ## all tests; ARGS="-k name" for some
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 interop: $(DEV) ## let tshark 4.6 or later dissect every service; says why where there is none
 	$(BIN)/python -m pytest -q -rs -p no:randomly tests/interop/dissect.py
@@ -58,7 +62,7 @@ interop: $(DEV) ## let tshark 4.6 or later dissect every service; says why where
 docs: $(DEV) ## write the reference pages that are made from the code
 	UPDATE_DOCS=1 $(BIN)/python -m pytest -q -p no:randomly tests/test_docs.py tests/web/test_openapi.py
 
-bench: DEBIAN := mosquitto:mosquitto nmap:nmap nft:nftables ip:iproute2
+bench: DEBIAN := mosquitto:mosquitto nmap:nmap nft:nftables ip:iproute2 postgres:postgresql
 bench: $(DEV) $(PEERS) servers ## measure everything the documents claim; results in bench/results
 	$(BIN)/python -m bench
 
@@ -68,8 +72,8 @@ evaluate: $(DEV) ## measure how well makers and models are told; over the lists 
 	$(BIN)/headend model evaluate $(CORPUS_ARGUMENTS)
 
 METERS ?= 10000
-soak: $(DEV) servers ## ten thousand meters dial in to the served head-end while everything goes wrong; figures in soak/results
-	$(BIN)/python -m soak --meters $(METERS) --keep
+soak: $(DEV) servers ## everything goes wrong at full size, for hours; ARGS=kills for one scenario; figures in soak/results
+	$(BIN)/python -m soak --meters $(METERS) --keep $(ARGS)
 
 SECONDS ?= 60
 fuzz: $(DEV) ## each fuzz harness for SECONDS (60), from its seeds; findings in fuzz/found
@@ -78,13 +82,17 @@ fuzz: $(DEV) ## each fuzz harness for SECONDS (60), from its seeds; findings in 
 
 # Real servers and the browser that tests talk to, from Debian, where this user may install them. Without them those
 # tests are skipped, and say so.
-DEBIAN := mosquitto:mosquitto chromium:chromium chromedriver:chromium-driver
+DEBIAN := mosquitto:mosquitto chromium:chromium chromedriver:chromium-driver promtool:prometheus postgres:postgresql
+# Tests start a PostgreSQL server of their own from the package's programs: it shall not make one of the system's, too.
+CLUSTERS := /etc/postgresql-common/createcluster.d
 .PHONY: servers
 servers:
 	@missing=; for pair in $(DEBIAN); do \
-	  command -v $${pair%%:*} >/dev/null 2>&1 || test -x /usr/sbin/$${pair%%:*} || missing="$$missing $${pair#*:}"; done; \
+	  command -v $${pair%%:*} >/dev/null 2>&1 || test -x /usr/sbin/$${pair%%:*} \
+	    || ls /usr/lib/postgresql/*/bin/$${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 	  echo "installing$$missing"; \
+	  case "$$missing" in *postgresql*) mkdir -p $(CLUSTERS) && echo "create_main_cluster = false" >$(CLUSTERS)/none.conf;; esac; \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; } \
 	    >/dev/null 2>&1 || echo "could not install$$missing; the tests that need them will be skipped"; fi
 

@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
@@ -21,6 +22,28 @@ os.environ.setdefault("HEADEND_GATEWAY__PLACES", '["tcp://127.0.0.1:0"]')
 # How long an example takes says nothing on a machine that does other things, too; `timeout` of pytest bounds the whole test.
 settings.register_profile("loaded", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")
+
+
+LONGEST = (
+    "tests/system",
+    "tests/interop",
+    "tests/test_fuzz.py",
+    "tests/web",
+    "tests/scenarios",
+    "tests/cli",
+    "tests/storage",
+)
+"""Whose files take long, the longest first; those of the others are many and short."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, in random order otherwise: then all workers of a run end at about the same time."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,6 +63,17 @@ def corpus() -> Path:
     if not named or not Path(named).is_dir():
         pytest.skip("HEADEND_CORPUS names no folder of captures")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Any]:
+    """A PostgreSQL server of this session's own (`tests.postgres_server.Server`); skips where none is installed."""
+    from tests.postgres_server import binaries, server  # noqa: PLC0415 # loads the driver, which few tests need
+
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server is installed: make test installs it")
+    with server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

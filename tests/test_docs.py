@@ -6,7 +6,9 @@ import inspect
 import json
 import os
 import re
+import tomllib
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from headend.model.event import EventType
 from headend.model.fingerprint import FACTS, Stability
 from headend.model.quantity import quantities
 from headend.runtime.settings import describe
+from headend.runtime.sinks import describe_common, describe_options
 from headend.services.discovery import fingerprint
 from headend.services.discovery.classification.report import markdown
 from headend.standards.tables import read_table
@@ -74,7 +77,11 @@ def metrics_page() -> str:
     for value in vars(telemetry).values():
         if isinstance(value, MetricWrapperBase):
             family = next(iter(value.describe()))
-            rows.append((f"`{family.name}`", family.type, ", ".join(value._labelnames), family.documentation))
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            rows.append((f"`{name}`", family.type, ", ".join(value._labelnames), family.documentation))
+        elif isinstance(value, telemetry.Timings):
+            family = next(iter(value.describe()))
+            rows.append((f"`{family.name}`", family.type, value._label, family.documentation))
     return (
         "# Metrics\n\nServed in the Prometheus text format at `/metrics`. There is never a label per meter.\n\n"
         + table(("metric", "kind", "labels", "meaning"), rows)
@@ -229,11 +236,34 @@ def classification_page() -> str:
     return f"{head}{mark}\n{markdown(results)}\n\n{end}{tail}"
 
 
+def sinks_page() -> str:
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    text = (
+        "# Sinks\n\nSystems that are delivered to, beside the broker of `[mqtt]`: each is a table `[sinks.NAME]` of the settings file, with the\n"
+        "fields below and those of its kind. Sinks are added, changed and removed by a restart. What is promised of delivery, and how to\n"
+        "watch it, is told in [deliver](../how-to/deliver.md). Passwords are named by their place, `env:NAME` or `file:PATH`.\n\n"
+        '```toml\n[sinks.cloud]\nkind = "KIND"\nmeters = ["lab-*", "tag:solar"]\n```\n\n## All kinds\n\n'
+        + table(
+            ("field", "default", "meaning"), [(f"`{n}`", f"`{d}`" if d else "", t) for n, d, t in describe_common()]
+        )
+    )
+    for name, place in sorted(points["headend.sinks"].items()):
+        kind = EntryPoint(name, place, "headend.sinks").load()
+        assert kind.name == name
+        rows = list(describe_options(kind))
+        assert all(meaning for _, _, meaning in rows), f"{name}: an option without a description"
+        text += f"\n## {name}\n\n" + table(
+            ("field", "default", "meaning"), [(f"`{n}`", f"`{d}`" if d else "", t) for n, d, t in rows]
+        )
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
     "events.md": events_page,
+    "sinks.md": sinks_page,
     "command-line.md": cli_page,
     "meters.md": meters_page,
     "quantities.md": quantities_page,
@@ -262,3 +292,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_metric_that_a_page_names_is_real() -> None:
+    known = set(re.findall(r"`(headend_\w+)`", metrics_page()))
+    for page in (ROOT / "docs").rglob("*.md"):
+        named = set(re.findall(r"\bheadend_[a-z_]*[a-z]\b", page.read_text()))
+        assert not named - known, page

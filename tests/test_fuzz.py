@@ -12,7 +12,7 @@ import pytest
 
 FUZZ = Path(__file__).resolve().parent.parent / "fuzz"
 FAMILIES = sorted(path.stem.removeprefix("fuzz_") for path in FUZZ.glob("fuzz_*.py"))
-SECONDS = int(os.environ.get("HEADEND_FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("HEADEND_FUZZ_SECONDS", "4"))
 SEED = 20
 
 

@@ -26,7 +26,8 @@ HeadendError
 │   ├── AuthenticationFailed · DecipherFailed · ReplayDetected · KeyMissing
 ├── ProbeEnded             discovery stops here: its budget for this place is spent, or who is there defends itself
 ├── StorageError           the database is away, full or damaged
-└── SinkError              a northbound peer (broker, platform) is away or refuses                        retryable
+└── SinkError              a northbound peer (broker, platform) is away                                   retryable
+    └── SinkRefused        it does not take what it is given, now or later: one of it is poison
 ```
 
 `code` is stable text for machines (problem+json, metric labels, alarm rules, docs), `retryable` tells a lane whether the
@@ -239,7 +240,10 @@ class ProbeEnded(HeadendError):
 
 
 class StorageError(HeadendError):
-    """The database is away, full or damaged; `reason` says which: `full`, `locked`, `damaged`, `closed`, `failed`."""
+    """The database is away, full or damaged; `reason` says which.
+
+    `full` and `locked` pass, `away` (it cannot be reached) too; `damaged`, `closed` and `failed` do not by themselves.
+    """
 
     code = "storage"
 
@@ -249,7 +253,14 @@ class StorageError(HeadendError):
 
 
 class SinkError(HeadendError):
-    """A northbound peer (broker, platform) is away or refuses."""
+    """A northbound peer (broker, platform) is away."""
 
     code = "sink"
     retryable = True
+
+
+class SinkRefused(SinkError):
+    """A northbound peer does not take what it is given, now or later."""
+
+    code = "sink-refused"
+    retryable = False

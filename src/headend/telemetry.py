@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, MutableMapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -39,6 +39,18 @@ class Timing:
         self.counts[bisect_left(self._bounds, seconds)] += 1
         self.total += seconds
 
+    def observe_all(self, durations: list[float]) -> None:
+        """Count many at once, which costs a fifth of counting them one by one. They are sorted, and taken out of the list."""
+        durations.sort()
+        counted = 0
+        for index, bound in enumerate(self._bounds):
+            within = bisect_right(durations, bound, counted)
+            self.counts[index] += within - counted
+            counted = within
+        self.counts[-1] += len(durations) - counted
+        self.total += sum(durations)
+        durations.clear()
+
 
 class Timings(Collector):
     """A histogram for what happens up to a hundred thousand times a second: an observation costs a fifth of the usual one."""
@@ -50,6 +62,10 @@ class Timings(Collector):
         self._bounds = tuple(buckets)
         self._timings: dict[str, Timing] = {}
         REGISTRY.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        """What it is, without its times."""
+        yield HistogramMetricFamily(self._name, self._text, labels=[self._label])
 
     def labels(self, value: str) -> Timing:
         """The times of one label; keep it where it is used often."""
@@ -65,6 +81,7 @@ class Timings(Collector):
         yield family
 
 
+INFO = Gauge("headend_info", "1, with the version of the head-end", ["version"])
 READS = Counter(
     "headend_reads_total", "Reads of meters, by driver and result (ok or an error code)", ["driver", "result"]
 )
@@ -74,18 +91,57 @@ READ_SECONDS = Timings(
     "driver",
     buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30),
 )
+REQUESTS = Counter("headend_requests_total", "Requests that polls sent to meters", ["driver"])
+VALUES = Counter("headend_values_total", "Values that polls brought", ["driver"])
+READ_LATENESS = Timings(
+    "headend_read_lateness_seconds",
+    "Time from when a meter was due to when it was read",
+    "driver",
+    buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60),
+)
 READINGS_STORED = Counter("headend_readings_stored_total", "Readings acknowledged by the database")
+READINGS_SUMMARISED = Counter(
+    "headend_readings_summarised_total", "Readings of days that are over, made into summaries"
+)
+SUMMARIES_DUE = Gauge(
+    "headend_summaries_due", "Days of series to be summarised again, because readings of them came late"
+)
 BATCHES_REFUSED = Counter("headend_batches_refused_total", "Batches that the database can never take: dropped")
 WRITER_QUEUE = Gauge("headend_writer_queue_readings", "Readings waiting for the database")
+METERS = Gauge("headend_meters", "Meters, by state (online, offline, untried)", ["state"])
+LAST_READ = Gauge("headend_last_read_timestamp_seconds", "When a meter answered last, whichever it was; 0: none has")
 LANES = Gauge("headend_lanes", "Wires with an open session or waiting work", ["state"])
+CIRCUITS = Gauge(
+    "headend_circuits", "Circuits of meters and wires that are not closed, by scope and state", ["scope", "state"]
+)
+RECOVERIES = Counter(
+    "headend_recoveries_total",
+    "Attempts to recover, by level (retry, reopen, renew, circuit) and result (ok, failed)",
+    ["level", "result"],
+)
+NETWORK_PLACES = Gauge(
+    "headend_network_places",
+    "Places that are taken in networks of the settings (sessions at work, links)",
+    ["network", "what"],
+)
+NETWORK_WAITS = Counter(
+    "headend_network_waits_total", "Jobs and links that had to wait for a place in a network", ["network", "what"]
+)
+LOOP_LAG = Gauge("headend_loop_lag_seconds", "How late the event loop was when the supervisor last looked")
+SUPERVISED = Counter(
+    "headend_supervisor_acts_total", "What the supervisor did something about: parts by name, or meter", ["what"]
+)
 LINK_OCTETS = Counter("headend_link_octets_total", "Octets over links to meters", ["direction"])
 SINK_MESSAGES = Counter(
     "headend_sink_messages_total",
-    "Messages to northbound peers, by sink and result (sent, failed, stored, dropped, refused)",
+    "What is delivered to northbound systems, by sink and result (delivered, failed and come again, refused, lost)",
     ["sink", "result"],
 )
+SINK_BACKLOG = Gauge("headend_sink_backlog_entries", "Stored entries that a sink does not have yet", ["sink"])
+SINK_LAG = Gauge("headend_sink_lag_seconds", "Age of the oldest stored entry that a sink does not have yet", ["sink"])
+SINK_CONNECTED = Gauge("headend_sink_connected", "1 while the connection of a sink stands", ["sink"])
+SINK_CONNECTIONS = Counter("headend_sink_connections_total", "Connections that a sink has opened", ["sink"])
 ALARMS_ACTIVE = Gauge("headend_alarms_active", "Alarms that are raised and not over, by severity", ["severity"])
-OUTBOX_MESSAGES = Gauge("headend_outbox_messages", "Messages on disk that wait for the broker")
 EVENTS = Counter("headend_events_total", "Events, by type", ["type"])
 PUSHES = Counter(
     "headend_pushes_total",
@@ -104,6 +160,16 @@ REGISTRATIONS = Counter(
     "headend_registrations_total", "Logins and heartbeats of callers, by kind, or wrong-check", ["kind"]
 )
 BUS_DROPPED = Counter("headend_bus_dropped_total", "Items dropped because a subscriber fell behind", ["subscriber"])
+HISTORY_ROWS = Counter("headend_history_rows_total", "Rows of load profiles that were lacking and were read")
+HISTORY_FAILURES = Counter(
+    "headend_history_failures_total", "Load profiles that could not be read, by error code", ["code"]
+)
+COMPLETENESS = Gauge(
+    "headend_completeness_ratio", "Share of the intervals of all meters that are there (UTC days)", ["day"]
+)
+GAPS = Gauge(
+    "headend_gaps", "Intervals of the last seven days that are not there: missing, or why they never arrive", ["reason"]
+)
 LIVE_CLIENTS = Gauge("headend_live_clients", "Browsers and programs that follow live values")
 
 _EventDict = MutableMapping[str, Any]

@@ -97,6 +97,23 @@ def test_a_damaged_database_and_a_port_in_use(headend: Headend, config: Path, po
     assert "in use" in next(row["said"] for row in said.json if row["check"] == "web")
 
 
+def test_a_server_is_looked_at_like_a_file(headend: Headend, config: Path, postgres: Any) -> None:
+    name = postgres.make()
+    text = config.read_text()
+    config.write_text(f'{text}\n[storage]\nurl = "{postgres.url(name)}"\n')
+    said = headend("doctor", "--config", str(config), "--json")
+    assert (said.code, problems(said)) == (0, {})
+    assert next(row["said"] for row in said.json if row["check"] == "database") == f"{postgres.url(name)}, 0 meters"
+    config.write_text(f'{text}\n[storage]\nurl = "{postgres.url(name)}"\npassword = "env:NOWHERE"\n')
+    assert "NOWHERE is not set" in problems(headend("doctor", "--config", str(config), "--json"))["database"]
+    config.write_text(f'{text}\n[storage]\nurl = "{postgres.url("missing")}"\n')
+    assert (
+        'database "missing" does not exist'
+        in problems(headend("doctor", "--config", str(config), "--json"))["database"]
+    )
+    postgres.drop(name)
+
+
 # settings
 
 

@@ -18,6 +18,7 @@ from headend.drivers.dlms.client import DlmsSession
 from headend.drivers.dlms.driver import DlmsDriver
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.together import write_all
+from headend.drivers.knowledge import Knowledge
 from headend.errors import AccessDenied, AuthenticationFailed, DecipherFailed, HeadendError, ObjectUndefined
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
@@ -69,6 +70,7 @@ async def open_session(start_meter: Callable[..., int], ref: str) -> AsyncIterat
         secret: bytes = b"",
         keys: dict[str, bytes] | None = None,
         own: DlmsDriver | None = None,
+        knowledge: Knowledge | None = None,
         **params: str,
     ) -> Session:
         port = start_meter(ref, "--framing", framing, *options)
@@ -77,7 +79,9 @@ async def open_session(start_meter: Callable[..., int], ref: str) -> AsyncIterat
         link = await open_link(endpoint, 5)
         try:
             secrets = {name: Secret(key) for name, key in (keys or {}).items()}
-            session = await (own or driver).attach(link, meter, None, secrets or {"secret": Secret(secret)})
+            session = await (own or driver).attach(
+                link, meter, None, secrets or {"secret": Secret(secret)}, knowledge=knowledge
+            )
         except BaseException:
             link.abort()
             raise
@@ -116,6 +120,22 @@ async def test_reading(open_session: Open, framing: str, auth: str, secret: byte
         assert result.units is not None
         assert list(result.exponents)[:3] == [0, 1, -1]
         assert list(result.units)[:3] == ["Wh", "Wh", "V"]
+
+
+@pytest.mark.parametrize("options", [(), ("--max-pdu", "64")])
+async def test_scalers_are_asked_in_two_associations(open_session: Open, ref: str, options: tuple[str, ...]) -> None:
+    """What the meter has told twice alike is known in the third; with short names their list is asked each time."""
+    knowledge, found = Knowledge(), []
+    registers = plan("3/1-0:1.8.0.255", "3/1-0:2.8.0.255", "3/1-0:32.7.0.255", "3/1-0:31.7.0.255", "3/1-0:14.7.0.255")
+    for _ in range(4):
+        before = knowledge.requests
+        session = await open_session(*options, knowledge=knowledge)
+        result = await session.read(registers)
+        assert list(result.values) == [1234567, 4321, 2302, 999, 5001]
+        assert list(result.exponents or ()) == [0, 1, -1, -2, -2]
+        await session.aclose()
+        found.append(knowledge.requests - before)
+    assert found == ([2, 2, 1, 1] if ref == "ln" else [3, 3, 2, 2])
 
 
 @pytest.mark.parametrize("framing", ["wrapper", "hdlc"])

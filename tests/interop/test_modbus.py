@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.library import Library
 from headend.drivers.mapping import to_batch
 from headend.drivers.modbus import driver
@@ -19,7 +20,7 @@ from headend.drivers.modbus.refs import Table, register_ref
 from headend.errors import ObjectUndefined
 from headend.model.job import Command, CommandKind, Verdict
 from headend.model.meter import NO_PARAMS, Endpoint, EndpointKind, Meter, MeterIdentity
-from headend.model.objects import ReadPlan
+from headend.model.objects import ObjectEntry, ReadPlan
 from headend.model.profile import MeterProfile
 from headend.model.reading import Source, Value
 from headend.transport.open import open_link
@@ -174,6 +175,33 @@ async def test_we_read_an_sdm630_of_pymodbus(peers_python: str, framing: str, fr
             assert session.sound
         finally:
             await session.aclose()
+
+
+async def test_the_holes_of_a_pymodbus_meter_are_learned(peers_python: str) -> None:
+    """It refuses what runs over unmapped registers: in the third session nothing is refused, and a tenth is asked."""
+    values = {str(at): 100 + at / 2 for at in (*range(0, 60, 2), *range(66, 126, 2), *range(200, 240, 2))}
+    image = {"unit": 1, "input": values, "holding": {}, "identity": ["", "", ""]}
+    plan = ReadPlan(
+        entries=tuple(ObjectEntry(ref=driver.parse_ref(f"input/{at}/f32")) for at in (*map(int, values), 300))
+    )
+    knowledge, taken = Knowledge(), []
+    async with pymodbus_meter(peers_python, "socket", image) as port:
+        endpoint = Endpoint(kind=EndpointKind.TCP, host="127.0.0.1", port=port)
+        meter = Meter(id="m", protocol="modbus", framing="tcp", endpoint=endpoint)
+        for _ in range(3):
+            before = knowledge.requests
+            session = await driver.attach(await open_link(endpoint, 5.0), meter, None, {}, knowledge=knowledge)
+            try:
+                result = await session.read(plan)
+            finally:
+                await session.aclose()
+            taken.append(knowledge.requests - before)
+            assert list(result.values) == [*values.values(), None]
+            assert isinstance(result.errors[len(values)], ObjectUndefined)
+    assert taken[2] == 3
+    assert len(values) >= 10 * taken[2]
+    assert knowledge.facts["holes"] == ["input/0x003C-0x0042"]
+    assert list(knowledge.facts["refused"]) == ["input/0x012C-0x012E"]
 
 
 async def test_we_identify_a_meter_of_pymodbus(peers_python: str) -> None:

@@ -1,4 +1,4 @@
-"""Nothing is lost when the broker goes: an hour in virtual time, a disk that fails, and a real broker that is killed."""
+"""Nothing is lost when the broker goes: an hour in virtual time, and a real broker that is killed."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import shutil
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
 import pytest
 
+from headend.errors import LinkTimeout
 from headend.model.event import Event, EventType
 from headend.model.reading import ReadingBatch, Source
-from headend.northbound.delivery import Delivery
+from headend.northbound.client import Broker
+from headend.northbound.courier import Courier
 from headend.northbound.layouts import HeadendLayout
 from headend.northbound.message import Message
-from headend.northbound.mqtt import Broker, MqttSink
-from headend.northbound.topics import Request, Topics
+from headend.northbound.mqtt import MqttSink
+from headend.northbound.topics import Request, Stamp, Topics
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus
-from headend.storage.outbox import Outbox
+from headend.services.roster import Roster
 from tests.services.support import clock, virtual
+from tests.services.support import meter as a_meter
+
+from .contract import on_the_bus
 
 TOPICS = Topics("headend/v1")
 
 
 def voice() -> Voice:
-    return Voice([HeadendLayout(TOPICS)], version="1")
+    return Voice([HeadendLayout(TOPICS)], version="1", roster=Roster(Bus(), lambda: 5))
 
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -67,7 +73,8 @@ class MemoryBroker:
         (self.gone if on else self.here).clear()
 
     @asynccontextmanager
-    async def connect(self, _will: Message) -> AsyncIterator[MemoryBroker]:
+    async def connect(self, will: Message | None = None) -> AsyncIterator[MemoryBroker]:
+        del will
         if not self.here.is_set():
             raise aiomqtt.MqttError("connection refused")
         yield self
@@ -92,19 +99,10 @@ class MemoryBroker:
             raise aiomqtt.MqttError("disconnected")
 
 
-def box(folder: Path, *, max_messages: int = 1_000_000) -> Outbox:
-    return Outbox(folder / "outbox.db", max_messages=max_messages, max_octets=1 << 30)
-
-
 @asynccontextmanager
-async def sinking(bus: Bus, broker: MemoryBroker, outbox: Outbox) -> AsyncIterator[MqttSink]:
-    sink = MqttSink(broker.connect, voice(), bus, no_answer, clock, outbox=outbox)
-    task = asyncio.create_task(sink.run())
-    try:
-        yield sink
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def sinking(bus: Bus, broker: MemoryBroker, folder: Path) -> AsyncIterator[Courier]:
+    async with on_the_bus(folder, MqttSink(broker, voice(), clock, no_answer), bus, clock) as courier:
+        yield courier
 
 
 def in_order(times: list[int]) -> list[int]:
@@ -116,7 +114,6 @@ def in_order(times: list[int]) -> list[int]:
 @virtual
 async def test_a_broker_that_is_gone_for_an_hour_at_a_thousand_meters(tmp_path: Path) -> None:
     meters, bus, broker = 1000, Bus(), MemoryBroker()
-    outbox = box(tmp_path)
     published: dict[int, list[int]] = {meter: [] for meter in range(meters)}
 
     async def poll(rounds: int) -> None:
@@ -125,22 +122,22 @@ async def test_a_broker_that_is_gone_for_an_hour_at_a_thousand_meters(tmp_path: 
                 at = clock()
                 published[meter].append(at)
                 bus.publish(batch(meter, at))
-                await asyncio.sleep(60 / meters)
+                if meter % 100 == 99:
+                    await asyncio.sleep(6)
 
     broker.switch(on=True)
-    async with sinking(bus, broker, outbox) as sink:
-        await sink.connected.wait()
+    async with sinking(bus, broker, tmp_path) as courier:
+        await courier.connected.wait()
         await poll(2)
-        assert outbox.messages == 0
-        assert not outbox.path.exists(), "written although the broker keeps up"
+        assert courier.state.backlog == 0
         broker.switch(on=False)
         await poll(60)
-        assert meters * 59 < outbox.messages <= meters * 61
+        assert meters * 59 < courier.state.backlog <= meters * 61
         back = clock()
         broker.switch(on=True)
-        await poll(1)
+        await poll(2)
         await asyncio.sleep(1)
-        assert not outbox.path.exists()
+        assert courier.state.backlog == 0
     for meter in range(meters):
         times = broker.arrived[TOPICS.meter(f"m{meter}", "telemetry")]
         assert set(times) == set(published[meter])
@@ -152,101 +149,103 @@ async def test_a_broker_that_is_gone_for_an_hour_at_a_thousand_meters(tmp_path: 
 
 @virtual
 async def test_what_comes_now_is_not_held_up_by_what_has_waited(tmp_path: Path) -> None:
-    bus, broker, outbox = Bus(), MemoryBroker(), box(tmp_path)
-    outbox.append([(f"old/{number}", b"") for number in range(20_000)])
-    broker.switch(on=True)
-    async with sinking(bus, broker, outbox) as sink:
-        await sink.connected.wait()
-        await asyncio.sleep(0.01)
-        bus.publish(batch(1, clock()))
+    bus, broker = Bus(), MemoryBroker()
+    async with sinking(bus, broker, tmp_path) as courier:
         await asyncio.sleep(0.1)
+        for number in range(20_000):
+            bus.publish(batch(2 + number % 100, number))
+        await asyncio.sleep(10)
+        broker.switch(on=True)
+        await courier.connected.wait()
+        bus.publish(batch(1, clock()))
+        await asyncio.sleep(0.3)
         assert TOPICS.meter("m1", "telemetry") in broker.arrived
-        assert outbox.messages > 1000
+        assert courier.state.backlog > 1000
 
 
 @virtual
-async def test_a_stop_leaves_nothing_behind_but_the_outbox(tmp_path: Path) -> None:
+async def test_a_stop_leaves_nothing_undelivered(tmp_path: Path) -> None:
     bus, broker = Bus(), MemoryBroker()
-    async with sinking(bus, broker, box(tmp_path)):
+    async with sinking(bus, broker, tmp_path):
         await asyncio.sleep(0.1)
         for number in range(100):
             bus.publish(batch(number, clock()))
-    outbox = box(tmp_path)
-    assert outbox.messages == 100
     broker.switch(on=True)
-    async with sinking(bus, broker, outbox):
-        await asyncio.sleep(1)
+    async with sinking(bus, broker, tmp_path) as courier:
+        await courier.connected.wait()
         for number in range(100, 200):
             bus.publish(batch(number, clock()))
-    assert len(broker.arrived) == 200
-    assert not outbox.path.exists()
-
-
-@virtual
-async def test_a_full_outbox_says_so_once_and_drops_the_oldest(tmp_path: Path) -> None:
-    bus, broker, outbox = Bus(), MemoryBroker(), box(tmp_path, max_messages=50)
-    events = bus.subscribe("test", Event)
-    async with sinking(bus, broker, outbox):
-        for number in range(200):
+        await asyncio.sleep(1)
+        for number in range(200, 300):
             bus.publish(batch(number, clock()))
-            await asyncio.sleep(0.5)
-        await asyncio.sleep(5)
-        broker.switch(on=True)
-        await asyncio.sleep(60)
-    telemetry = [topic for topic in broker.arrived if topic.endswith("telemetry")]
-    assert TOPICS.meter("m199", "telemetry") in telemetry
-    assert 45 <= len(telemetry) <= 50
-    events.close()
-    said = [event async for event in events]
-    assert [event.type for event in said] == [EventType.OUTBOX_FULL]
-    assert said[0].data["dropped"]
-
-
-@virtual
-async def test_a_disk_that_cannot_be_written_costs_nothing_that_memory_can_hold(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    bus, broker = Bus(), MemoryBroker()
-    outbox = Outbox(tmp_path / "file" / "outbox.db", max_messages=10, max_octets=10)
-    async with sinking(bus, broker, outbox):
-        for number in range(300):
-            bus.publish(batch(number, clock()))
-            await asyncio.sleep(0.1)
-        broker.switch(on=True)
-        await asyncio.sleep(60)
-        assert len(broker.arrived) == 300
+    assert len(broker.arrived) == 300
+    assert broker.seen[-1].topic == "headend/v1/gateway/status", "it takes leave when all is said"
 
 
 class Broken(HeadendLayout):
     """A layout with a bug."""
 
-    def telemetry(self, _batch: ReadingBatch) -> list[bytes]:
-        raise RuntimeError("a bug of ours")
+    def telemetry(self, batch: ReadingBatch, stamp: Stamp) -> Sequence[bytes]:
+        if batch.meter_id == "m1":
+            raise RuntimeError("a bug of ours")
+        return super().telemetry(batch, stamp)
 
 
 @virtual
-async def test_a_bug_ends_the_sink_and_is_not_passed_over(tmp_path: Path) -> None:
+async def test_a_bug_costs_what_it_concerns_and_is_not_passed_over(tmp_path: Path) -> None:
     bus, broker = Bus(), MemoryBroker()
-    broken = Voice([Broken(TOPICS)], version="1")
-    sink = MqttSink(broker.connect, broken, bus, no_answer, clock, outbox=box(tmp_path))
-    bus.publish(batch(1, 5))
-    with pytest.raises(RuntimeError, match="a bug of ours"):
-        await sink.run()
+    events = bus.subscribe("test", Event)
+    broker.switch(on=True)
+    broken = Voice([Broken(TOPICS)], version="1", roster=Roster(bus, clock))
+    async with on_the_bus(tmp_path, MqttSink(broker, broken, clock, no_answer), bus, clock) as courier:
+        await courier.connected.wait()
+        for number in range(4):
+            bus.publish(batch(number, 5))
+        await asyncio.sleep(2)
+        assert set(broker.arrived) == {TOPICS.meter(f"m{number}", "telemetry") for number in (0, 2, 3)}
+        (letter,) = await courier.refused()
+        assert letter.reason == "RuntimeError: a bug of ours"
+    events.close()
+    assert [event.type async for event in events] == [EventType.SINK_REFUSED]
+
+
+@virtual
+async def test_what_no_broker_takes_is_set_aside(tmp_path: Path) -> None:
+    bus, broker = Bus(), MemoryBroker()
+    broker.switch(on=True)
+    async with sinking(bus, broker, tmp_path) as courier:
+        await courier.connected.wait()
+        bus.publish(replace(batch(1, 5), values=["x" * (1 << 19)]))
+        bus.publish(batch(2, 5))
+        await asyncio.sleep(2)
+        assert set(broker.arrived) == {TOPICS.meter("m2", "telemetry")}
+        (letter,) = await courier.refused()
+        assert "too long for MQTT" in letter.reason
 
 
 @virtual
 async def test_states_are_sent_as_they_are_and_not_as_they_were(tmp_path: Path) -> None:
-    delivery = Delivery(box(tmp_path), lambda _dropped: None)
-    await delivery.offer([Message("status", b"online", retain=True), Message("events", b"1")])
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    task = asyncio.create_task(delivery.run(send))
-    await asyncio.sleep(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert sent == [Message("events", b"1")]
+    bus, broker = Bus(), MemoryBroker()
+    roster = Roster(bus, clock)
+    roster.load([a_meter("m1", "h"), a_meter("m2", "h")])
+    made = Voice([HeadendLayout(TOPICS)], version="1", roster=roster)
+    async with on_the_bus(tmp_path, MqttSink(broker, made, clock, no_answer), bus, clock) as courier:
+        roster.succeeded(roster.state("m1"))
+        roster.succeeded(roster.state("m2"))
+        await asyncio.sleep(5)
+        roster.failed(roster.state("m1"), LinkTimeout("no answer"))
+        await asyncio.sleep(5)
+        broker.switch(on=True)
+        await courier.connected.wait()
+        await asyncio.sleep(5)
+    said = [
+        (message.topic.split("/")[3], json.loads(message.payload).get("online"))
+        for message in broker.seen
+        if message.topic.endswith("/status") and "/meters/" in message.topic
+    ]
+    assert set(said) == {("m1", False), ("m2", True)}, "m1 was said to be online when it was not any more"
+    told = [json.loads(message.payload)["event"] for message in broker.seen if message.topic.endswith("m1/events")]
+    assert told == ["METER_ONLINE", "METER_OFFLINE"]
 
 
 def free_port() -> int:
@@ -305,9 +304,8 @@ async def mosquitto(port: int, folder: Path) -> AsyncIterator[Callable[[], Await
 async def test_a_real_broker_that_is_stopped_in_the_middle_of_publishing_gets_everything(tmp_path: Path) -> None:
     port, count = free_port(), 1500
     bus, seen = Bus(), Counter[int]()
-    async with mosquitto(port, tmp_path) as again:
-        outbox = box(tmp_path)
-        sink = MqttSink(Broker(host="127.0.0.1", port=port).connect, voice(), bus, no_answer, lambda: 5, outbox=outbox)
+    sink = MqttSink(Broker(host="127.0.0.1", port=port), voice(), lambda: 5, no_answer)
+    async with mosquitto(port, tmp_path) as again, on_the_bus(tmp_path / "data", sink, bus) as courier:
 
         async def watch() -> None:
             while True:
@@ -322,20 +320,18 @@ async def test_a_real_broker_that_is_stopped_in_the_middle_of_publishing_gets_ev
 
         ready = asyncio.Event()
         watching = asyncio.create_task(watch())
-        sinking = asyncio.create_task(sink.run())
         try:
             await asyncio.wait_for(ready.wait(), 20)
-            await asyncio.wait_for(sink.connected.wait(), 20)
+            await asyncio.wait_for(courier.connected.wait(), 20)
             for number in range(count):
                 bus.publish(batch(number % 10, number))
                 if number % 20 == 0:
                     await asyncio.sleep(0.001)
                 if number in (count // 3, 2 * count // 3):
                     await again()
-            await until(lambda: len(seen) == count and not outbox.path.exists())
+            await until(lambda: len(seen) == count and courier.state.backlog == 0)
         finally:
             watching.cancel()
-            sinking.cancel()
-            await asyncio.gather(watching, sinking, return_exceptions=True)
+            await asyncio.gather(watching, return_exceptions=True)
     assert set(seen) == set(range(count))
     assert sum(seen.values()) < 2 * count

@@ -20,12 +20,16 @@ from headend.errors import (
     RemoteProtocolError,
 )
 from headend.model.event import Event, EventType, Severity
+from headend.model.journal import Entry
 from headend.model.quantity import quantity
 from headend.model.reading import ReadingBatch, Source, Value
 from headend.northbound.ivy import REGISTERS, IvyLayout, quantity_of, quantity_of_data_id
 from headend.northbound.layouts import HeadendLayout, Stats
 from headend.northbound.topics import Request, Topics, UnknownMethod, UnknownRegister
 from headend.northbound.voice import Voice
+from headend.services.bus import Bus
+from headend.services.roster import Roster
+from tests.services.support import meter
 
 METER, AT = "000000001234", 1705320000000
 IVY = IvyLayout(Topics("ivy/v1"))
@@ -228,20 +232,33 @@ def test_what_was_read_is_shown_in_the_units_of_there() -> None:
 
 
 def test_both_layouts_speak_of_the_same() -> None:
-    voice = Voice([IVY, HeadendLayout(Topics("headend/v1"))], version="1", address=lambda _meter: "10.0.0.7")
-    said = voice.messages(batch(("voltage_l1", 230.5, AT)))
+    roster = Roster(Bus(), lambda: AT)
+    roster.load([meter(METER, "10.0.0.7")])
+    layouts = [IVY, HeadendLayout(Topics("headend/v1"))]
+    voice = Voice(layouts, version="1", roster=roster, address=lambda _meter: "10.0.0.7")
+    said = voice.messages(Entry(0x1A, batch(("voltage_l1", 230.5, AT))), AT + 7)
     assert [message.topic for message in said] == [
         f"ivy/v1/meters/{METER}/telemetry",
         f"headend/v1/meters/{METER}/telemetry",
     ]
-    said = voice.messages(event(EventType.METER_ONLINE))
-    assert [message.topic.rpartition("/")[2] for message in said] == ["events", "status", "events", "status"]
-    assert json.loads(said[1].payload)["ip"] == json.loads(said[3].payload)["address"] == "10.0.0.7"
-    assert {message.topic for message in voice.statuses()} == {said[1].topic, said[3].topic}
-    voice.messages(event(EventType.METER_REMOVED))
-    assert [message.payload for message in voice.statuses()] == [b"", b""]
+    own = json.loads(said[1].payload)
+    assert (own["id"], own["published_at"]) == ("1a", AT + 7)
+    came = Entry(1, event(EventType.METER_ONLINE, Severity.INFO))
+    assert [message.topic.rpartition("/")[2] for message in voice.messages(came, AT)] == ["events", "events"]
+    roster.state(METER).online = True
+    said = voice.messages(came, AT)
+    assert [message.topic.rpartition("/")[2] for message in said] == ["events", "events", "status", "status"]
+    assert json.loads(said[2].payload)["ip"] == json.loads(said[3].payload)["address"] == "10.0.0.7"
+    assert voice.statuses() == said[2:]
+    went = Entry(2, event(EventType.METER_OFFLINE))
+    assert all(not message.retain for message in voice.messages(went, AT, late=True)), "it has come back since"
+    assert all(not message.retain for message in voice.messages(Entry(3, event(EventType.METER_REMOVED)), AT))
+    roster.remove(METER)
+    said = voice.messages(Entry(3, event(EventType.METER_REMOVED)), AT, late=True)
+    assert [message.payload for message in said if message.retain] == [b"", b""]
     assert voice.statuses() == []
-    assert voice.published == {"telemetry": 2, "status": 4, "events": 3}
+    assert voice.published["telemetry"] == 2
+    assert voice.published["status"] == 4
     assert [message.topic for message in voice.gateway(AT, online=True)] == [
         "ivy/v1/gateway/status",
         "headend/v1/gateway/status",
@@ -249,7 +266,8 @@ def test_both_layouts_speak_of_the_same() -> None:
     assert [message.topic for message in voice.stats(STATS)] == ["ivy/v1/gateway/stats", "headend/v1/gateway/stats"]
 
 
-def test_what_no_broker_takes_is_not_sent_again_and_again() -> None:
-    voice = Voice([IVY, HeadendLayout(Topics("headend/v1"))], version="1")
-    assert voice.messages(event(EventType.NOTIFIED, body="x" * (1 << 19))) == []
-    assert voice.messages(batch(("serial_number", "x" * (1 << 19), AT))) == []
+def test_the_newest_readings_can_be_retained_but_not_late_ones() -> None:
+    voice = Voice([HeadendLayout(Topics("h"))], version="1", roster=Roster(Bus(), lambda: AT), qos=0, retain=True)
+    entry = Entry(1, batch(("voltage_l1", 230.5, AT)))
+    assert [(message.retain, message.qos) for message in voice.messages(entry, AT)] == [(True, 0)]
+    assert [(message.retain, message.qos) for message in voice.messages(entry, AT, late=True)] == [(False, 0)]

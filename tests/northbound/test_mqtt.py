@@ -21,18 +21,24 @@ from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Secret
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.broker import EmbeddedBroker
+from headend.northbound.client import Broker, broker_from_url
+from headend.northbound.courier import Courier
 from headend.northbound.layouts import HeadendLayout
-from headend.northbound.mqtt import Broker, MqttSink, broker_from_url
+from headend.northbound.mqtt import MqttSink
 from headend.northbound.topics import Request, Topics
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus
-from headend.storage.outbox import Outbox
+from headend.services.roster import Roster
+from headend.storage.store import Store
+from tests.services.support import meter
+
+from .contract import on_the_bus
 
 TOPICS = Topics("headend/v1")
 
 
-def voice() -> Voice:
-    return Voice([HeadendLayout(TOPICS)], version="1")
+def voice(roster: Roster | None = None) -> Voice:
+    return Voice([HeadendLayout(TOPICS)], version="1", roster=roster or Roster(Bus(), lambda: 5))
 
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -83,9 +89,8 @@ async def answer(request: Request) -> object:
     return {"asked": dict(request.params)}
 
 
-def make(target: Broker, bus: Bus, folder: Path) -> MqttSink:
-    outbox = Outbox(folder / "outbox.db", max_messages=100_000, max_octets=1 << 30)
-    return MqttSink(target.connect, voice(), bus, answer, lambda: 5, outbox=outbox)
+def make(target: Broker, roster: Roster | None = None) -> MqttSink:
+    return MqttSink(target, voice(roster), lambda: 5, answer)
 
 
 def free_port() -> int:
@@ -146,26 +151,26 @@ async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
 async def sink(kind: tuple[str, str], port: int, tmp_path: Path) -> AsyncIterator[tuple[Bus, int, str]]:
     version = kind[1]
     bus = Bus()
+    roster = Roster(bus, lambda: 5)
+    roster.load([meter("m1", "m1")])
+    roster.state("m1").online = True
     target = Broker(host="127.0.0.1", port=port, version=version, **OWN.get(port, {}))
-    sink = make(target, bus, tmp_path)
-    task = asyncio.create_task(sink.run())
-    await asyncio.wait_for(sink.connected.wait(), 10)
-    yield bus, port, version
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    sink.close()
+    async with on_the_bus(tmp_path, make(target, roster), bus) as courier:
+        await asyncio.wait_for(courier.connected.wait(), 10)
+        yield bus, port, version
 
 
 async def test_a_stop_at_any_moment_of_connecting_ends_it(kind: tuple[str, str], port: int, tmp_path: Path) -> None:
-    for step in range(40):
-        target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN.get(port, {}))
-        sink = make(target, Bus(), tmp_path)
-        task = asyncio.create_task(sink.run())
-        await asyncio.wait({task}, timeout=step * 0.0005)
-        task.cancel()
-        _, still = await asyncio.wait({task}, timeout=10)
-        assert not still
-        assert task.cancelled()
+    with Store.open(tmp_path / "headend.db", vault_key=None) as store:
+        for step in range(40):
+            target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN.get(port, {}))
+            courier = Courier("test", "mqtt", make(target), store.journal, clock=lambda: 5, publish=Bus().publish)
+            task = asyncio.create_task(courier.run())
+            await asyncio.wait({task}, timeout=step * 0.0005)
+            task.cancel()
+            _, still = await asyncio.wait({task}, timeout=10)
+            assert not still
+            assert task.cancelled()
 
 
 def batch(value: float) -> ReadingBatch:
@@ -296,15 +301,16 @@ async def test_cancelling_ends_the_sink_when_the_broker_goes_in_the_same_moment(
 
     server = await asyncio.start_server(broker, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    sink = make(Broker(host="127.0.0.1", port=port, version="3.1.1"), Bus(), tmp_path)
-    task = asyncio.create_task(sink.run())
-    await asyncio.wait_for(sink.connected.wait(), 10)
-    server.close()
-    task.cancel()
-    done, _ = await asyncio.wait({task}, timeout=5)
-    assert done, "the cancellation was taken for a lost connection"
-    assert task.cancelled()
-    sink.close()
+    sink = make(Broker(host="127.0.0.1", port=port, version="3.1.1"))
+    with Store.open(tmp_path / "headend.db", vault_key=None) as store:
+        courier = Courier("test", "mqtt", sink, store.journal, clock=lambda: 5, publish=Bus().publish)
+        task = asyncio.create_task(courier.run())
+        await asyncio.wait_for(courier.connected.wait(), 10)
+        server.close()
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done, "the cancellation was taken for a lost connection"
+        assert task.cancelled()
 
 
 async def test_one_user_cannot_take_all_the_places(port: int, kind: tuple[str, str], tmp_path: Path) -> None:
@@ -318,27 +324,28 @@ async def test_one_user_cannot_take_all_the_places(port: int, kind: tuple[str, s
             await waiting.wait()
         return request.method
 
-    outbox = Outbox(tmp_path / "outbox.db", max_messages=10, max_octets=1 << 20)
     target = Broker(host="127.0.0.1", port=port, version=kind[1], **OWN[port])
-    sink = MqttSink(target.connect, voice(), Bus(), wait, lambda: 5, outbox=outbox)
-    task = asyncio.create_task(sink.run())
-    await asyncio.wait_for(sink.connected.wait(), 10)
+    sink = MqttSink(target, voice(), lambda: 5, wait)
     own = (OWN[port]["username"], OWN[port]["password"].reveal().decode())
-    watcher = Watcher(port, user=own)
-    try:
-        await asyncio.wait_for(watcher.ready.wait(), 10)
-        asking = "headend/v1/meters/m1/command/request"
-        for number in range(101):
-            watcher.client.publish(f"{asking}/ada", b'{"id":"%d","method":"wait"}' % number, qos=1)
-        response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
-        assert response["error"] == "busy"
-        watcher.client.publish(f"{asking}/bob", b'{"id":"bob","method":"read"}', qos=1)
-        response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
-        assert (response["id"], response["result"]) == ("bob", "read")
-        waiting.set()
-        await watcher.next("headend/v1/meters/m1/command/response")
-        assert sink.requests == 102
-    finally:
-        watcher.stop()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    async with on_the_bus(tmp_path, sink, Bus()) as courier:
+        await asyncio.wait_for(courier.connected.wait(), 10)
+        watcher = Watcher(port, user=own)
+        try:
+            await _crowd(watcher, waiting)
+            assert sink.requests == 102
+        finally:
+            watcher.stop()
+
+
+async def _crowd(watcher: Watcher, waiting: asyncio.Event) -> None:
+    await asyncio.wait_for(watcher.ready.wait(), 10)
+    asking = "headend/v1/meters/m1/command/request"
+    for number in range(101):
+        watcher.client.publish(f"{asking}/ada", b'{"id":"%d","method":"wait"}' % number, qos=1)
+    response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+    assert response["error"] == "busy"
+    watcher.client.publish(f"{asking}/bob", b'{"id":"bob","method":"read"}', qos=1)
+    response = json.loads((await watcher.next("headend/v1/meters/m1/command/response")).payload)
+    assert (response["id"], response["result"]) == ("bob", "read")
+    waiting.set()
+    await watcher.next("headend/v1/meters/m1/command/response")

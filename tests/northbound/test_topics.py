@@ -8,6 +8,7 @@ from headend.errors import ConfigError
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.topics import (
+    Stamp,
     Topics,
     event_payload,
     parse_request,
@@ -15,6 +16,8 @@ from headend.northbound.topics import (
     status_payload,
     telemetry_payloads,
 )
+
+STAMP = Stamp("1a2b", 101)
 
 
 def batch(times: list[int]) -> ReadingBatch:
@@ -30,17 +33,21 @@ def batch(times: list[int]) -> ReadingBatch:
 
 
 def test_one_time_is_one_object() -> None:
-    assert json.loads(telemetry_payloads(batch([5, 5]))[0]) == {
+    assert json.loads(telemetry_payloads(batch([5, 5]), STAMP)[0]) == {
         "ts": 5,
         "source": "poll",
         "values": {"voltage_l1": 230.1, "frequency": 50},
         "quality": {"frequency": 2},
+        "id": "1a2b",
+        "received_at": 99,
+        "published_at": 101,
     }
 
 
 def test_several_times_are_an_array_in_order() -> None:
-    rows = json.loads(telemetry_payloads(batch([9, 5]))[0])
+    rows = json.loads(telemetry_payloads(batch([9, 5]), STAMP)[0])
     assert [(row["ts"], row["values"]) for row in rows] == [(5, {"frequency": 50}), (9, {"voltage_l1": 230.1})]
+    assert [row["id"] for row in rows] == ["1a2b.0", "1a2b.1"]
 
 
 def test_a_long_history_is_several_messages_that_every_platform_takes() -> None:
@@ -54,10 +61,12 @@ def test_a_long_history_is_several_messages_that_every_platform_takes() -> None:
         measured_at=[1_760_000_000_000 + at for at in times],
         quality=[0] * len(times),
     )
-    said = telemetry_payloads(long)
+    said = telemetry_payloads(long, STAMP)
     assert max(map(len, said)) < 1 << 17
     rows = [row for payload in said for row in json.loads(payload)]
     assert [row["values"]["active_energy_import_total"] for row in rows] == sorted(times)
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert telemetry_payloads(long, STAMP) == said
 
 
 @pytest.mark.parametrize("meter_id", ["m1", "a/b", "x+y#", "ü %"])
@@ -102,11 +111,13 @@ def test_events_and_states() -> None:
     event = Event(
         type=EventType.METER_OFFLINE, severity=Severity.WARNING, occurred_at=5, meter_id="m", data={"code": "x"}
     )
-    assert json.loads(event_payload(event)) == {
+    assert json.loads(event_payload(event, STAMP)) == {
         "ts": 5,
         "event": "METER_OFFLINE",
         "severity": "warning",
         "data": {"code": "x"},
+        "id": "1a2b",
+        "published_at": 101,
     }
     assert json.loads(status_payload(5, online=False, reason="r")) == {"online": False, "ts": 5, "reason": "r"}
 
@@ -122,7 +133,7 @@ def test_whatever_a_meter_says_can_be_published(value: int | str) -> None:
         measured_at=[5],
         quality=[0],
     )
-    assert json.loads(telemetry_payloads(said)[0])["values"] == {"q": value}
+    assert json.loads(telemetry_payloads(said, STAMP)[0])["values"] == {"q": value}
     event = Event(type=EventType.METER_ONLINE, severity=Severity.INFO, occurred_at=5, data={"said": value})
-    assert json.loads(event_payload(event))["data"] == {"said": value}
+    assert json.loads(event_payload(event, STAMP))["data"] == {"said": value}
     assert json.loads(response_payload("1", 5, result={"ref": value}))["result"] == {"ref": value}

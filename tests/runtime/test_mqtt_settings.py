@@ -8,7 +8,7 @@ import pytest
 
 from headend.errors import ConfigError
 from headend.runtime.mqtt import embedded_broker, layouts, mqtt_target
-from headend.runtime.settings import MqttSettings
+from headend.runtime.settings_delivery import MqttSettings
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ import pytest
 
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, Conflict, HeadendError, LinkTimeout, NotFound, PermissionDenied
-from headend.model.access import Role
 from headend.model.job import CommandKind
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch
 from headend.northbound.ivy import IvyLayout, error_text
 from headend.northbound.topics import Request, Topics, UnknownMethod, UnknownRegister
+from headend.runtime.mqtt import actor_of
 from headend.runtime.registers import entry_of
 from headend.runtime.requests import Requests
+from headend.runtime.settings_delivery import MqttSettings
 from headend.services.commanding.reads import Reads
 from headend.services.commands import Commands
 from headend.storage.store import Store
+from tests.new_database import laid
 from tests.services.support import EPOCH, Site, World, clock, meter, virtual
 
 FILE = MeterProfile(
@@ -57,7 +60,9 @@ async def desk(folder: Path, *, allow: bool = True) -> AsyncIterator[Desk]:
     world = World({"one": Site()}, request_timeout=1.0)
     world.roster.load([meter("one", "one")])
     loop = asyncio.get_running_loop()
-    with Store.open(folder / "h.db", vault_key=bytes(32), millis=lambda: round((EPOCH + loop.time()) * 1000)) as store:
+    with Store.open(
+        laid(folder / "h.db"), vault_key=bytes(32), millis=lambda: round((EPOCH + loop.time()) * 1000)
+    ) as store:
         reads = Reads(world.bus, clock, driver=lambda _name: world.driver, profile=lambda _meter: FILE)  # type: ignore[arg-type, return-value] # the driver of the tests
         commands = Commands(world.lanes, world.roster, world.bus, clock, store=store, reads=reads)
         running = asyncio.create_task(commands.run())
@@ -70,7 +75,7 @@ async def desk(folder: Path, *, allow: bool = True) -> AsyncIterator[Desk]:
             clock,
             driver=lambda _name: world.driver,  # type: ignore[arg-type, return-value] # ditto
             profile=lambda _meter: FILE,
-            roles={"otto": Role.OPERATOR, "ada": Role.DISPATCHER},
+            actor=partial(actor_of, MqttSettings(roles={"otto": "operator", "ada": "dispatcher"}, commands=allow)),
             allow_commands=allow,
         )
         try:

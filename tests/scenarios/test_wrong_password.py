@@ -36,14 +36,18 @@ class Meter:
         self.refusal = refusal
         self.heard: list[bytes] = []
         self.port = 0
+        self._links: set[asyncio.StreamWriter] = set()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while asked := await reader.read(1000):
-                self.heard.append(asked)
-                writer.write(self.refusal)
-        finally:
+        self._links.add(writer)
+        while asked := await reader.read(1000):
+            self.heard.append(asked)
+            writer.write(self.refusal)
+
+    async def hang_up(self) -> None:
+        for writer in self._links:
             writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._links), return_exceptions=True)
 
     def url(self, password: str = PASSWORD, client: int = 1) -> str:
         return f"dlms://127.0.0.1:{self.port}?client={client}&auth=lls&profile=generic-dlms-1p&secret=text:{password}"
@@ -55,7 +59,10 @@ async def listening(refusal: bytes) -> AsyncIterator[Meter]:
     server = await asyncio.start_server(meter.talk, "127.0.0.1", 0)
     meter.port = server.sockets[0].getsockname()[1]
     async with server:
-        yield meter
+        try:
+            yield meter
+        finally:
+            await meter.hang_up()
 
 
 def settings_for(folder: Path) -> Settings:

@@ -12,6 +12,7 @@ from typing import Any
 
 from headend.drivers.base import Capability, Layer, MeterModel, Notification, Overheard, Secrets, Sniff
 from headend.drivers.ground import Ground, Probe
+from headend.drivers.knowledge import Knowledge
 from headend.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -255,6 +256,9 @@ class TextSession(Exchange):
         done = switched == SWITCH_STATES.get(command.kind.value)
         return Outcome(verdict=Verdict.CONFIRMED if done else Verdict.REFUSED, observed=switched)
 
+    def forget(self) -> None:
+        """Lines have nothing to remember."""
+
     def notifications(self) -> Sequence[Notification]:
         said, self.said = self.said, []
         return said
@@ -282,6 +286,7 @@ class TextDriver:
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
     ) -> TextSession:
         session = TextSession(link, meter.params["unit"], timeout)
         self.sessions.append(session)

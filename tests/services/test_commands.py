@@ -26,6 +26,7 @@ from headend.services.lockout import Lockout
 from headend.services.submit import submit
 from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
+from tests.new_database import laid
 
 from .support import EPOCH, PROFILE, Site, World, clock, meter, virtual
 
@@ -47,7 +48,9 @@ def a_world() -> World:
 async def desk(world: World, folder: Path, **rules: Any) -> AsyncIterator[Commands]:
     """A head-end's commands, until it stops, or is killed."""
     loop = asyncio.get_running_loop()
-    with Store.open(folder / "h.db", vault_key=bytes(32), millis=lambda: round((EPOCH + loop.time()) * 1000)) as store:
+    with Store.open(
+        laid(folder / "h.db"), vault_key=bytes(32), millis=lambda: round((EPOCH + loop.time()) * 1000)
+    ) as store:
         reads = Reads(world.bus, clock, driver=lambda _name: world.driver, profile=lambda _meter: PROFILE)  # type: ignore[arg-type, return-value]
         commands = Commands(world.lanes, world.roster, world.bus, clock, store=store, reads=reads, rules=Rules(**rules))
         await commands.recover()

@@ -28,7 +28,7 @@ from headend.model.event import EventType
 from headend.model.meter import Secret
 from headend.model.objects import ReadPlan
 from headend.services.acquisition.circuit import CircuitState
-from headend.services.acquisition.lanes import Pace
+from headend.services.acquisition.networks import Pace
 from headend.services.acquisition.party import PartyLine
 from headend.services.acquisition.turns import MAX_WAITING, Priority
 from headend.transport.memory import memory_pair
@@ -341,7 +341,7 @@ async def test_an_open_circuit_refuses_polls_lets_people_insist_and_closes_after
     for _ in range(3):
         with pytest.raises(LinkTimeout):
             await world.read("one", priority=Priority.POLL)
-    assert circuit.state(now()) is CircuitState.OPEN
+    assert circuit.state is CircuitState.OPEN
     asked = len(site.log)
     with pytest.raises(LinkTimeout, match="not tried again for"):
         await world.read("one", priority=Priority.POLL)
@@ -350,10 +350,11 @@ async def test_an_open_circuit_refuses_polls_lets_people_insist_and_closes_after
         await world.read("one", priority=Priority.REQUEST)
     assert len(site.log) == asked + 1
     await asyncio.sleep(circuit.retry_at - now())
-    assert circuit.state(now()) is CircuitState.HALF_OPEN
     site.moods.clear()
     assert await world.read("one", priority=Priority.POLL) == 230
-    assert circuit.state(now()) is CircuitState.CLOSED
+    assert circuit.state is CircuitState.CLOSED
+    told = [event.type for event in world.published() if event.type.value.startswith("CIRCUIT")]
+    assert told == [EventType.CIRCUIT_OPENED, EventType.CIRCUIT_HALF_OPEN, EventType.CIRCUIT_CLOSED]
     await world.lanes.aclose()
 
 
@@ -366,7 +367,7 @@ async def test_a_wire_that_nobody_answers_on_is_tried_for_all_its_meters_togethe
         with pytest.raises(ConnectRefused):
             await world.read(f"bus-{unit}", priority=Priority.POLL)
     assert site.connects == 3
-    assert world.roster.state("bus-1").circuit.state(now()) is CircuitState.CLOSED
+    assert world.roster.state("bus-1").circuit.state is CircuitState.CLOSED
     await world.lanes.aclose()
 
 
@@ -380,7 +381,7 @@ async def test_a_wrong_password_is_tried_once_until_somebody_changes_the_meter()
             await world.read("one")
         await asyncio.sleep(10_000)
     assert site.log == ["LOGIN 1 guess"]
-    assert world.roster.state("one").circuit.state(now()) is CircuitState.LOCKED
+    assert world.roster.state("one").circuit.state is CircuitState.LOCKED
     world.secrets["one"] = {"secret": Secret(b"open-sesame")}
     world.roster.update(world.roster.state("one").meter)
     assert await world.read("one") == 230
@@ -476,8 +477,8 @@ async def test_online_and_offline_are_said_once() -> None:
         site.moods["1"] = mood
         with contextlib.suppress(HeadendError):
             await world.read("one")
-    events = [(event.type, event.data.get("code")) for event in world.published()]
-    assert events == [
+    said = [(event.type, event.data.get("code")) for event in world.published()]
+    assert [each for each in said if each[0].value.startswith("METER_")] == [
         (EventType.METER_ONLINE, None),
         (EventType.METER_OFFLINE, "link-timeout"),
         (EventType.METER_ONLINE, None),
@@ -578,3 +579,34 @@ class Heard:
 
     def link_lost(self, error: LinkError) -> None:
         self.lost.append(error)
+
+
+@virtual
+async def test_requests_answers_and_sessions_are_counted_by_meter() -> None:
+    """Against the log of the wire: what was asked is there, line by line."""
+    world = a_world()
+    site = world.sites["bus"]
+    one, two = world.roster.state("bus-1"), world.roster.state("bus-2")
+
+    def asked(unit: str) -> int:
+        return sum(line.split()[1] == unit for line in site.log)
+
+    for meter_id in ("bus-1", "bus-2", "bus-1"):
+        await world.read(meter_id)
+    assert (one.requests, two.requests) == (asked("1"), asked("2")) == (2, 1)
+    assert (one.responses, two.responses) == (2, 1)
+    assert (one.sessions, two.sessions) == (1, 1)
+
+    site.moods["1"] = "refuses"
+    with pytest.raises(AccessDenied):
+        await world.read("bus-1")
+    assert (one.requests, one.responses) == (asked("1"), 3)
+
+    site.moods["1"] = "silent"
+    with pytest.raises(LinkTimeout):
+        await world.read("bus-1")
+    assert one.requests == asked("1") > 3
+    assert one.responses == 3
+    assert one.sessions == len([each for each in world.driver.sessions if each.unit == "1"])
+    assert (two.requests, two.responses, two.sessions) == (1, 1, 1)
+    await world.lanes.aclose()

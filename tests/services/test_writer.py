@@ -198,3 +198,18 @@ async def _impossible_batch(path: Path) -> None:
 
 def test_a_batch_that_cannot_be_stored_costs_itself_alone(tmp_path: Path) -> None:
     _impossible_batch(tmp_path / "readings.db")
+
+
+@virtual
+async def test_after_a_burst_a_trickle_is_written_at_once_again(tmp_path: Path) -> None:
+    bus, table = Bus(), Table(tmp_path / "t.db")
+    async with writing(bus, table) as writer:
+        for number in range(200):
+            bus.publish(batch(number, 12))
+        await asyncio.sleep(1)
+        table.sizes.clear()
+        for number in range(200, 300):  # 600 readings a second
+            bus.publish(batch(number, 12))
+            await asyncio.sleep(0.02)
+        assert writer.waiting <= 24
+        assert max(table.sizes[20:]) <= 24

@@ -100,7 +100,7 @@ def test_neither_keys_nor_tokens_nor_passwords_lie_in_the_files(timed: Store) ->
     timed.access.put_user("ada", Role.ADMIN, "correct horse")
     texts = ["correct horse", timed.access.create_key("scada", Role.VIEWER).split("_")[2]]
     texts.append(timed.logins.open("ada", lifetime_ms=HOUR, idle_ms=MINUTE))
-    content = b"".join(path.read_bytes() for path in timed.path.parent.iterdir())
+    content = b"".join(path.read_bytes() for path in Path(timed.name).parent.iterdir())
     assert [text for text in texts if text.encode() in content] == []
     assert b"scada" in content
 

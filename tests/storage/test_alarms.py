@@ -10,7 +10,7 @@ from headend.model.alarm import Alarm, AlarmKind, Cleared, Level, Standing
 from headend.model.event import Severity
 from headend.storage.store import Store
 
-from .conftest import KEY
+from .conftest import again
 
 
 def alarm(number: int, **fields: Any) -> Alarm:
@@ -116,7 +116,6 @@ def test_changes_of_rules_are_kept_by_level(store: Store) -> None:
     store.alarms.delete_rule(Level.METER, "m1", "overvoltage")
     with pytest.raises(NotFound, match="overvoltage"):
         store.alarms.delete_rule(Level.METER, "m1", "overvoltage")
-    path = store.path
     store.close()
-    with Store.open(path, vault_key=KEY) as again:
-        assert len(again.alarms.rules()) == 2
+    with again(store) as other:
+        assert len(other.alarms.rules()) == 2

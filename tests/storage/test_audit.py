@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from headend.errors import Conflict, StorageError
 from headend.model.audit import Action, AuditEntry
 from headend.model.job import JobState
+from headend.storage.schema import audit
 from headend.storage.store import Store
 
-from .conftest import KEY
+from .conftest import KEY, again
 from .test_events_jobs import job
 
 
@@ -53,21 +54,19 @@ def test_rows_are_listed_newest_first(store: Store) -> None:
 
 def test_the_table_itself_refuses_changes(store: Store) -> None:
     fill(store)
-    connection = sqlite3.connect(store.path)
     for change in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit"):
-        with pytest.raises(sqlite3.IntegrityError, match="appended"):
-            connection.execute(change)
-    connection.close()
+        with pytest.raises(StorageError, match="appended"), store._database.write() as connection:
+            connection.exec_driver_sql(change)
 
 
-def tamper(path: Path, *changes: str) -> None:
-    connection = sqlite3.connect(path)
-    for trigger in ("audit_no_update", "audit_no_delete"):
-        connection.execute(f"DROP TRIGGER {trigger}")
-    for change in changes:
-        connection.execute(change)
-    connection.commit()
-    connection.close()
+def tamper(store: Store, *changes: str) -> None:
+    with store._database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            triggers = ["audit_no_change ON audit"]
+        else:
+            triggers = ["audit_no_update", "audit_no_delete"]
+        for statement in (*(f"DROP TRIGGER {trigger}" for trigger in triggers), *changes):
+            connection.exec_driver_sql(statement)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def tamper(path: Path, *changes: str) -> None:
         (["UPDATE audit SET actor = 'user:9' WHERE number = 3"], [3]),
         (["UPDATE audit SET data = replace(data, '0.5', '0.6') WHERE number = 1"], [1]),
         (["UPDATE audit SET at = at + 1 WHERE number = 6"], [6]),
-        (["UPDATE audit SET digest = zeroblob(32) WHERE number = 2"], [2, 3]),
+        (["UPDATE audit SET digest = (SELECT digest FROM audit WHERE number = 5) WHERE number = 2"], [2, 3]),
         (["DELETE FROM audit WHERE number = 4"], [4]),
         (["DELETE FROM audit WHERE number = 1"], [1]),
         (["DELETE FROM audit WHERE number > 4"], [5]),
@@ -96,7 +95,7 @@ def tamper(path: Path, *changes: str) -> None:
 def test_tampering_is_found(store: Store, changes: list[str], found: list[int]) -> None:
     fill(store)
     assert store.audit.verify() == []
-    tamper(store.path, *changes)
+    tamper(store, *changes)
     assert [flaw.number for flaw in store.audit.verify()] == found
 
 
@@ -105,13 +104,11 @@ def test_a_chain_that_is_made_anew_is_found_by_its_end(store: Store, tmp_path: P
     with Store.open(tmp_path / "other.db", vault_key=KEY) as other:
         fill(other, 5)
         other.audit.append("user:5", Action.COMMAND_BEGUN, "meter:m2", {"job": "j5", "value": 0.5})
-        other.close()
-    tamper(
-        store.path,
-        f"ATTACH '{tmp_path / 'other.db'}' AS other",
-        "DELETE FROM audit",
-        "INSERT INTO audit SELECT * FROM other.audit",
-    )
+        with other._database.read() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(sa.select(audit))]
+    tamper(store, "DELETE FROM audit")
+    with store._database.write() as connection:
+        connection.execute(audit.insert(), rows)
     assert [flaw.number for flaw in store.audit.verify()] == [6]
 
 
@@ -120,15 +117,15 @@ def test_a_tail_that_was_cut_off_is_not_forgotten_when_the_trail_goes_on(
     store: Store, hide: Callable[[Path], None]
 ) -> None:
     fill(store)
+    tamper(store, "DELETE FROM audit WHERE number > 4")
     store.close()
-    tamper(store.path, "DELETE FROM audit WHERE number > 4")
     hide(store.audit.tail_file)
-    with Store.open(store.path, vault_key=KEY) as again:
-        assert len(again.audit.verify()) == 1
-        again.audit.append("user:9", Action.KEY_CREATED, "key:x")
-        (flaw,) = again.audit.verify()
+    with again(store) as other:
+        assert len(other.audit.verify()) == 1
+        other.audit.append("user:9", Action.KEY_CREATED, "key:x")
+        (flaw,) = other.audit.verify()
         assert flaw.number == 5
-        assert [row.action for row in again.audit.list(limit=2)] == ["key-created", "tail-missing"]
+        assert [row.action for row in other.audit.list(limit=2)] == ["key-created", "tail-missing"]
 
 
 def test_the_file_may_lag_behind(store: Store) -> None:

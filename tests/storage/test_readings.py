@@ -5,18 +5,21 @@ import math
 import random
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headend.errors import NotFound
 from headend.model.reading import Quality, ReadingBatch, Source, Value, to_millis
-from headend.storage import readings as module
+from headend.storage import readings_sqlite as module
 from headend.storage.store import Store
+
+from .conftest import empty, settle
 
 NOON = to_millis(datetime(2026, 3, 1, 12, tzinfo=UTC))
 SECOND, HOUR, DAY = 1000, 3_600_000, 86_400_000
@@ -63,7 +66,7 @@ def test_readings_come_back_as_they_were_given(
     source: Source,
     quality: int,
 ) -> None:
-    store.readings.purge(2**40)
+    empty(store)
     given_batch = batch(
         *((q, at, v) for (q, at), v in points.items()), received_at=received_at, source=source, quality=Quality(quality)
     )
@@ -142,6 +145,32 @@ def test_one_reading_from_the_future_does_not_freeze_the_latest(store: Store, *,
     assert list(store.readings.latest().values) == [2]
 
 
+def test_the_latest_of_one_write_may_be_of_all_kinds(store: Store) -> None:
+    now = 10**12
+    prompt = batch(("e", now - 500, 230.5), ("u", now - 60_000, ""), ("text", now, "on"), received_at=now)
+    old = batch(
+        ("old", now - 10**9, 7), ("old text", now - 10**9, "ä"), ("future", now + 10**9, 2**70), received_at=now
+    )
+    store.readings.write([prompt, old])
+    latest = store.readings.latest()
+    found = zip(latest.quantities, latest.values, latest.measured_at, latest.received_at, strict=True)
+    assert sorted(found) == sorted(
+        (quantity, value, at, now)
+        for each in (prompt, old)
+        for quantity, value, at in zip(each.quantities, each.values, each.measured_at, strict=True)
+    )
+
+
+def test_a_new_series_of_a_new_day_comes_together_with_readings_that_are_there_already(store: Store) -> None:
+    known, new = batch(("e", 1000, 1)), batch(("u", 10**12, 2), meter="m2")
+    store.readings.write([known])
+    for _ in range(2):
+        store.readings.write([known, new])
+    assert rows(store) == [(1000, 1)]
+    assert list(store.readings.series("m2", "u", 0, 2**60).values) == [2]
+    assert store.readings.count() == 2
+
+
 def test_latest_chooses_meters_and_quantities(store: Store) -> None:
     store.readings.write(batch(("e", NOON, n), ("u", NOON, "on"), meter=f"m{n}") for n in range(5))
     latest = store.readings.latest(["m3", "m1", "nobody"], ["u"])
@@ -152,6 +181,20 @@ def test_latest_chooses_meters_and_quantities(store: Store) -> None:
     assert len(store.readings.latest(limit=7)) == 7
     assert len(store.readings.latest([])) == 0
     assert latest.received_at == (NOON, NOON)
+
+
+def test_a_series_comes_with_its_receipts(store: Store) -> None:
+    late = batch(*(("e", NOON - DAY + n * HOUR, n) for n in range(4)), received_at=NOON, source=Source.HISTORY)
+    fresh = batch(("e", NOON, 4), ("u", NOON, 230), received_at=NOON + SECOND)
+    store.readings.write([late, fresh])
+
+    found = store.readings.received("m1", "e", NOON - DAY + HOUR, NOON + 1)
+    assert list(found.values) == [1, 2, 3, 4]
+    assert list(found.received_at) == [NOON, NOON, NOON, NOON + SECOND]
+    assert list(found.sources) == [Source.HISTORY] * 3 + [Source.POLL]
+    assert list(found.measured_at) == list(store.readings.series("m1", "e", NOON - DAY + HOUR, NOON + 1).measured_at)
+    assert list(store.readings.received("m1", "e", NOON - DAY, NOON + 1, 3).values) == [0, 1, 2]
+    assert len(store.readings.received("m1", "none", 0, NOON)) == 0
 
 
 def test_an_unknown_reading_has_no_receipt(store: Store) -> None:
@@ -193,10 +236,11 @@ def test_columns_of_different_length_and_foreign_types_store_nothing(store: Stor
     origin=st.sampled_from([NOON, 3, -5 * DAY]),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@example(values=[2.3e-308, 0.0, 1], step=1, bucket=HOUR, start=-2, origin=3)
 def test_buckets_equal_a_plain_computation(
     store: Store, values: Sequence[Value], step: int, bucket: int, start: int, origin: int
 ) -> None:
-    store.readings.purge(2**40)
+    empty(store)
     store.readings.write([batch(*(("e", origin + n * step, v) for n, v in enumerate(values)))])
     since, until = origin + start * step, origin + len(values) * step - 1
     expected: dict[int, list[Any]] = {}
@@ -226,31 +270,39 @@ def test_count_and_purge_by_day(store: Store, monkeypatch: pytest.MonkeyPatch) -
     assert store.readings.count() == 192
     assert (store.readings.count("m1"), store.readings.count("m1", "e"), store.readings.count("m2")) == (192, 96, 0)
     second_day = NOON // DAY + 1
+    assert store.readings.purge(second_day) == 0, "it is not summarised"
+    settle(store)
     assert store.readings.purge(second_day) == 24
     assert rows(store)[0] == (second_day * DAY, 12)
     assert store.readings.receipt("m1", "e", second_day * DAY).received_at == NOON + 9 * DAY
     assert store.readings.purge(second_day) == 0
     assert store.readings.purge(second_day + 99) == 168
     assert len(store.readings.latest()) == 2
-    with sqlite3.connect(store.path) as connection:
+
+
+def test_receipts_go_with_their_readings(sqlite_store: Store) -> None:
+    sqlite_store.readings.write([batch(("e", NOON, 1), received_at=NOON + 9 * DAY, source=Source.HISTORY)])
+    settle(sqlite_store)
+    sqlite_store.readings.purge(NOON // DAY + 1)
+    with closing(sqlite3.connect(sqlite_store.name)) as connection:
         assert connection.execute("SELECT count(*) FROM receipts").fetchone() == (0,)
-    connection.close()
 
 
-def plan(path: Path, query: str, parameters: Any) -> str:
+def plan(path: str, query: str, parameters: Any) -> str:
     connection = sqlite3.connect(path)
     text = "\n".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + query, parameters))
     connection.close()
     return text
 
 
-def test_queries_name_the_quarters_and_use_the_key(store: Store) -> None:
-    store.readings.write([batch(("e", NOON, 1))])
-    span = plan(store.path, module._SPAN, (1, 2, 3, 4))
+def test_queries_name_the_quarters_and_use_the_key(sqlite_store: Store) -> None:
+    sqlite_store.readings.write([batch(("e", NOON, 1))])
+    span = plan(sqlite_store.name, module._SPAN, (1, 2, 3, 4))
     assert span == "SEARCH readings USING PRIMARY KEY (quarter=? AND point>? AND point<?)"
-    given_values = dict.fromkeys(["first", "last", "base", "bucket", "skip", "start", "end"], 1)
+    names = ["first", "last", "base", "bucket", "origin", "skip", "start", "end"]
+    given_values = dict.fromkeys(names, 1)
     for query in (module._BUCKETS, module._COUNT):
-        text = plan(store.path, query, given_values)
+        text = plan(sqlite_store.name, query, given_values)
         assert "SEARCH readings USING PRIMARY KEY (quarter=? AND point>? AND point<?)" in text
         assert "SCAN readings" not in text
 
@@ -276,8 +328,10 @@ def poll(slot: int, meters: int) -> list[ReadingBatch]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lag", "meters"), [(0, 10_000), (1500, 1000)])
-def test_polled_readings_take_25_octets_each(store: Store, lag: int, meters: int) -> None:
+@pytest.mark.parametrize(("lag", "meters"), [(0, 2500), (1500, 1000)])
+def test_polled_readings_take_25_octets_each(sqlite_store: Store, lag: int, meters: int) -> None:
+    store = sqlite_store
+
     def size() -> int:
         with store._database.read() as connection:
             return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one()) * 4096
@@ -293,10 +347,11 @@ def test_polled_readings_take_25_octets_each(store: Store, lag: int, meters: int
 
 
 @pytest.mark.slow
-def test_a_year_of_history_takes_25_octets_a_reading(store: Store) -> None:
+def test_a_year_of_history_takes_25_octets_a_reading(sqlite_store: Store) -> None:
+    store = sqlite_store
     slots = 365 * 96
+    rows_of = [poll(slot, 1)[0] for slot in range(slots)]
     for meter in range(5):
-        rows_of = [poll(slot, 1)[0] for slot in range(slots)]
         for first in range(0, slots, 2880):
             month = rows_of[first : first + 2880]
             points = [
@@ -307,4 +362,4 @@ def test_a_year_of_history_takes_25_octets_a_reading(store: Store) -> None:
             )
     assert store.readings.count() == 5 * slots * 4
     store.close()
-    assert store.path.stat().st_size / (5 * slots * 4) <= 25
+    assert Path(store.name).stat().st_size / (5 * slots * 4) <= 25

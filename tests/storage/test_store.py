@@ -11,7 +11,7 @@ import pytest
 
 from headend.errors import ConfigError, StorageError
 from headend.model.reading import ReadingBatch, Source
-from headend.storage import engine
+from headend.storage import sqlite
 from headend.storage.store import Store, database_path
 
 from .conftest import KEY
@@ -52,16 +52,28 @@ def test_a_store_is_named_by_path_or_url(text: str, path: Path) -> None:
     assert database_path(path) == path
 
 
-@pytest.mark.parametrize("text", ["postgresql://u:pw@host/db", "", ":memory:", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql://u:pw@host/db",
+        "postgresql://u:pw@host/db",
+        "postgresql://h/db?password=pw",
+        "postgresql://u@p:pw@host/db",
+        "",
+        ":memory:",
+        "sqlite://",
+        "sqlite:///:memory:",
+    ],
+)
 def test_other_databases_are_refused_without_repeating_their_password(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Store.open(text, vault_key=None)
-    assert "sqlite:///FILE" in caught.value.hint
+    assert caught.value.hint
     assert "pw" not in str(caught.value)
 
 
-def test_an_open_store_is_in_wal_mode_with_the_promised_durability(store: Store) -> None:
-    for transaction in (store._database.read, store._database.write):
+def test_an_open_store_is_in_wal_mode_with_the_promised_durability(sqlite_store: Store) -> None:
+    for transaction in (sqlite_store._database.read, sqlite_store._database.write):
         with transaction() as connection:
             values = {
                 name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -106,25 +118,25 @@ def test_a_damaged_file_is_told_from_a_full_disk(tmp_path: Path) -> None:
     assert caught.value.reason == "damaged"
 
 
-def test_a_full_disk_stops_a_write_whole_and_passes(store: Store) -> None:
-    write(store, 0)
-    with store._database.write() as connection:
+def test_a_full_disk_stops_a_write_whole_and_passes(sqlite_store: Store) -> None:
+    write(sqlite_store, 0)
+    with sqlite_store._database.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
     with pytest.raises(StorageError, match="the disk is full") as caught:
-        fill(store)
+        fill(sqlite_store)
     assert caught.value.reason == "full"
     assert caught.value.hint
-    stored = store.readings.count()
+    stored = sqlite_store.readings.count()
     assert stored > 100
     assert stored % 100 == 0
     with pytest.raises(StorageError):
-        store.readings.write([batch_of("new meter", 5000)])
-    with store._database.write() as connection:
+        sqlite_store.readings.write([batch_of("new meter", 5000)])
+    with sqlite_store._database.write() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1073741823")
-    assert store.readings.write([batch_of("new meter", 5000)]) == 5000
-    assert store.readings.count() == stored + 5000
-    assert store.readings.count("new meter") == 5000
+    assert sqlite_store.readings.write([batch_of("new meter", 5000)]) == 5000
+    assert sqlite_store.readings.count() == stored + 5000
+    assert sqlite_store.readings.count("new meter") == 5000
 
 
 def fill(store: Store) -> None:
@@ -145,9 +157,9 @@ def batch_of(meter: str, rows: int) -> ReadingBatch:
 
 
 def test_a_database_held_by_another_process_is_called_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     with Store.open(tmp_path / "h.db", vault_key=None) as store:
-        other = sqlite3.connect(store.path, isolation_level=None)
+        other = sqlite3.connect(Path(store.name), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="another process") as caught:
             write(store, 0)

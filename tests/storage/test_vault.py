@@ -10,7 +10,7 @@ from headend.model.meter import Secret
 from headend.storage.schema import secrets as table
 from headend.storage.store import Store
 
-from .conftest import KEY
+from .conftest import KEY, again
 
 PLAIN = b"sixteen octets!!"
 
@@ -28,9 +28,9 @@ def test_secrets_are_kept_replaced_and_removed(store: Store) -> None:
             call("m1", "ek")
 
 
-def test_no_secret_lies_open_in_the_files(store: Store) -> None:
-    store.secrets.put("m1", "ek", Secret(PLAIN))
-    for path in store.path.parent.iterdir():
+def test_no_secret_lies_open_in_the_files(sqlite_store: Store) -> None:
+    sqlite_store.secrets.put("m1", "ek", Secret(PLAIN))
+    for path in Path(sqlite_store.name).parent.iterdir():
         assert PLAIN not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
 
@@ -38,16 +38,16 @@ def test_no_secret_lies_open_in_the_files(store: Store) -> None:
 def test_another_key_does_not_open_the_store(store: Store) -> None:
     store.secrets.put("m1", "ek", Secret(PLAIN))
     with pytest.raises(ConfigError, match="does not open the secrets") as caught:
-        Store.open(store.path, vault_key=bytes(32))
+        again(store, bytes(32))
     assert "restore the key file" in caught.value.hint
     assert KEY.hex() not in repr(caught.value) + caught.value.hint
     with pytest.raises(ConfigError, match="has 5 octets, not 32"):
-        Store.open(store.path, vault_key=b"short")
+        again(store, b"short")
 
 
 def test_without_a_key_secrets_stay_closed(store: Store) -> None:
     store.secrets.put("m1", "ek", Secret(PLAIN))
-    with Store.open(store.path, vault_key=None) as closed:
+    with again(store, None) as closed:
         assert closed.secrets.names("m1") == ["ek"]
         with pytest.raises(ConfigError, match="without its vault key"):
             closed.secrets.get("m1", "ek")

@@ -16,8 +16,9 @@ from headend.emulator.fleet import Fleet, Group
 from headend.model.device import DeviceQuery, DeviceState
 from headend.model.meter import MeterIdentity
 from headend.model.scan import ScanJob, ScanRequest, ScanState
-from headend.runtime.settings import DiscoverySettings, GatewaySettings, MqttSettings, Settings
+from headend.runtime.settings import DiscoverySettings, GatewaySettings, Settings
 from headend.runtime.settings import WebSettings as WebSection
+from headend.runtime.settings_delivery import MqttSettings
 from headend.runtime.wiring import HeadEnd, running
 from headend.services.discovery.adopting import Adoption
 

@@ -125,6 +125,24 @@ def test_ctrl_c_is_a_stop_too(tmp_path: Path) -> None:
         assert head_end.stop(signal.SIGINT) == 0
 
 
+def test_systemd_hears_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(path)
+        heard.settimeout(60)
+        with HeadEnd(tmp_path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"}) as head_end:
+            assert heard.recv(1000).startswith(b"READY=1\nSTATUS=")
+            for _ in range(3):
+                assert heard.recv(1000).startswith(b"WATCHDOG=1\nSTATUS=0 meters")
+            assert head_end.stop(signal.SIGTERM) == 0
+        heard.settimeout(0)
+        said = []
+        with suppress(BlockingIOError):
+            while True:
+                said.append(heard.recv(1000))
+        assert said[-1].startswith(b"STOPPING=1")
+
+
 def test_two_servers_on_one_port(tmp_path: Path) -> None:
     with HeadEnd(tmp_path) as head_end:
         port = httpx.URL(head_end.url).port
@@ -215,10 +233,10 @@ def test_a_broker_that_goes_and_comes_back(tmp_path: Path, fleet: Meters) -> Non
     configured(tmp_path, "")
     enter(tmp_path, fleet.roster[:5], 1.0)
     with HeadEnd(tmp_path, f'[mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n') as head_end:
-        head_end.until("broker away")
+        head_end.until("sink away")
         for _ in range(2):
             with mosquitto(tmp_path, port), follower(port) as messages:
-                head_end.until("broker connected")
+                head_end.until("sink connected")
                 wanted = {
                     f"headend/v1/meters/{line['name']}/{tail}"
                     for line in fleet.roster[:5]
@@ -234,7 +252,7 @@ def test_a_broker_that_goes_and_comes_back(tmp_path: Path, fleet: Meters) -> Non
                     # What is retained greets those who come later.
                     found = [next_message(later) for _ in range(6)]
                     assert sum(message.retain and message.topic.endswith("status") for message in found) >= 5
-            head_end.until("broker away")
+            head_end.until("sink away")
         assert head_end.stop() == 0
 
 

@@ -36,7 +36,9 @@ from headend.model.objects import (
 )
 from headend.model.profile import MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch, Source
+from headend.northbound.deliveries import Deliveries
 from headend.runtime.discovery import rules_of
+from headend.runtime.exports import make_exports
 from headend.runtime.rehearsal import rehearse
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.poller import Poller
@@ -49,11 +51,16 @@ from headend.services.discovery.discoverer import Discoverer
 from headend.services.discovery.sweeping import Sweeper
 from headend.services.gateway.gateway import Gateway
 from headend.services.gateway.house import House, Recognition
+from headend.services.history.collector import Collector
+from headend.services.history.completeness import Completeness
+from headend.services.history.kept import Rules
 from headend.services.intake import Intake, Known
 from headend.services.lockout import Lockout
 from headend.services.profiles.profiles import Profiles
 from headend.services.recorder import Recorder
 from headend.services.roster import Roster
+from headend.services.statistics import Statistician
+from headend.services.trial import Trials
 from headend.services.writer import Writer
 from headend.storage.profiles import ProfileFolder
 from headend.storage.refusals import RefusalFile
@@ -64,6 +71,7 @@ from headend.transport.open import open_link
 from headend.web.app import create_app
 from headend.web.parts import WebParts
 from headend.web.settings import WebSettings
+from tests.new_database import laid
 from tests.virtual import emulators_here
 
 KEY = bytes(range(32))
@@ -115,6 +123,8 @@ class BenchSession:
 
     async def verify(self, command: Command, since: int) -> Outcome:
         return Outcome(verdict=Verdict.CONFIRMED, observed=False)
+
+    def forget(self) -> None: ...
 
     def notifications(self) -> Sequence[Notification]:
         return ()
@@ -213,6 +223,7 @@ class World:
         )
         self.writer = Writer(self.bus, self._write, clock=time.millis)
         self.recorder = Recorder(self.bus, store.events.append)
+        self.deliveries = Deliveries(store.journal, time.millis, keep_hours=72, keep_octets=1 << 30)
         self.alarms = Alarms(
             self.roster, self.bus, store, profile=self.library.get, clock=time.millis, settings={"ratings": RATINGS}
         )
@@ -273,6 +284,10 @@ class World:
             lockout=Lockout(RefusalFile(folder / "refusals.db")),
             clock=time.millis,
         )
+        collector = Collector(
+            self.roster, self.lanes, self.bus, store.ledger, profile=self._profile, clock=time.millis, rules=Rules()
+        )
+        self.completeness = Completeness(store.ledger, time.millis, collector)
         self.emulators = emulators_here(folder / "emulators", Library())
         self.app = create_app(
             WebParts(
@@ -286,8 +301,19 @@ class World:
                 discovery=self.discovery,
                 commands=self.commands,
                 captures=self.captures,
+                completeness=self.completeness,
                 alarms=self.alarms,
                 writer=self.writer,
+                deliveries=self.deliveries,
+                exports=make_exports(store, self.roster, self._profile, time.millis),
+                statistics=Statistician(self.roster, self.store.statistics.add, time.millis),
+                trials=Trials(
+                    self.lanes,
+                    open_link=self._open_link,
+                    driver=lambda _name: self.driver,
+                    profile=self._profile,
+                    clock=time.millis,
+                ),
                 library=self.library,
                 profiles=self.profiles,
                 version="1.2.3",
@@ -371,7 +397,7 @@ def batch(meter_id: str, values: Mapping[str, Any], at: int = NOW, source: Sourc
 async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
     """Everything up, and down again."""
     time = Time()
-    with Store.open(folder / "headend.db", vault_key=KEY, millis=time.millis) as store:
+    with Store.open(laid(folder / "headend.db"), vault_key=KEY, millis=time.millis) as store:
         store.access._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         made = World(store, time, WebSettings(**settings), folder)
         async with made.app.router.lifespan_context(made.app), made.emulators, asyncio.TaskGroup() as tasks:

@@ -85,7 +85,7 @@ async def test_the_description_is_for_viewers(tmp_path: Path) -> None:
 async def test_beyond_loopback_only_health_login_problems_and_files_are_public(tmp_path: Path) -> None:
     async with world(tmp_path) as head_end:
         public = {(method, path) for method, path, rule in operations(head_end) if rule == "public"}
-        health = {("GET", "/api/v1/health"), ("GET", "/health")}
+        health = {("GET", path) for path in ("/api/v1/health", "/health", "/api/system/health")}
         assert public == {*health, ("POST", "/api/v1/session"), ("GET", "/problems/{code}")}
 
 

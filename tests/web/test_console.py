@@ -29,6 +29,8 @@ STATIC = Path(__file__).resolve().parents[2] / "src/headend/web/static"
 OPENAPI = Path(__file__).with_name("openapi.json")
 PASSWORD = "correct horse battery"
 METERS = 10
+PATIENCE = 60_000
+"""milliseconds that the browser waits for what a test expects, on a machine that does much else"""
 FLEET = """
 [fleet]
 seed = 11
@@ -216,6 +218,7 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no chromium on this machine")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=program, args=flags)
@@ -240,7 +243,7 @@ def tab(chromium: Browser) -> Iterator[Tab]:
     context = chromium.new_context(
         viewport={"width": 1400, "height": 900}, color_scheme="light", reduced_motion="reduce"
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     context.add_init_script(REPORT_VIOLATIONS)
     made = Tab(page=context.new_page())
     made.page.on("console", lambda one: made.complaints.append(one.text) if one.type in ("error", "warning") else None)
@@ -254,7 +257,7 @@ def ink(page: Page) -> int:
     """How many points of the chart have the colour of its first series."""
     return int(
         page.evaluate("""() => {
-          const canvas = document.querySelector(".chart canvas");
+          const canvas = document.querySelector(".plot .chart canvas");
           if (!canvas) return 0;
           const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
           const wanted = getComputedStyle(document.documentElement).getPropertyValue("--c1").trim().slice(1);
@@ -279,7 +282,7 @@ def test_the_fleet_is_shown_and_lives(site: Site, tab: Tab) -> None:
     power = rows.filter(has_text="panel-06").locator("[role=cell]").nth(4)
     expect(power).to_contain_text("W")
     first = power.inner_text()
-    expect(power).not_to_have_text(first, timeout=30_000)
+    expect(power).not_to_have_text(first)
     page.get_by_role("columnheader", name="Power").first.get_by_role("button").click()
     expect(page.get_by_role("columnheader", name="Power").first).to_have_attribute("aria-sort", "descending")
     expect(rows.last).to_contain_text("broken-10")
@@ -304,7 +307,7 @@ def test_from_the_search_to_a_chart_without_a_mouse(site: Site, tab: Tab) -> Non
     expect(heading).to_be_focused()
     expect(page).to_have_title("panel-07 · Headend")
     expect(page.locator(".legend li").first).to_contain_text("Active power, net")
-    page.wait_for_selector(".chart canvas")
+    page.wait_for_selector(".plot .chart canvas")
     assert ink(page) > 0
     page.go_back()
     expect(rows).to_have_count(4)
@@ -316,10 +319,10 @@ def test_from_the_search_to_a_chart_without_a_mouse(site: Site, tab: Tab) -> Non
 
 def stays(page: Page) -> bool:
     """True when the drawing of the chart is the same after new values came."""
-    page.evaluate("() => { document.querySelector('.chart canvas').own = true; }")
-    label = page.locator(".chart").get_attribute("aria-label") or ""
-    expect(page.locator(".chart")).not_to_have_attribute("aria-label", label, timeout=30_000)
-    return bool(page.evaluate("document.querySelector('.chart canvas').own"))
+    page.evaluate("() => { document.querySelector('.plot .chart canvas').own = true; }")
+    label = page.locator(".plot .chart").get_attribute("aria-label") or ""
+    expect(page.locator(".plot .chart")).not_to_have_attribute("aria-label", label)
+    return bool(page.evaluate("document.querySelector('.plot .chart canvas').own"))
 
 
 @pytest.mark.browser
@@ -329,6 +332,8 @@ def test_a_chart_of_any_quantity_over_any_range(site: Site, tab: Tab) -> None:
     values = page.get_by_role("region", name="All values")
     expect(values.locator("button.cell")).to_have_count(89)
     values.get_by_label("Filter values").fill("voltage l1")
+    told = re.compile(r"measured .*:\d\d.*\npolled, .*:\d\d.*\ngood$", re.DOTALL)
+    expect(values.get_by_role("button", name="Voltage, L1:")).to_have_attribute("title", told)
     values.get_by_role("button", name="Voltage, L1:").click()
     values.get_by_role("button", name="Voltage, L2:").click(modifiers=["Control"])
     legend = page.locator(".legend li .swatch")
@@ -339,10 +344,10 @@ def test_a_chart_of_any_quantity_over_any_range(site: Site, tab: Tab) -> None:
     assert re.search(r"show=voltage_l1%2Cvoltage_l2%2Cactive_power_total&range=15\+min$", page.url)
 
     # what was drawn stays while new values come
-    expect(page.locator(".chart canvas")).to_have_count(1)
+    expect(page.locator(".plot .chart canvas")).to_have_count(1)
     assert stays(page) or stays(page), "only the range that was asked for last may replace it, once"
 
-    box = page.locator(".chart .u-over").bounding_box()
+    box = page.locator(".plot .chart .u-over").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 50)
     page.mouse.down()
@@ -402,7 +407,7 @@ def test_events_and_decoding(site: Site, tab: Tab) -> None:
     page.goto(f"{site.url}#/events")
     expect(page.locator(".events li").first).to_be_visible()
     page.get_by_role("button", name="warnings and worse").click()
-    expect(page.locator(".events li", has_text="broken-10").first).to_contain_text("link-timeout")
+    expect(page.locator(".events li", has_text="broken-10").filter(has_text="link-timeout").first).to_be_visible()
     expect(page.locator(".events li", has_text="flat-01")).to_have_count(0)
     page.get_by_role("navigation").get_by_role("link", name="Decode").click()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
@@ -477,11 +482,11 @@ def test_a_restart_of_the_head_end_is_told_and_survived(site: Site, tab: Tab) ->
     finally:
         stopped = time.time_ns() // 1_000_000
         site.start()
-    expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(page.get_by_role("banner")).to_contain_text("live")
     seen = page.locator(".head-line")
-    expect(seen).to_contain_text(re.compile(r"last reading \d s ago"), timeout=30_000)
-    deadline = time.monotonic() + 30
+    expect(seen).to_contain_text(re.compile(r"last reading \d s ago"))
+    deadline = time.monotonic() + PATIENCE / 1000
     while (after := site.get("meters/panel-08/readings?quantity=voltage_l1"))["measured_at"][-1] <= stopped:
         assert time.monotonic() < deadline, "nothing was stored after the restart"
         page.wait_for_timeout(100)

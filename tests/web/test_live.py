@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headend.errors import LinkTimeout
 from headend.model.access import Role
 from headend.model.event import Event, EventType, Severity
 from headend.model.reading import Source
@@ -124,8 +125,17 @@ async def test_what_is_published_arrives_once_a_tick(tmp_path: Path) -> None:
                     "values": [231.0, 50],
                     "measured_at": [NOW, NOW],
                     "quality": [0, 0],
+                    "received_at": [NOW, NOW],
+                    "source": ["poll", "poll"],
                 },
-                "b": {"quantities": ["voltage_l1"], "values": [229], "measured_at": [NOW + 5], "quality": [0]},
+                "b": {
+                    "quantities": ["voltage_l1"],
+                    "values": [229],
+                    "measured_at": [NOW + 5],
+                    "quality": [0],
+                    "received_at": [NOW + 5],
+                    "source": ["poll"],
+                },
             },
         }
         feed(head_end).tick()
@@ -248,3 +258,29 @@ async def test_nothing_is_kept_while_nobody_follows() -> None:
         live.join(["readings"], [])
     live.tick()
     assert not next(iter(live._clients)).frames
+
+
+async def test_a_value_that_no_longer_comes_is_said_to_be_stale_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client() as client:
+        head_end.add("a", poll_seconds=60.0)
+        follower = Follower(head_end, "topics=readings")
+        await follower.joined()
+        head_end.bus.publish(batch("a", {"voltage_l1": 230, "frequency": 50}))
+        head_end.bus.publish(batch("a", {"voltage_l1": 231}, NOW + 60_000))
+        await head_end.stored(3)
+        for seconds, stale in ((180.0, set()), (200.0, {"frequency"}), (241.0, {"frequency", "voltage_l1"})):
+            head_end.time = seconds
+            feed(head_end).tick()
+            rows = (await client.get(f"/api/v1/readings/latest?stale=true&limit={1000 + int(seconds)}")).json()["rows"]
+            assert {row[1] for row in rows if row[-1]} == stale
+            live = (await client.get(f"/api/v1/readings/latest?limit={1000 + int(seconds)}")).json()["rows"]
+            assert {row[1] for row in live} == {"voltage_l1", "frequency"} - stale
+        await follower.until(lambda text: text.count("event: stale") == 2)
+        assert [frame["meters"] for frame in follower.frames("stale")] == [{"a": ["frequency"]}, {"a": ["voltage_l1"]}]
+        head_end.bus.publish(batch("a", {"voltage_l1": 232}, NOW + 300_000))
+        head_end.roster.failed(head_end.roster.state("a"), LinkTimeout("silent"))
+        await taken()
+        feed(head_end).tick()
+        await follower.until(lambda text: text.count("event: stale") == 3)
+        assert follower.frames("stale")[2]["meters"] == {"a": ["voltage_l1"]}, "what is offline tells nothing"
+        await follower.leave()

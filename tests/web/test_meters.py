@@ -63,6 +63,7 @@ async def test_a_meter_from_fields(tmp_path: Path) -> None:
         ({"url": URL, "id": "../etc"}, 422),
         ({"url": URL, "id": ""}, 422),
         ({"url": URL, "tags": ["two words"]}, 422),
+        ({"url": URL, "tags": ["every:voltage_l1=often"]}, 422),
         ({"url": URL, "poll_seconds": 1e300}, 422),
         ({"url": f"{URL}?secret=file:/etc/passwd"}, 422),
         ({"url": f"{URL}?secret=env:HOME"}, 422),

@@ -38,12 +38,21 @@ async def test_the_latest_of_each_series(tmp_path: Path) -> None:
         head_end.bus.publish(batch("b", {"relay_closed": True, "serial_number": "S1", "active_energy_import_total": 7}))
         await head_end.stored(11)
         body = (await client.get("/api/v1/readings/latest")).json()
-        assert body["columns"] == ["meter_id", "quantity", "value", "measured_at", "quality", "received_at", "source"]
+        assert body["columns"] == [
+            "meter_id",
+            "quantity",
+            "value",
+            "measured_at",
+            "quality",
+            "received_at",
+            "source",
+            "stale",
+        ]
         assert body["rows"] == [
-            ["a", "voltage_l1", 233.5, NOW - HOUR // 4, 1, NOW, "push"],
-            ["b", "active_energy_import_total", 7, NOW, 0, NOW, "poll"],
-            ["b", "relay_closed", True, NOW, 0, NOW, "poll"],
-            ["b", "serial_number", "S1", NOW, 0, NOW, "poll"],
+            ["a", "voltage_l1", 233.5, NOW - HOUR // 4, 1, NOW, "push", False],
+            ["b", "active_energy_import_total", 7, NOW, 0, NOW, "poll", False],
+            ["b", "relay_closed", True, NOW, 0, NOW, "poll", False],
+            ["b", "serial_number", "S1", NOW, 0, NOW, "poll", False],
         ]
         some = await client.get("/api/v1/readings/latest?meters=b,c&quantities=relay_closed,voltage_l1")
         assert [row[:2] for row in some.json()["rows"]] == [["b", "relay_closed"]]
@@ -93,6 +102,23 @@ async def test_a_long_series_comes_in_pieces(tmp_path: Path) -> None:
             met += body["measured_at"]
             start = body["next"]
         assert met == [NOW - 2 * HOUR + step * HOUR // 4 for step in range(8)]
+
+
+async def test_a_series_with_its_receipts(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client() as client:
+        await fill(head_end)
+        head_end.bus.publish(batch("a", {"voltage_l1": 240.0}))
+        await head_end.stored(9)
+        params: dict[str, Any] = {"quantity": "voltage_l1", "start": NOW - HOUR // 2, "receipts": True}
+        body = (await client.get("/api/v1/meters/a/readings", params=params)).json()
+        assert body["measured_at"] == [NOW - HOUR // 2, NOW - HOUR // 4, NOW]
+        assert body["quality"] == [0, 1, 0]
+        assert body["received_at"] == [NOW] * 3
+        assert body["source"] == ["push", "push", "poll"]
+        piece = (await client.get("/api/v1/meters/a/readings", params={**params, "limit": 2})).json()
+        assert (len(piece["source"]), piece["next"]) == (2, NOW - HOUR // 4 + 1)
+        plain = (await client.get("/api/v1/meters/a/readings?quantity=voltage_l1")).json()
+        assert not {"received_at", "source"} & plain.keys()
 
 
 async def test_buckets(tmp_path: Path) -> None:

@@ -99,6 +99,22 @@ def job_cancel(
     run_lazily("jobs", "cancel", _place(config, server, key), job, as_json=json)
 
 
+def completeness(
+    meter: Annotated[str, typer.Option(help="Day by day of one meter, by its id; without it, of all.")] = "",
+    days: Annotated[int, typer.Option(min=1, max=400, help="The newest days.")] = 31,
+    worst: Annotated[int, typer.Option(min=0, max=100000, help="So many meters instead, the worst first.")] = 0,
+    config: Config = None,
+    data: DataFolder = None,
+    *,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    json: Json = False,
+) -> None:
+    """Show how much of the load profiles is there, what may still arrive, and what never will."""
+    run_lazily(
+        "completeness", "show", meter=meter, days=days, worst=worst, as_file=csv, config=config, data=data, as_json=json
+    )
+
+
 @audit_app.command("verify")
 def audit_verify(config: Config = None, data: DataFolder = None, *, json: Json = False) -> None:
     """Check that no row of the audit trail was changed, moved or taken away; exit code 1 where one was."""

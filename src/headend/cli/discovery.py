@@ -164,6 +164,7 @@ async def _discoverer(
 ) -> AsyncIterator[Discoverer]:
     """Discovery over the database that is kept, or over one that is forgotten afterwards."""
     with _settings(settings, kept=kept) as used, open_store(used) as store:
+        store.claim()
         async with standing_alone(used, store, library, jobs=jobs) as (discoverer, _):
             yield discoverer
 

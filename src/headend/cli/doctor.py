@@ -17,7 +17,7 @@ import typer
 from headend.cli.output import print_json
 from headend.drivers.registry import driver, driver_names
 from headend.errors import ConfigError, HeadendError
-from headend.northbound.mqtt import broker_from_url
+from headend.northbound.client import broker_from_url
 from headend.runtime.database import open_store
 from headend.runtime.mqtt import embedded_broker
 from headend.runtime.profiles import library_of
@@ -102,8 +102,8 @@ def _disk(settings: Settings) -> Finding:
 def _database(settings: Settings) -> Finding:
     with open_store(settings) as store:
         damage = store.damage()
-        said = f"{store.path}, {store.meters.count()} meters"
-    return Finding("database", said, f"{store.path} is damaged: {damage}" if damage else "")
+        said = f"{store.name}, {store.meters.count()} meters"
+    return Finding("database", said, f"{store.name} is damaged: {damage}" if damage else "")
 
 
 def _profiles(settings: Settings) -> Finding:

@@ -24,7 +24,7 @@ _ERRORS: Final = {401: PermissionDenied, 403: PermissionDenied, 404: NotFound, 4
 def list_jobs(place: Place, *, meter: str, states: str, limit: int, as_json: bool) -> None:
     """Jobs, the newest first."""
     asked = {"meter_id": meter, "states": states, "limit": limit}
-    found = _ask(place, "GET", "jobs?" + urlencode({name: value for name, value in asked.items() if value}))
+    found = ask(place, "GET", "jobs?" + urlencode({name: value for name, value in asked.items() if value}))
     if as_json:
         print_json(found["items"])
     else:
@@ -36,18 +36,18 @@ def list_jobs(place: Place, *, meter: str, states: str, limit: int, as_json: boo
 
 def show(place: Place, job_id: str, *, as_json: bool) -> None:
     """One job."""
-    _print(_ask(place, "GET", f"jobs/{quote(job_id, safe='')}"), as_json=as_json)
+    _print(ask(place, "GET", f"jobs/{quote(job_id, safe='')}"), as_json=as_json)
 
 
 def confirm(place: Place, job_id: str, code: str, *, as_json: bool) -> None:
     """Confirm a job."""
     path = f"jobs/{quote(job_id, safe='')}/confirm"
-    _print(_ask(place, "POST", path, {"code": code}), as_json=as_json)
+    _print(ask(place, "POST", path, {"code": code}), as_json=as_json)
 
 
 def cancel(place: Place, job_id: str, *, as_json: bool) -> None:
     """Take a job back."""
-    _print(_ask(place, "DELETE", f"jobs/{quote(job_id, safe='')}"), as_json=as_json)
+    _print(ask(place, "DELETE", f"jobs/{quote(job_id, safe='')}"), as_json=as_json)
 
 
 def _print(job: dict[str, Any], *, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def _said(job: dict[str, Any]) -> str:
     return " ".join(filter(None, (job["verdict"], job["detail"] or job["note"])))
 
 
-def _ask(place: Place, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - whatever JSON holds
+def ask(place: Place, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - whatever JSON holds
     """An answer of REST; its problems are errors of the tree."""
     config, server, key = place
     web = settings_of(config, None).web

@@ -20,7 +20,7 @@ from headend.drivers.registrations import built_in
 from headend.errors import ConfigError
 from headend.model.meter import Meter, Secret
 from headend.model.objects import ObjectEntry, ObjectRef, RawValue
-from headend.model.profile import MeterProfile
+from headend.model.profile import entries_of
 from headend.model.reading import from_millis
 from headend.model.url import parse_url
 from headend.runtime.folders import library_in
@@ -81,8 +81,8 @@ class _Printer:
 
     def _document(self, heard: Heard) -> dict[str, object]:
         meter = heard.state.meter if heard.state is not None else None
-        profile = self._library.get(meter.profile_id) if meter is not None and meter.profile_id else None
-        entries = {entry.ref: entry for entry in profile.objects} if profile is not None else {}
+        profile = self._library.of(meter) if meter is not None else None
+        entries = entries_of(profile)
         said, push = heard.notification, heard.push
         document: dict[str, object] = {
             "received_at": _iso(datetime.now(UTC)),
@@ -189,14 +189,11 @@ def listen(
     if not where:
         raise ConfigError("nowhere to listen", hint="name a place, e.g. tcp://127.0.0.1:4059")
 
-    def profile(meter: Meter) -> MeterProfile | None:
-        return library.get(meter.profile_id) if meter.profile_id else None
-
     async def secrets_of(meter: Meter) -> Secrets:
         return secrets[meter.id]
 
     for meter in known:
-        profile(meter)  # a wrong name is told before anything is heard
+        library.of(meter)  # a wrong name is told before anything is heard
 
     async def main() -> None:
         stop = stop_event()
@@ -205,7 +202,7 @@ def listen(
         roster.load(known)
         printer = _Printer(library, stop, count, as_json=as_json)
         intake = Intake(
-            Known(roster=roster, profile=profile, secrets=secrets_of),
+            Known(roster=roster, profile=library.of, secrets=secrets_of),
             bus,
             lambda _state, _said: None,
             _millis,

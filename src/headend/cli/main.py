@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from headend.cli.commanding import audit_app, command, job_app
+from headend.cli.commanding import audit_app, command, completeness, job_app
+from headend.cli.copying import backup, move, restore
+from headend.cli.delivering import sinks_app
 from headend.cli.discovering import adopt, devices, identify, scan
+from headend.cli.exporting import export
 from headend.cli.library import profile_app, record
 from headend.cli.modelling import model_app
 from headend.cli.options import Config, DataFolder, Json, Profiles, Timeout, Url
@@ -55,10 +58,11 @@ app.add_typer(user_app, name="user")
 app.add_typer(key_app, name="key")
 app.add_typer(job_app, name="job")
 app.add_typer(audit_app, name="audit")
+app.add_typer(sinks_app, name="sinks")
 app.add_typer(fingerprint_app, name="fingerprint")
 app.add_typer(model_app, name="model")
 app.add_typer(virtual_app, name="virtual")
-for each in (command, scan, identify, devices, adopt):
+for each in (command, completeness, scan, identify, devices, adopt, export, backup, restore, move):
     app.command()(each)
 app.command()(obis)
 app.command()(record)

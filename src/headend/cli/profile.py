@@ -38,7 +38,7 @@ def show(profile_id: str, *, folders: list[str] | None, as_json: bool) -> None:
                 "protocol": profile.protocol,
                 "state": profile.state.value,
                 "source": profile.source,
-                "link": dict(profile.link),
+                "link": {**profile.link, **profile.recovery},
                 "association": dict(profile.association),
                 "objects": [
                     {

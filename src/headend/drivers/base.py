@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from headend.drivers.ground import Ground, Probe
+from headend.drivers.knowledge import Knowledge
 from headend.errors import RemoteProtocolError
 from headend.model.discovery import Examination, Sighting
 from headend.model.job import Command, Outcome
@@ -201,6 +202,9 @@ class Session(Protocol):
     async def objects(self) -> Sequence[ObjectInfo]:
         """The meter's own object list, or the profile's where the protocol has none."""
 
+    async def clock(self) -> int:
+        """What the meter's clock shows, in milliseconds; raises CapabilityError where there is none that tells the time."""
+
     def forget(self) -> None:
         """Ask the meter anew for what it does not change (scalers, columns, object list), when that is needed next."""
 
@@ -342,8 +346,12 @@ class Driver(Protocol):
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
     ) -> Session:
-        """Own an open link, establish whatever the protocol needs, and return the session; `timeout` is per request."""
+        """Own an open link, establish whatever the protocol needs, and return the session; `timeout` is per request.
+
+        With `knowledge` the session begins with what earlier ones have learned of the meter, and adds to it.
+        """
 
     def probes(self) -> Sequence[Probe]:
         """The questions of discovery whether somebody speaks this protocol, cheap and harmless first. None holds a secret."""

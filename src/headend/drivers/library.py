@@ -18,9 +18,12 @@ import structlog
 
 from headend.drivers.registry import driver
 from headend.errors import ConfigError, NotFound
+from headend.model import recovery
 from headend.model.alarm import RATINGS
 from headend.model.alarm_rules import check_change
+from headend.model.duration import parse_seconds
 from headend.model.job import CommandKind
+from headend.model.meter import Meter
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.place import Table, line_of
 from headend.model.profile import (
@@ -37,6 +40,7 @@ from headend.model.profile import (
 )
 from headend.model.quantity import base_unit, find_quantity
 from headend.model.reading import Value
+from headend.standards.event_codes import event_tables
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +55,7 @@ _METER_KEYS = {
 }
 _CLIENT_KEYS = {"sap", "params", "secrets", "may_change", "objects", "access"}
 _RULE_KEYS = {"ref", "method", "allow"}
-_OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "writable", "emulate", "note"}
+_OBJECT_KEYS = {"ref", "quantity", "name", "unit", "scaler", "type", "poll", "every", "writable", "emulate", "note"}
 _PUSH_KEYS = {"objects"}
 _COMMAND_KEYS = {"kind", "ref", "value", "method"}
 
@@ -129,6 +133,10 @@ class Library:
         self._loaded[path] = stamp, profile
         return profile
 
+    def of(self, meter: Meter) -> MeterProfile | None:
+        """The profile of a meter, None where it has none; raises as `get` does."""
+        return self.get(meter.profile_id) if meter.profile_id else None
+
     def __iter__(self) -> Iterator[MeterProfile]:
         """All profiles; one that is kept, and that a hand has spoilt since, is left out with a warning."""
         for profile_id in self.ids():
@@ -181,7 +189,10 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         raise meter.wrong("protocol", error.hint) from None
     objects = tuple(_entry(table, protocol) for table in tables("object"))
     _refuse_twins(origin, text, objects)
-    link, association = document.get("link", {}), document.get("association", {})
+    link, association = dict(document.get("link", {})), document.get("association", {})
+    renewing = {name: link.pop(name) for name in tuple(link) if name in recovery.BOUNDS}
+    for name, value in renewing.items():
+        recovery.check(name, value)
     the_driver.check_params({**link, **association})
     return MeterProfile(
         id=profile_id,
@@ -207,6 +218,7 @@ def load_profile(text: str, profile_id: str, origin: str = "") -> MeterProfile:
         ),
         link=link,
         association=association,
+        recovery=renewing,
         clients=tuple(_client(table, protocol) for table in tables("client")),
         devices=tuple(_device(table) for table in tables("logical_device")),
         quirks=frozenset(table.take("name", str) for table in tables("quirk")),
@@ -247,6 +259,10 @@ def _entry(table: Table, protocol: str) -> ObjectEntry:
         if unit and known.unit != base:
             raise table.wrong("unit", f"a unit of {known.unit or 'no unit'}, which {quantity} is measured in")
     emulate: Mapping[str, Value] = table.take("emulate", dict, {})
+    try:
+        every = parse_seconds(table.values.get("every", 0))
+    except ConfigError as error:
+        raise table.wrong("every", f"{error.hint or 'a span of time'}") from None
     return ObjectEntry(
         ref=_ref(table, "ref", protocol, table.take("ref", str)),
         quantity=quantity,
@@ -256,6 +272,7 @@ def _entry(table: Table, protocol: str) -> ObjectEntry:
         exponent=(scaler or 0) + prefix,
         type=table.take("type", str, ""),
         poll=table.take("poll", bool, default=True),
+        every=every,
         writable=table.take("writable", bool, default=False),
         emulate=emulate,
         note=table.take("note", str, ""),
@@ -270,7 +287,23 @@ def _load_profile(table: Table, protocol: str) -> LoadProfile:
         capacity=table.take("capacity", int),
         columns=tuple(_ref(table, "columns", protocol, str(column)) for column in columns),
         name=table.take("name", str, ""),
+        event_table=_event_table(table),
+        events=_events(table),
     )
+
+
+def _event_table(table: Table) -> str:
+    name: str = table.take("event_table", str, "")
+    if name and name not in event_tables():
+        raise table.wrong("event_table", f"one of {', '.join(event_tables())}")
+    return name
+
+
+def _events(table: Table) -> Mapping[int, str]:
+    said: dict[str, Any] = table.take("events", dict, {})
+    if not all(code.isdecimal() and isinstance(text, str) for code, text in said.items()):
+        raise table.wrong("events", "a text for each code, which is a number")
+    return {int(code): text for code, text in said.items()}
 
 
 def _push_list(table: Table, protocol: str) -> tuple[ObjectRef, ...]:

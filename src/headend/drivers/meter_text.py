@@ -156,6 +156,7 @@ def object_table(entry: ObjectEntry) -> dict[str, Any]:
         **_said(quantity=entry.quantity, name=entry.name, unit=entry.unit),
         **_said(scaler="meter" if entry.scaler is None else entry.scaler, type=entry.type),
         **({} if entry.poll else {"poll": False}),
+        **_said(every=int(entry.every) if entry.every.is_integer() else entry.every),
         **_said(writable=entry.writable, emulate=dict(entry.emulate), note=entry.note),
     }
 
@@ -168,10 +169,11 @@ def _said(**values: object) -> dict[str, Any]:
 def _load_profile(each: LoadProfile) -> dict[str, Any]:
     return {
         "ref": each.ref.address,
-        **_said(name=each.name),
+        **_said(name=each.name, event_table=each.event_table),
         "period_seconds": each.period_seconds,
         "capacity": each.capacity,
         "columns": [ref.address for ref in each.columns],
+        **_said(events={str(code): text for code, text in each.events.items()}),
     }
 
 

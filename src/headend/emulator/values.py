@@ -187,6 +187,8 @@ _PLAIN: Final[Mapping[str, Evaluator]] = MappingProxyType(
         "voltage_neutral": _constant(0.3),
         "temperature_ambient": _daily(18.0, 7.0),
         "temperature_internal": _daily(31.0, 9.0),
+        "signal_strength": _daily(-78.0, 6.0),
+        "clock_offset": _constant(0),  # a meter knows of no clock beside its own
         "battery_voltage_clock": _constant(3.6),
         "battery_voltage_reading": _constant(6.0),
         "humidity": _daily(55.0, -10.0),

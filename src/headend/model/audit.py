@@ -51,6 +51,10 @@ class Action(enum.Enum):
     PROFILE_PROMOTED = "profile-promoted"
     PROFILE_IMPORTED = "profile-imported"
     PROFILE_RETIRED = "profile-retired"
+    DELIVERY_REPLAYED = "delivery-replayed"
+    """somebody had a sink given again what was stored in a span of time"""
+    DELIVERY_RETRIED = "delivery-retried"
+    """somebody had an entry tried once more that a sink had refused"""
     TAIL_MISSING = "tail-missing"
     """the trail ended earlier than it had: rows were taken off its end before this one"""
 

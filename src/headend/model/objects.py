@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -53,6 +54,8 @@ class ObjectEntry:
     exponent: int = 0
     type: str = ""
     poll: bool = True
+    every: float = 0.0
+    """seconds between reads, where the meter is polled more often; 0: each time"""
     writable: bool = False
     emulate: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     note: str = ""
@@ -123,11 +126,26 @@ class HistoryColumn:
     exponent: int = 0
 
 
+class RowFlag(enum.IntFlag):
+    """What a row says of the time since the row before."""
+
+    POWER_DOWN = 1
+    """the meter was without supply"""
+    CLOCK_SET = 2
+    """its clock was set"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryBlock:
-    """Rows of a load profile as they arrived: `times` in milliseconds (None where the meter gave none), values unscaled."""
+    """Rows of a load profile as they arrived: `times` in milliseconds (None where the meter gave none), values unscaled.
+
+    `flags` is empty where the rows say nothing of themselves; `period` are the milliseconds between rows as the meter tells
+    them, 0 where it does not.
+    """
 
     columns: tuple[HistoryColumn, ...]
     times: Sequence[int | None]
     rows: Sequence[tuple[RawValue, ...]]
     quality: Sequence[int]
+    flags: Sequence[RowFlag] = ()
+    period: int = 0

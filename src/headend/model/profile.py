@@ -9,11 +9,13 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from headend.model.job import CommandKind
 from headend.model.meter import NO_PARAMS
 from headend.model.objects import ObjectEntry, ObjectRef
 from headend.model.reading import Value
+from headend.standards.event_codes import event_tables
 
 
 class ProfileState(enum.Enum):
@@ -51,6 +53,14 @@ class LoadProfile:
     capacity: int
     columns: tuple[ObjectRef, ...]
     name: str = ""
+    event_table: str = ""
+    """of an event log: the table that says what its codes mean"""
+    events: Mapping[int, str] = field(default_factory=dict, hash=False)
+    """what codes mean that are not in the table, or mean something else on this model"""
+
+    def event_text(self, code: int) -> str:
+        """What happened, in words; empty for a code that nothing is known of."""
+        return self.events.get(code) or event_tables().get(self.event_table, {}).get(code, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +158,8 @@ class MeterProfile:
     detect: tuple[DetectRule, ...] = ()
     link: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
     association: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    recovery: Mapping[str, Value] = field(default_factory=lambda: NO_PARAMS)
+    """what the model changes of how failures are dealt with; stands in the table of the link"""
     clients: tuple[MeterClient, ...] = ()
     devices: tuple[LogicalDevice, ...] = ()
     quirks: frozenset[str] = frozenset()
@@ -163,3 +175,9 @@ class MeterProfile:
     """digest of the fingerprint of the meter that it was made from"""
     registration: str = ""
     """with whose login and heartbeats it dials in; empty when it has none, or does not dial in"""
+
+
+@lru_cache(maxsize=1024)
+def entries_of(profile: MeterProfile | None) -> Mapping[ObjectRef, ObjectEntry]:
+    """The objects of a meter file by reference, none without one; one mapping for all its meters: nobody changes it."""
+    return {entry.ref: entry for entry in profile.objects} if profile is not None else {}

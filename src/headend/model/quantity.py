@@ -49,7 +49,10 @@ _PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "m": -3}
 _PREFIXED = ("W", "Wh", "var", "varh", "VA", "VAh", "V", "A", "Hz", "Ah", "Ohm")
 _UNITS: Mapping[str, tuple[str, int]] = MappingProxyType(
     {prefix + base: (base, power) for base in _PREFIXED for prefix, power in _PREFIXES.items()}
-    | {unit: (unit, 0) for unit in ("", "1", "%", "s", "deg", "°C", "m3", "m3/h", "Pa", "count", "A2h", "V2h", "bar")}
+    | {
+        unit: (unit, 0)
+        for unit in ("", "1", "%", "s", "deg", "°C", "m3", "m3/h", "Pa", "count", "A2h", "V2h", "bar", "dBm")
+    }
     | {"l": ("m3", -3), "ms": ("s", -3), "kPa": ("Pa", 3), "hPa": ("Pa", 2), "mbar": ("bar", -3)}
 )
 
@@ -184,6 +187,8 @@ _UNCODED: tuple[tuple[str, str, Kind, str, tuple[str, ...]], ...] = (
     ("meter", "", Kind.STATUS, "Meter", ("model", "name", "code")),
     ("manufacturer", "", Kind.STATUS, "Manufacturer", ("",)),
     ("temperature_internal", "°C", Kind.INSTANT, "Temperature in the meter", ("",)),
+    ("signal_strength", "dBm", Kind.INSTANT, "Signal strength of the modem", ("",)),
+    ("clock_offset", "s", Kind.INSTANT, "Meter clock, ahead of the time of the head-end", ("",)),
     ("battery_voltage", "V", Kind.INSTANT, "Battery voltage", ("clock", "reading")),
 )
 _PHASES = (("total", 0), ("l1", 20), ("l2", 40), ("l3", 60))

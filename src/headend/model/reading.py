@@ -73,6 +73,8 @@ class ReadingBatch:
     measured_at: Sequence[int]
     quality: Sequence[int]
     missing: tuple[Missing, ...] = field(default=())
+    load_profile: str = ""
+    """the load profile of the meter whose rows these are, by its address: the ledger counts them when they are stored"""
 
     def __len__(self) -> int:
         return len(self.quantities)

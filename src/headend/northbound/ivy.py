@@ -29,7 +29,7 @@ from headend.model.jsontext import dumps
 from headend.model.quantity import base_unit, quantity
 from headend.model.reading import ReadingBatch, Value
 from headend.northbound.layouts import Stats
-from headend.northbound.topics import Request, Topics, UnknownMethod, UnknownRegister
+from headend.northbound.topics import Request, Stamp, Topics, UnknownMethod, UnknownRegister
 
 NAME: Final = "Headend"
 
@@ -163,7 +163,7 @@ class IvyLayout:
 
     topics: Topics
 
-    def telemetry(self, batch: ReadingBatch) -> Sequence[bytes]:
+    def telemetry(self, batch: ReadingBatch, _stamp: Stamp | None = None) -> Sequence[bytes]:
         """One message per measuring time, oldest first; one value alone has another form than several."""
         times: dict[int, dict[str, Value]] = {}
         for key, value, at in zip(batch.quantities, batch.values, batch.measured_at, strict=True):
@@ -189,7 +189,7 @@ class IvyLayout:
         rows = {register.name: {"value": shown(register, value), "unit": register.unit} for register, value in named}
         return dumps({"ts": at, "meterId": meter_id, "values": rows, "isBatch": True})
 
-    def event(self, event: Event) -> bytes | None:
+    def event(self, event: Event, _stamp: Stamp | None = None) -> bytes | None:
         """Meters that come and go, and alarms that are raised."""
         name, data = event.type.value, event.data
         if event.type is EventType.ALARM_RAISED:

@@ -12,6 +12,7 @@ from headend.model.jsontext import dumps
 from headend.model.reading import ReadingBatch, Value
 from headend.northbound.topics import (
     Request,
+    Stamp,
     Topics,
     event_payload,
     response_payload,
@@ -39,7 +40,7 @@ class Stats:
     connections: int
     """of meters that dial in"""
     messages: Mapping[str, int]
-    """by result: sent, failed, stored, dropped, and those that are waiting on disk"""
+    """by what became of what was to be delivered: sent, failed, refused, dropped, waiting"""
     published: Mapping[str, int]
     """telemetry, status, events"""
     requests: int
@@ -53,11 +54,11 @@ class Layout(Protocol):
         """Where they go."""
         ...
 
-    def telemetry(self, batch: ReadingBatch) -> Sequence[bytes]:
+    def telemetry(self, batch: ReadingBatch, stamp: Stamp) -> Sequence[bytes]:
         """The messages for a batch with readings."""
         ...
 
-    def event(self, event: Event) -> bytes | None:
+    def event(self, event: Event, stamp: Stamp) -> bytes | None:
         """An event; None where the layout does not know it."""
         ...
 
@@ -88,13 +89,13 @@ class HeadendLayout:
 
     topics: Topics
 
-    def telemetry(self, batch: ReadingBatch) -> Sequence[bytes]:
+    def telemetry(self, batch: ReadingBatch, stamp: Stamp) -> Sequence[bytes]:
         """One message: an object, or an array where there are several measuring times; more where it is long."""
-        return telemetry_payloads(batch)
+        return telemetry_payloads(batch, stamp)
 
-    def event(self, event: Event) -> bytes | None:
+    def event(self, event: Event, stamp: Stamp) -> bytes | None:
         """Every event."""
-        return event_payload(event)
+        return event_payload(event, stamp)
 
     def status(self, _meter_id: str, at: int, *, online: bool, address: str) -> bytes:
         """Online or not."""

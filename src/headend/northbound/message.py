@@ -9,9 +9,10 @@ from paho.mqtt.properties import Properties
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is published with QoS 1. One that is retained says how things are now: it is never sent late."""
+    """What is published. One that is retained says how things are now: it is never sent late."""
 
     topic: str
     payload: bytes
     retain: bool = False
     properties: Properties | None = None
+    qos: int = 1

@@ -1,145 +1,46 @@
-"""The MQTT sink: readings and events to a broker, requests from it. MQTT 3.1.1 and 5.
-
-Messages are published with QoS 1 and arrive at least once, also when the broker is away for hours: see `delivery`.
-"""
+"""The MQTT sink: readings and events to a broker under topics of our own, requests from it. MQTT 3.1.1 and 5."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import random
-import socket
-import ssl
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, NoReturn
 
 import aiomqtt
-import paho.mqtt.client as paho
 import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
-from headend.errors import Busy, ConfigError, HeadendError
-from headend.model.event import Event, EventType, Severity
-from headend.model.meter import Secret
-from headend.model.reading import ReadingBatch
-from headend.northbound.delivery import WINDOW, Delivery, Send, send_all
-from headend.northbound.layouts import Stats
+from headend.errors import Busy, ConfigError, HeadendError, SinkRefused
+from headend.model.event import Event, EventType
+from headend.model.journal import SEGMENT_SHIFT, Entry
+from headend.model.meter import EndpointKind
+from headend.northbound.brokered import BrokerOptions, broker_of, connection, incoming
+from headend.northbound.client import Client, Reachable, publish_all
+from headend.northbound.ivy import IvyLayout
+from headend.northbound.layouts import HeadendLayout, Layout, Stats
 from headend.northbound.message import Message
-from headend.northbound.topics import Request, parse_request
-from headend.northbound.voice import Voice
-from headend.services.bus import Bus, Subscription
-from headend.storage.outbox import Outbox
-from headend.telemetry import SINK_MESSAGES
+from headend.northbound.sink import Channel, Refusal, SinkKind, Surroundings
+from headend.northbound.topics import Request, Topics, parse_request
+from headend.northbound.voice import MAX_PAYLOAD, Voice
+from headend.services.bus import Bus
+from headend.services.roster import Clock, Roster
 
-QUEUE: Final = 20_000
-TRANSACTION: Final = 5000
-AT_ONCE: Final = 200
-"""items that are put into words before others have their turn"""
 REQUESTS_AT_ONCE: Final = 200
 REQUESTS_OF_ONE: Final = 100
 """requests of one user that may be under way at once; a meter that is away keeps one waiting for a minute"""
-REQUESTS_QUEUED: Final = 1000
 MAX_METER_ID: Final = 64
-KEEP_ALIVE: Final = 20
-"""seconds; a broker that is silent for longer is away, one that is slow is not"""
-BACKOFF: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-GOODBYE: Final = 3.0
-"""seconds that a broker may take at the end"""
+AT_ONCE: Final = frozenset({EventType.STORAGE_FULL, EventType.STORAGE_RECOVERED})
+"""Events that cannot wait until they are stored."""
 
 Answer = Callable[[Request], Awaitable[object]]
 """Does what a request asks; returns what goes into `result`, raises errors of the tree."""
 
-
-class Client(Protocol):
-    """A connection to a broker."""
-
-    @property
-    def messages(self) -> AsyncIterable[aiomqtt.Message]:
-        """What comes on subscribed topics."""
-        ...
-
-    async def publish(
-        self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Properties | None, timeout: float
-    ) -> object:
-        """Publish, and wait for the acknowledgement; raises MqttError."""
-        ...
-
-    async def subscribe(self, topic: list[tuple[str, int]]) -> object:
-        """Subscribe to filters; raises MqttError."""
-        ...
-
-
-Connect = Callable[[Message], AbstractAsyncContextManager[Client]]
-"""Connects to the broker, which publishes the given message when the connection is lost."""
-
 log = structlog.get_logger(__name__)
-_quiet = logging.getLogger("headend.aiomqtt")
-_quiet.addHandler(logging.NullHandler())
-_quiet.propagate = False
-
-
-class _Client(aiomqtt.Client):
-    """Notices when a broker acknowledges messages only to say that it does not take them (MQTT 5)."""
-
-    _refused = False
-
-    def _on_publish(
-        self, client: paho.Client, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties
-    ) -> None:
-        if reason_code.is_failure:
-            SINK_MESSAGES.labels("mqtt", "refused").inc()
-            if not self._refused:
-                log.error("the broker refuses messages: may this user publish there?", reason=str(reason_code))
-            self._refused = True
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where the broker is and how to speak with it; `password` never shows. Raises ConfigError for one that is not text."""
-
-    host: str
-    port: int = 1883
-    tls: bool = False
-    ca_file: str = ""
-    username: str = ""
-    password: Secret | None = None
-    version: str = "5"
-    client_id: str = ""
-
-    def __post_init__(self) -> None:
-        try:
-            _ = self.password and self.password.reveal().decode()
-        except UnicodeDecodeError:
-            raise ConfigError("password of the MQTT broker: expected UTF-8, got other octets") from None
-
-    def connect(self, will: Message) -> AbstractAsyncContextManager[Client]:
-        """A connection, once it is entered."""
-        client = _Client(
-            self.host,
-            self.port,
-            username=self.username or None,
-            password=self.password.reveal().decode() if self.password else None,
-            identifier=self.client_id or None,
-            protocol=aiomqtt.ProtocolVersion.V5 if self.version == "5" else aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(will.topic, will.payload, 1, retain=True),
-            tls_context=ssl.create_default_context(cafile=self.ca_file or None) if self.tls else None,
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            max_inflight_messages=3 * WINDOW,
-            max_queued_incoming_messages=REQUESTS_QUEUED,
-            keepalive=KEEP_ALIVE,
-            logger=_quiet,
-            timeout=10,
-        )
-        client.pending_calls_threshold = 4 * WINDOW
-        return client
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,236 +51,150 @@ class Report:
     make: Callable[[MqttSink], Stats]
 
 
-class _EndError(Exception):
-    """The sink is to end: leaves the task group of a connection."""
-
-
 class MqttSink:
-    """Publishes what passes over the bus, until cancelled."""
+    """Publishes under the topics of its layouts, and answers what is asked below them."""
 
     def __init__(
         self,
-        connect: Connect,
+        broker: Reachable,
         voice: Voice,
-        bus: Bus,
-        answer: Answer,
-        clock: Callable[[], int],
+        clock: Clock,
+        answer: Answer | None = None,
         *,
-        outbox: Outbox,
         report: Report | None = None,
+        bus: Bus | None = None,
     ) -> None:
-        self._connect = connect
-        self._voice = voice
-        self._bus = bus
-        self._answer = answer
-        self._clock = clock
-        self._report = report
-        self._since = clock()
-        self._asking: Counter[str] = Counter()
+        """Without `answer` nothing can be asked; with a bus what happens to the storage is said at once, stored or not."""
+        self.voice = voice
+        self.clock = clock
+        self.answer = answer
+        self.report = report
+        self.bus = bus
         self.requests = 0
         """how many were answered"""
-        self._items: Subscription[ReadingBatch | Event] = bus.subscribe("mqtt", ReadingBatch, Event, maxsize=QUEUE)
-        self._delivery = Delivery(outbox, self._overflows)
-        self._outbox = outbox
-        self._ending = asyncio.Event()
-        self._awake = asyncio.Event()
-        """set while what passes over the bus is wanted at once"""
-        self._collected = asyncio.Event()
-        self.connected = asyncio.Event()
-        """set while the broker is there"""
+        self._broker = broker
+        self._since = clock()
 
-    async def run(self) -> None:
-        """Connect, publish, come back after a lost connection, until cancelled; then say goodbye to the broker.
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Channel]:
+        """Connect, say hello and how all meters are; say goodbye at the end."""
+        will = self.voice.gateway(self.clock(), online=False)[0]
+        filters = [each.topics.requests for each in self.voice.layouts] if self.answer is not None else []
+        async with connection(self._broker, will, [each for one in filters for each in (one, f"{one}/+")]) as client:
+            channel = _Channel(self, client)
+            await channel.say(self.hello())
+            await channel.say(self.voice.statuses())
+            yield channel
+            await channel.say(self.voice.gateway(self.clock(), online=False))
 
-        Says on the log once that the broker went, and came. What the broker has not taken by then is in the outbox.
-        """
-        # The client library can lose a cancellation that meets it while it connects: the stop is an event of ours.
-        collecting = asyncio.create_task(self._collect(), name="mqtt-collect")
-        connections = asyncio.create_task(self._connections(), name="mqtt-connections")
-        tasks = (collecting, connections)
+    def hello(self) -> list[Message]:
+        """The state of the head-end."""
+        now = self.clock()
+        return self.voice.gateway(now, online=True, uptime=(now - self._since) // 1000)
+
+
+class _Channel:
+    """A connection to the broker."""
+
+    def __init__(self, sink: MqttSink, client: Client) -> None:
+        self._sink = sink
+        self._client = client
+        self._asking: Counter[str] = Counter()
+
+    async def deliver(self, entries: Sequence[Entry], *, late: bool) -> Sequence[Refusal]:
+        """Publish, and wait until the broker has everything."""
+        now = self._sink.clock()
+        messages: list[Message] = []
+        refusals: list[Refusal] = []
+        for entry in entries:
+            if self._sink.bus is not None and not late and isinstance(entry.item, Event) and entry.item.type in AT_ONCE:
+                continue  # said when it came to pass
+            said = self._sink.voice.messages(entry, now, late=late)
+            longest = max((len(message.payload) for message in said), default=0)
+            if longest > MAX_PAYLOAD:
+                refusals.append(Refusal(entry.number, f"{longest} octets are too long for MQTT"))
+            else:
+                messages += said
+        await publish_all(self._client, messages)
+        return refusals
+
+    async def attend(self) -> None:
+        """Answer requests, and say from time to time how the head-end is doing."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take_requests(), name="mqtt-requests")
+            if self._sink.report is not None:
+                group.create_task(self._tell(self._sink.report), name="mqtt-stats")
+            if self._sink.bus is not None:
+                group.create_task(self._warn(self._sink.bus), name="mqtt-warnings")
+
+    async def _warn(self, bus: Bus) -> None:
+        """Say what happens to the storage: what waits for it to be stored would come too late."""
+        events = bus.subscribe("mqtt", Event)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            async for event in events:
+                if event.type in AT_ONCE:
+                    entry = Entry(event.occurred_at << SEGMENT_SHIFT, event)
+                    await self.say(self._sink.voice.messages(entry, self._sink.clock(), late=False))
         finally:
-            self._end()
-            try:
-                await asyncio.wait(tasks, timeout=GOODBYE)
-            finally:
-                for task in tasks:
-                    task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-            await self._delivery.rest()
-            await asyncio.to_thread(self._outbox.close)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            events.close()
 
-    async def _connections(self) -> None:
-        failures = 0
-        while not self._ending.is_set():
-            will = self._voice.gateway(self._clock(), online=False)[0]
-            try:
-                async with self._connect(will) as client:
-                    failures = 0
-                    await self._converse(client)
-            except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
-                if failures == 0:
-                    log.warning("broker away", reason=str(_first(group)))
-                failures += 1
-            self.connected.clear()
-            if not self._ending.is_set():
-                self._awake.clear()
-            await self._delivery.rest()
-            pause = BACKOFF[min(failures, len(BACKOFF)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads reconnects
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), pause)
-
-    @property
-    def published(self) -> Mapping[str, int]:
-        """Messages made so far: telemetry, status, events."""
-        return self._voice.published
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Messages so far, by what became of them: sent, failed, stored, dropped."""
-        return self._delivery.counts
-
-    def _end(self) -> None:
-        self.close()
-        self._ending.set()
-        self._awake.set()
-
-    def close(self) -> None:
-        """Follow the bus no longer."""
-        self._items.close()
-
-    async def _converse(self, client: Client) -> None:
-        async def send(message: Message) -> None:
-            await self._send(client, message)
-
-        await self._say_hello(send)
-        filters = [each.topics.requests for each in self._voice.layouts]
-        await client.subscribe([(each, 1) for one in filters for each in (one, f"{one}/+")])
-        await send_all(send, self._voice.statuses())
-        log.info("broker connected")
-        self.connected.set()
-        self._awake.set()
+    async def say(self, messages: Sequence[Message]) -> None:
+        """Publish what is of the moment; a broker that does not take it has it its way."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._delivery.run(send), name="mqtt-delivery")
-                group.create_task(self._take_requests(client), name="mqtt-requests")
-                if self._report is not None:
-                    group.create_task(self._tell(send, self._report), name="mqtt-stats")
-                group.create_task(self._until_the_end(), name="mqtt-end")
-        except* _EndError:
-            pass
-        await send_all(send, self._voice.gateway(self._clock(), online=False))
+            await publish_all(self._client, messages)
+        except SinkRefused as error:
+            log.error("may this user publish there?", topic=messages[0].topic, reason=str(error))  # noqa: TRY400 - a fact, not a trace
 
-    async def _say_hello(self, send: Send) -> None:
-        now = self._clock()
-        await send_all(send, self._voice.gateway(now, online=True, uptime=(now - self._since) // 1000))
-
-    async def _tell(self, send: Send, report: Report) -> NoReturn:
-        """Say from time to time how the head-end is doing; only now, never later."""
+    async def _tell(self, report: Report) -> NoReturn:
         while True:
             await asyncio.sleep(report.seconds)
-            await self._say_hello(send)
-            await send_all(send, self._voice.stats(report.make(self)))
+            await self.say(self._sink.hello())
+            await self.say(self._sink.voice.stats(report.make(self._sink)))
 
-    async def _until_the_end(self) -> None:
-        await self._ending.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE / 2):
-                await self._collected.wait()
-                await self._delivery.drained()
-        raise _EndError
-
-    async def _collect(self) -> None:
-        """Make messages of what passes over the bus. While the broker is away, what came within a second goes together."""
-        try:
-            while items := await self._take():
-                messages: list[Message] = []
-                for index, item in enumerate(items, 1):
-                    messages += self._voice.messages(item)
-                    if index % AT_ONCE == 0:
-                        await asyncio.sleep(0)
-                await self._delivery.offer(messages)
-        finally:
-            self._collected.set()
-
-    async def _take(self) -> list[ReadingBatch | Event]:
-        if not self._awake.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), 1.0)
-        return await self._items.take(WINDOW, 0.02, TRANSACTION)
-
-    def _overflows(self, dropped: int) -> None:
-        log.warning("the outbox is full: the oldest messages are dropped", dropped=dropped)
-        full = Event(
-            type=EventType.OUTBOX_FULL,
-            severity=Severity.WARNING,
-            occurred_at=self._clock(),
-            data={"dropped": dropped, "messages": self._outbox.messages},
-        )
-        self._bus.publish(full)
-
-    async def _send(self, client: Client, message: Message) -> None:
-        try:
-            await client.publish(
-                message.topic,
-                message.payload,
-                qos=1,
-                retain=message.retain,
-                properties=message.properties,
-                timeout=math.inf,
-            )
-        except aiomqtt.MqttError:
-            self._delivery.count("failed")
-            raise
-        self._delivery.count("sent")
-
-    async def _take_requests(self, client: Client) -> None:
+    async def _take_requests(self) -> None:
         room = asyncio.Semaphore(REQUESTS_AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            async for message in client.messages:
+            async for message in incoming(self._client):
                 await room.acquire()
-                task = group.create_task(self._respond(client, message), name="mqtt-request")
+                task = group.create_task(self._respond(message), name="mqtt-request")
                 task.add_done_callback(lambda _task: room.release())
 
     async def _answer_one_of_many(self, request: Request) -> object:
+        if self._sink.answer is None:
+            raise ConfigError("requests are off")
         if self._asking[request.user] > REQUESTS_OF_ONE:
             raise Busy(f"more than {REQUESTS_OF_ONE} requests at once")
-        return await self._answer(request)
+        return await self._sink.answer(request)
 
-    async def _respond(self, client: Client, message: aiomqtt.Message) -> None:
+    async def _respond(self, message: aiomqtt.Message) -> None:
         """Answer a request. Whoever may ask can neither end the sink nor have answers sent where none can go."""
-        asked = message.topic.value
-        layout = next(each for each in self._voice.layouts if each.topics.is_request(asked))
+        asked, layouts = message.topic.value, self._sink.voice.layouts
+        layout = next(each for each in layouts if each.topics.is_request(asked))
         meter_id, user = layout.topics.requested(asked)
         if len(meter_id) > MAX_METER_ID or message.retain:
             # A retained request would be carried out anew at every start.
             log.info("MQTT request is not taken", octets=len(message.topic.value), retained=message.retain)
             return
-        self.requests += 1
+        self._sink.requests += 1
         self._asking[user] += 1
-        request_id = ""
+        clock, request_id = self._sink.clock, ""
         try:
             request = parse_request(meter_id, message.payload, user)
             request_id = request.id
-            body = layout.response(request, self._clock(), await self._answer_one_of_many(request))
+            body = layout.response(request, clock(), await self._answer_one_of_many(request))
         except HeadendError as error:
-            body = layout.refusal(request_id, self._clock(), error)
+            body = layout.refusal(request_id, clock(), error)
         except Exception:
             log.exception("MQTT request failed", meter=meter_id)
-            bug = HeadendError("an internal error; the log says more")
-            body = layout.refusal(request_id, self._clock(), bug)
+            body = layout.refusal(request_id, clock(), HeadendError("an internal error; the log says more"))
         finally:
             self._asking[user] -= 1
             if not self._asking[user]:
                 del self._asking[user]
         usual = layout.topics.meter(meter_id, "command/response")
-        prefixes = [each.topics.prefix for each in self._voice.layouts]
+        prefixes = [each.topics.prefix for each in layouts]
         topic, properties = _where_to(getattr(message, "properties", None), usual, prefixes)
-        await self._send(client, Message(topic, body, properties=properties))
+        await self.say([Message(topic, body, properties=properties)])
 
 
 def _where_to(asked: Properties | None, usual: str, prefixes: Sequence[str]) -> tuple[str, Properties | None]:
@@ -399,21 +214,57 @@ def _where_to(asked: Properties | None, usual: str, prefixes: Sequence[str]) -> 
     return topic if topic and not ours and not set("+#") & set(topic) else usual, properties
 
 
-def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+# --- as a kind of sink ---
 
 
-def broker_from_url(url: str) -> tuple[str, int, bool]:
-    """(host, port, TLS) of `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`; raises ConfigError."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.username or parts.path.strip("/"):
-        raise ConfigError("mqtt.broker: expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
-    tls = parts.scheme == "mqtts"
-    return parts.hostname, port or (8883 if tls else 1883), tls
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttOptions(BrokerOptions):
+    """Options of a sink of the kind `mqtt`."""
+
+    layouts: tuple[str, ...] = field(
+        default=("headend",), metadata={"description": "what is published: headend, ivy or both"}
+    )
+    prefix: str = field(
+        default="headend/v1", metadata={"description": "first levels of every topic of the layout headend"}
+    )
+    ivy_prefix: str = field(default="ivy/v1", metadata={"description": "first levels of every topic of the layout ivy"})
+    qos: int = field(default=1, metadata={"description": "1: at least once; 0: what is on its way may be lost"})
+    retain: bool = field(default=False, metadata={"description": "the broker keeps the newest readings of each meter"})
+
+
+def layouts_of(names: Sequence[str], prefix: str, ivy_prefix: str, place: str) -> list[Layout]:
+    """Layouts in the order of the settings at a place; raises ConfigError."""
+    if len(set(names)) < len(names) or (len(names) > 1 and prefix == ivy_prefix):
+        raise ConfigError(f"{place}.layouts: expected each layout once, and each with a prefix of its own")
+    made: dict[str, Layout] = {"headend": HeadendLayout(Topics(prefix)), "ivy": IvyLayout(Topics(ivy_prefix))}
+    if not names or not set(names) <= set(made):
+        raise ConfigError(f"{place}.layouts: expected some of {', '.join(made)}")
+    return [made[name] for name in names]
+
+
+def make(options: MqttOptions, surroundings: Surroundings) -> MqttSink:
+    """The sink that options describe; raises ConfigError."""
+    place = f"sinks.{surroundings.name}"
+    if options.qos not in (0, 1):
+        raise ConfigError(f"{place}.qos: expected 0 or 1")
+    voice = Voice(
+        layouts_of(options.layouts, options.prefix, options.ivy_prefix, place),
+        version=surroundings.version,
+        roster=surroundings.roster,
+        address=partial(address_of, surroundings.roster),
+        qos=options.qos,
+        retain=options.retain,
+    )
+    answer = surroundings.answer if surroundings.role is not None else None
+    return MqttSink(broker_of(options, surroundings), voice, surroundings.clock, answer)
+
+
+def address_of(roster: Roster, meter_id: str) -> str:
+    """Where a meter is; empty where it dials in or is no more."""
+    state = roster.find(meter_id)
+    if state is None or state.meter.endpoint.kind not in (EndpointKind.TCP, EndpointKind.UDP):
+        return ""
+    return state.meter.endpoint.host
+
+
+kind = SinkKind(name="mqtt", options=MqttOptions, make=make)

@@ -4,15 +4,17 @@
 headend/v1/gateway/status                      retained, last will     {"online": true, "ts": …, "version": …}
 headend/v1/gateway/stats                                               {"ts": …, "meters": {"total": 3, "online": 2}, …}
 headend/v1/meters/ID/status                    retained                {"online": true, "ts": …}
-headend/v1/meters/ID/telemetry                                         {"ts": …, "source": "poll", "values": {"voltage_l1": 230.1}}
+headend/v1/meters/ID/telemetry                                         {"ts": …, "id": …, "values": {"voltage_l1": 230.1}, …}
 headend/v1/meters/ID/events                                            {"ts": …, "event": "METER_OFFLINE", "severity": …, …}
 headend/v1/meters/ID/command/request           to the head-end         {"id": "42", "method": "read", "params": {…}}
 headend/v1/meters/ID/command/request/USER      the same, where the broker lets nobody but USER publish there
 headend/v1/meters/ID/command/response                                  {"id": "42", "success": true, "result": …}
 ```
 
-Times are milliseconds since 1970 (UTC), amounts are in the base unit of their quantity. A batch with several measuring
-times (history) is published as arrays of telemetry objects, oldest first. Ids are percent-encoded where MQTT needs it.
+`id` is the same however often something is published; `ts` is the time of measurement, `received_at` of receipt,
+`published_at` of publication. Times are milliseconds since 1970 (UTC), amounts are in the base unit of their quantity.
+A batch with several measuring times (history) is published as arrays of telemetry objects, oldest first. Ids of meters are
+percent-encoded where MQTT needs it.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from headend.model.reading import ReadingBatch, Value
 
 MAX_REQUEST = 65536
 MAX_ID = 128
-VALUES_AT_ONCE = 1000
+VALUES_AT_ONCE = 500
 """readings in one message, roughly: some platforms take no more than 64 KiB"""
 
 
@@ -92,30 +94,49 @@ class Topics:
         return unquote(meter_id), unquote(user[0]) if user else ""
 
 
-def telemetry_payloads(batch: ReadingBatch) -> list[bytes]:
-    """The readings of a batch: one object, or arrays where they were measured at several times, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is said of each publication: the id of the entry, which stays the same, and the time, which does not."""
+
+    id: str
+    published_at: int
+
+
+def telemetry_payloads(batch: ReadingBatch, stamp: Stamp) -> list[bytes]:
+    """The readings of a batch: one object, or arrays where they were measured at several times, oldest first.
+
+    Each object of an array has an id of its own: that of the entry, a dot, and which it is.
+    """
     rows: dict[int, dict[str, Any]] = {}
     source = batch.source.name.lower()
+    common = {"id": stamp.id, "received_at": batch.received_at, "published_at": stamp.published_at}
     for quantity, value, at, quality in zip(
         batch.quantities, batch.values, batch.measured_at, batch.quality, strict=True
     ):
         row = rows.get(at)
         if row is None:
-            row = rows[at] = {"ts": at, "source": source, "values": {}}
+            row = rows[at] = {"ts": at, "source": source, "values": {}, **common}
         row["values"][quantity] = value
         if quality:
             row.setdefault("quality", {})[quantity] = quality
     if len(rows) == 1:
         return [dumps(next(iter(rows.values())))]
-    ordered = [rows[at] for at in sorted(rows)]
+    ordered = [rows[at] | {"id": f"{stamp.id}.{index}"} for index, at in enumerate(sorted(rows))]
     step = max(1, VALUES_AT_ONCE * len(rows) // max(1, len(batch)))
     return [dumps(ordered[first : first + step]) for first in range(0, len(ordered), step)]
 
 
-def event_payload(event: Event) -> bytes:
+def event_payload(event: Event, stamp: Stamp) -> bytes:
     """An event."""
     return dumps(
-        {"ts": event.occurred_at, "event": event.type.value, "severity": event.severity.value, "data": dict(event.data)}
+        {
+            "ts": event.occurred_at,
+            "event": event.type.value,
+            "severity": event.severity.value,
+            "data": dict(event.data),
+            "id": stamp.id,
+            "published_at": stamp.published_at,
+        }
     )
 
 

@@ -14,7 +14,7 @@ from headend.errors import ConfigError, HeadendError, NotFound
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryColumn, HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, RawValue, ReadPlan
-from headend.model.profile import MeterProfile
+from headend.model.profile import MeterProfile, entries_of
 from headend.model.quantity import base_unit
 from headend.model.reading import Quality, Value, from_millis, to_millis
 
@@ -59,7 +59,7 @@ class Connected:
         self.meter = meter
         self.profile = profile
         self.session = session
-        self._known = {entry.ref: entry for entry in (profile.objects if profile else ())}
+        self._known = entries_of(profile)
         self._plans: dict[tuple[str, ...], ReadPlan] = {}
 
     async def read(self, name: str) -> Measured:

@@ -11,18 +11,24 @@ from typing import Final
 
 from headend.errors import ConfigError, NotFound
 from headend.model.meter import Meter
+from headend.runtime.secrets import resolve_secret
 from headend.runtime.settings import Settings
 from headend.storage.store import Store
 
 VAULT_KEY_OCTETS: Final = 32
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the database that the settings name, with the key that opens its secrets; both are made when missing."""
+def open_store(settings: Settings, *, sealed: bool = False) -> Store:
+    """Open the database that the settings name, with the key that opens its secrets; both are made when missing.
+
+    `sealed` leaves the secrets closed, and needs no key.
+    """
     folder = settings.data_folder
     folder.mkdir(parents=True, exist_ok=True)
-    key_file = Path(settings.storage.vault_key).expanduser() if settings.storage.vault_key else folder / "vault.key"
-    return Store.open(settings.storage.url or folder / "headend.db", vault_key=vault_key(key_file))
+    storage = settings.storage
+    password = resolve_secret(storage.password, "storage.password").reveal().decode() if storage.password else ""
+    key = None if sealed else vault_key(vault_file(settings))
+    return Store.open(storage.url or folder / "headend.db", vault_key=key, password=password, folder=folder)
 
 
 @contextmanager
@@ -46,6 +52,12 @@ def sole_owner(folder: Path) -> Iterator[None]:
                 f"another head-end works on {folder}", hint="stop it, or name another folder with --data"
             ) from None
         yield
+
+
+def vault_file(settings: Settings) -> Path:
+    """The file with the key to the secrets of the meters."""
+    named = settings.storage.vault_key
+    return Path(named).expanduser() if named else settings.data_folder / "vault.key"
 
 
 def vault_key(path: Path) -> bytes:

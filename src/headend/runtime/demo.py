@@ -336,6 +336,10 @@ def _requests(groups: Sequence[_Group]) -> Iterator[ScanRequest]:
         yield ScanRequest(targets=targets, ports=str(port), credentials=True, again=True)
 
 
+BACKFILL_DAYS: Final = 1.0
+"""The virtual meters remember three months; a day of them is enough to see."""
+
+
 def demo_settings(settings: Settings, *, data: str | None, port: int) -> Settings:
     """The settings of the demonstration: loopback only, its own folder, free ports, posted readings welcome."""
     folder = Path(data) if data else settings.data_folder / "demo"
@@ -346,5 +350,13 @@ def demo_settings(settings: Settings, *, data: str | None, port: int) -> Setting
     places = (f"tcp://127.0.0.1:{free_port(DEFAULT_PORT)}",)
     gateway = settings.gateway.model_copy(update={"places": places})
     discovery = settings.discovery.model_copy(update={"places": PLACES})
-    update = {"data": str(folder), "web": web, "mqtt": mqtt, "gateway": gateway, "discovery": discovery}
+    ledger = settings.ledger.model_copy(update={"backfill_days": BACKFILL_DAYS})
+    update = {
+        "data": str(folder),
+        "web": web,
+        "mqtt": mqtt,
+        "gateway": gateway,
+        "discovery": discovery,
+        "ledger": ledger,
+    }
     return settings.model_copy(update=update)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,12 @@ from headend.errors import ConfigError, HeadendError
 from headend.model.meter import EndpointKind, Meter, Secret
 from headend.model.url import MeterUrl, parse_url
 from headend.runtime.secrets import resolve_secrets
+from headend.runtime.settings import MeterEntry
 from headend.storage.store import Store
 
+DECLARED: Final = "declared"
+"""The tag of meters that the settings declare."""
+MOST: Final = 1_000_000
 _NO_ID: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
@@ -41,8 +45,30 @@ def read_list(text: str, library: Library, *, poll_seconds: float, tags: Sequenc
 
     The id is made of the name, or else of the address. Raises ConfigError that says which meter is wrong.
     """
+    return _listed(((place, url, name, poll_seconds, tags) for place, url, name in _rows(text)), library)
+
+
+def read_declared(entries: Sequence[MeterEntry], library: Library) -> Sequence[Listed]:
+    """The meters that the settings declare, each with the tag DECLARED; raises ConfigError that says which one is wrong."""
+    rows = (
+        (f"meters {n}", each.url, each.name, each.poll, (*each.tags, DECLARED)) for n, each in enumerate(entries, 1)
+    )
+    return _listed(rows, library)
+
+
+def declare(store: Store, listed: Sequence[Listed]) -> Imported:
+    """Bring the meters that were ever declared in step with those that are now; removes none that people have entered."""
+    done = enter(store, listed, {})
+    declared = {each.meter.id for each in listed}
+    for stored in store.meters.list(tag=DECLARED, limit=MOST):
+        if stored.meter.id not in declared:
+            store.meters.delete(stored.meter.id, keep_history=True)
+    return done
+
+
+def _listed(rows: Iterable[tuple[str, str, str, float, Sequence[str]]], library: Library) -> Sequence[Listed]:
     found: dict[str, Listed] = {}
-    for place, url_text, name in _rows(text):
+    for place, url_text, name, poll_seconds, tags in rows:
         try:
             url = parse_url(url_text)
             _check(url, library)

@@ -9,22 +9,21 @@ from urllib.parse import quote
 
 import structlog
 
-from headend.drivers.registry import driver
 from headend.errors import ConfigError
-from headend.model.access import Role
-from headend.model.meter import EndpointKind, Secret
+from headend.model.access import Actor, Role
+from headend.model.meter import Secret
 from headend.northbound.broker import EmbeddedBroker, WebSocketPlace
+from headend.northbound.client import Broker, broker_from_url
+from headend.northbound.deliveries import Deliveries
 from headend.northbound.gate import Limits
-from headend.northbound.ivy import IvyLayout
-from headend.northbound.layouts import HeadendLayout, Layout, Stats
-from headend.northbound.mqtt import Broker, MqttSink, Report, broker_from_url
+from headend.northbound.layouts import Layout, Stats
+from headend.northbound.mqtt import MqttSink, Report, address_of, layouts_of
 from headend.northbound.rights import EVERYTHING, User, user
-from headend.northbound.topics import Topics
 from headend.northbound.voice import Voice
-from headend.runtime.requests import Requests
 from headend.runtime.secrets import resolve_secret
-from headend.runtime.settings import MqttSettings, Settings
-from headend.storage.outbox import Outbox
+from headend.runtime.settings import Settings
+from headend.runtime.settings_delivery import MqttSettings
+from headend.runtime.sinks import OWN, SinkTable, add_sink, requests_of
 from headend.storage.store import wall_millis
 from headend.web.parts import WebParts
 from headend.web.settings import is_loopback
@@ -32,46 +31,36 @@ from headend.web.settings import is_loopback
 log = structlog.get_logger(__name__)
 
 
-def mqtt_sink(settings: Settings, parts: WebParts, broker: EmbeddedBroker | None) -> MqttSink:
-    """What publishes and answers; nothing runs yet."""
+def add_mqtt(settings: Settings, parts: WebParts, deliveries: Deliveries, broker: EmbeddedBroker | None) -> None:
+    """Add the sink of `[mqtt]`."""
     mqtt = settings.mqtt
-    requests = Requests(
-        parts.roster,
-        parts.lanes,
-        parts.poller,
-        parts.commands,
-        parts.bus,
-        wall_millis,
-        driver=driver,
-        profile=lambda meter: parts.library.get(meter.profile_id) if meter.profile_id else None,
-        roles={name: Role(role) for name, role in mqtt.roles.items()},
-        allow_commands=mqtt.commands,
+    if not mqtt.enabled:
+        return
+    voice = Voice(
+        layouts(mqtt),
+        version=parts.version,
+        roster=parts.roster,
+        address=partial(_address, parts),
+        qos=mqtt.qos,
+        retain=mqtt.retain,
     )
-    outbox = Outbox(
-        settings.data_folder / "outbox.db", max_messages=mqtt.outbox_messages, max_octets=mqtt.outbox_megabytes << 20
-    )
-    return MqttSink(
-        mqtt_target(mqtt, broker).connect,
-        Voice(layouts(mqtt), version=parts.version, address=partial(_address, parts)),
-        parts.bus,
-        requests.answer,
-        wall_millis,
-        outbox=outbox,
-        report=Report(mqtt.stats_seconds, partial(_stats, parts, broker, outbox, wall_millis()))
-        if mqtt.stats_seconds
-        else None,
-    )
+    requests = requests_of(parts, partial(actor_of, mqtt), commands=mqtt.commands)
+    stats = partial(_stats, parts, broker, wall_millis())
+    report = Report(mqtt.stats_seconds, stats) if mqtt.stats_seconds else None
+    sink = MqttSink(mqtt_target(mqtt, broker), voice, wall_millis, requests.answer, report=report, bus=parts.bus)
+    add_sink(settings, parts, deliveries, SinkTable(kind="mqtt"), OWN, sink)
+
+
+def actor_of(mqtt: MqttSettings, user: str) -> Actor:
+    """Who asks. Somebody unknown may do what the settings allow everybody who may publish requests."""
+    if user in mqtt.roles:
+        return Actor(f"mqtt:{user}", Role(mqtt.roles[user]))
+    return Actor(f"mqtt:{user}" if user else "mqtt", Role.DISPATCHER if mqtt.commands else Role.OPERATOR)
 
 
 def layouts(mqtt: MqttSettings) -> list[Layout]:
     """What is published, in the order of the settings."""
-    if len(set(mqtt.layouts)) < len(mqtt.layouts) or (len(mqtt.layouts) > 1 and mqtt.prefix == mqtt.ivy_prefix):
-        raise ConfigError("mqtt.layouts: expected each layout once, and each with a prefix of its own")
-    made: dict[str, Layout] = {
-        "headend": HeadendLayout(Topics(mqtt.prefix)),
-        "ivy": IvyLayout(Topics(mqtt.ivy_prefix)),
-    }
-    return [made[name] for name in mqtt.layouts]
+    return layouts_of(mqtt.layouts, mqtt.prefix, mqtt.ivy_prefix, "mqtt")
 
 
 def _address(parts: WebParts, meter_id: str) -> str:
@@ -79,17 +68,15 @@ def _address(parts: WebParts, meter_id: str) -> str:
     caller = parts.gateway.caller_of(meter_id)
     if caller is not None:
         return caller.host
-    if meter_id not in parts.roster:
-        return ""
-    endpoint = parts.roster.state(meter_id).meter.endpoint
-    return endpoint.host if endpoint.kind in (EndpointKind.TCP, EndpointKind.UDP) else ""
+    return address_of(parts.roster, meter_id)
 
 
-def _stats(parts: WebParts, broker: EmbeddedBroker | None, outbox: Outbox, since: int, sink: MqttSink) -> Stats:
+def _stats(parts: WebParts, broker: EmbeddedBroker | None, since: int, sink: MqttSink) -> Stats:
     states = list(parts.roster)
     online = Counter(state.online for state in states)
     polls = Counter(state.meter.poll_seconds for state in states if state.meter.enabled)
     now = wall_millis()
+    own = next(state for state in parts.deliveries.states() if state.name == OWN)
     return Stats(
         at=now,
         uptime=(now - since) // 1000,
@@ -100,8 +87,14 @@ def _stats(parts: WebParts, broker: EmbeddedBroker | None, outbox: Outbox, since
         polled_at=max((state.last_seen for state in states if state.last_seen), default=None),
         clients=broker.clients if broker else None,
         connections=len(parts.gateway.callers),
-        messages={**sink.counts, "waiting": outbox.messages},
-        published=dict(sink.published),
+        messages={
+            "sent": own.delivered,
+            "failed": own.failed,
+            "refused": own.refused,
+            "dropped": own.lost,
+            "waiting": own.backlog,
+        },
+        published=dict(sink.voice.published),
         requests=sink.requests,
     )
 
@@ -171,6 +164,8 @@ def mqtt_target(mqtt: MqttSettings, embedded: EmbeddedBroker | None) -> Broker:
         port=port,
         tls=tls,
         ca_file=mqtt.ca_file,
+        certificate=mqtt.certificate,
+        key_file=mqtt.key_file,
         username=mqtt.username,
         password=resolve_secret(mqtt.password, "mqtt.password") if mqtt.password else None,
         version=mqtt.version,

@@ -17,7 +17,7 @@ from typing import Any, Final
 from headend.drivers.base import Driver, Session
 from headend.drivers.mapping import to_batch
 from headend.errors import ConfigError, HeadendError, NotFound, PermissionDenied
-from headend.model.access import Actor, Role
+from headend.model.access import Actor
 from headend.model.job import Command, CommandKind, Job, JobState
 from headend.model.meter import Meter, MeterIdentity
 from headend.model.objects import ObjectEntry, ReadPlan, ReadResult
@@ -43,7 +43,7 @@ PENDING: Final = (JobState.PROPOSED, JobState.QUEUED, JobState.RUNNING)
 
 
 class Requests:
-    """Answers requests. Who asks is known where the broker says so; then the user's role counts."""
+    """Answers requests. `actor` says who a user is, and with which role; the name is empty where nobody vouches for one."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Requests:
         *,
         driver: Callable[[str], Driver],
         profile: Callable[[Meter], MeterProfile | None],
-        roles: Mapping[str, Role],
+        actor: Callable[[str], Actor],
         allow_commands: bool,
     ) -> None:
         self._roster = roster
@@ -67,7 +67,7 @@ class Requests:
         self._clock = clock
         self._driver = driver
         self._profile = profile
-        self._roles = roles
+        self._actor = actor
         self._allow_commands = allow_commands
 
     async def answer(self, request: Request) -> object:
@@ -145,12 +145,6 @@ class Requests:
     def _allow(self) -> None:
         if not self._allow_commands:
             raise PermissionDenied("commands over MQTT are off", hint="set mqtt.commands, with users at the broker")
-
-    def _actor(self, user: str) -> Actor:
-        """Who asks. Somebody unknown may do what the settings allow everybody who may publish requests."""
-        if user in self._roles:
-            return Actor(f"mqtt:{user}", self._roles[user])
-        return Actor(f"mqtt:{user}" if user else "mqtt", Role.DISPATCHER if self._allow_commands else Role.OPERATOR)
 
     @staticmethod
     def _told(job: Job) -> dict[str, Any]:

@@ -9,37 +9,47 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from headend.errors import ConfigError
 from headend.model.place import line_of
 from headend.model.targets import PRIVATE
 from headend.runtime.folders import data_folder
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86400)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from headend.runtime.settings_delivery import DeliverySettings, MqttSettings
+from headend.runtime.settings_exports import ExportName, ExportSettings
+from headend.runtime.settings_history import LedgerSettings
+from headend.runtime.settings_recovery import FreshnessSettings, NetworkEntry, RecoverySettings, SupervisorSettings
+from headend.runtime.settings_section import Port, Seconds, Section
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """Where readings and meters are kept."""
 
-    url: str = Field(default="", description="database URL; empty: `sqlite:///headend.db` in the data folder")
+    url: str = Field(
+        default="",
+        description="`sqlite:///FILE` or `postgresql://USER@HOST:PORT/DATABASE`; empty: `headend.db` in the data folder",
+    )
+    password: str = Field(
+        default="",
+        description="where the password of PostgreSQL is: `env:NAME` or `file:PATH`; empty: none, or PGPASSFILE's",
+    )
     vault_key: str = Field(
         default="", description="file with the key that encrypts meter secrets; empty: `vault.key` in the data folder"
     )
     retention_days: int = Field(
-        default=0, ge=0, description="readings older than this many days are removed; 0: kept for ever"
+        default=0,
+        ge=0,
+        description="readings older than this many days are removed, once they are summarised; 0: kept for ever",
     )
+    quarter_hour_retention_days: int = Field(default=0, ge=0, description="the same for their summaries by 15 minutes")
+    hour_retention_days: int = Field(default=0, ge=0, description="the same for their summaries by hour")
+    day_retention_days: int = Field(default=0, ge=0, description="the same for their summaries by day")
 
 
-class WebSettings(_Section):
+class WebSettings(Section):
     """REST and console."""
 
     enabled: bool = Field(default=True, description="serve REST and the console")
@@ -62,95 +72,26 @@ class WebSettings(_Section):
     accept_unknown_meters: bool = Field(
         default=False, description="readings posted for an unknown meter create that meter (not polled)"
     )
-
-
-class TopicRights(_Section):
-    """What a user of the embedded broker may do beyond asking."""
-
-    subscribe: tuple[str, ...] = ("#",)
-    publish: tuple[str, ...] = ()
-
-
-class MqttSettings(_Section):
-    """The MQTT broker that telemetry is published to."""
-
-    enabled: bool = Field(default=True, description="publish to MQTT")
-    broker: str = Field(
-        default="", description="`mqtt://HOST[:PORT]` or `mqtts://…` of your broker; empty: the embedded one"
-    )
-    username: str = Field(default="", description="user name at the broker")
-    password: str = Field(default="", description="where the password is: `env:NAME` or `file:PATH`")
-    version: Literal["3.1.1", "5"] = Field(
-        default="5", description="MQTT version spoken to your broker (the embedded one speaks 3.1.1)"
-    )
-    layouts: tuple[Literal["headend", "ivy"], ...] = Field(
-        default=("headend",),
-        min_length=1,
-        description="what is published and answered: `headend`, `ivy` (as `ivy/v1/…`) or both; the first has the last will",
-    )
-    prefix: str = Field(default="headend/v1", description="first levels of every topic of the layout `headend`")
-    ivy_prefix: str = Field(default="ivy/v1", description="first levels of every topic of the layout `ivy`")
-    stats_seconds: float = Field(
-        default=60.0, ge=0, le=86400, description="seconds between messages on `gateway/stats`; 0: none"
-    )
-    client_id: str = Field(default="", description="client id; empty: made from the host name")
-    ca_file: str = Field(
-        default="", description="PEM file with the authorities trusted for `mqtts`; empty: the system's"
-    )
-    commands: bool = Field(
-        default=False,
-        description="requests on `command/request` may change meters; everybody who may publish there then can",
-    )
-    roles: dict[str, Literal["operator", "dispatcher", "admin"]] = Field(
-        default={},
-        description="who may ask on `command/request`: user at the broker to `operator`, `dispatcher` or `admin`",
-    )
-    outbox_messages: int = Field(
-        default=1_000_000, ge=1, description="messages kept on disk for a broker that is away; the oldest go first"
-    )
-    outbox_megabytes: int = Field(default=1024, ge=1, description="room that they may take")
-    embedded_host: str = Field(
-        default="127.0.0.1", description="address of the embedded broker; beyond loopback it needs users"
-    )
-    embedded_port: Port = Field(default=1883, description="TCP port of the embedded broker")
-    embedded_ws_port: Port | None = Field(
-        default=None, description="port for MQTT over WebSocket at the embedded broker, for example 9001; absent: off"
-    )
-    embedded_ws_origins: tuple[str, ...] = Field(
-        default=(), description="origins of pages that may use it; programs other than browsers send none"
-    )
-    embedded_users: dict[str, str] = Field(
-        default={},
-        description="users of the embedded broker: name to `env:NAME` or `file:PATH`; they may read everything",
-    )
-    embedded_rights: dict[str, TopicRights] = Field(
-        default={},
-        description="topics of single users: name to `{ subscribe = [FILTER, …], publish = [FILTER, …] }`; `roles` adds to it",
-    )
-    embedded_clients: int = Field(default=1000, ge=1, le=20000, description="clients of the embedded broker at a time")
-    embedded_message_octets: int = Field(
-        default=1 << 20, ge=1024, le=1 << 26, description="longest message that the embedded broker takes"
-    )
-    embedded_messages_per_second: float = Field(
-        default=200.0, ge=1, description="messages of one client per second; a faster one is slowed down"
-    )
-    embedded_subscriptions: int = Field(default=100, ge=1, description="subscriptions of one client")
-    embedded_retained: int = Field(
-        default=20000,
-        ge=0,
-        description="retained messages from which on the embedded broker takes no more from clients",
+    mbmd: bool = Field(
+        default=False, description="serve the interface of mbmd, too: `/api/last`, `/api/avg`, `/api/status`, `/ws`"
     )
 
 
-class PollSettings(_Section):
+class PollSettings(Section):
     """How meters are read."""
 
     timeout: Seconds = Field(default=5.0, description="seconds to wait for one answer of a meter")
     in_flight: int = Field(default=2000, ge=1, le=20000, description="reads under way at once")
     connects_per_second: int = Field(default=500, ge=1, description="new links opened per second")
+    every: dict[str, int | float | str] = Field(
+        default={},
+        description="how often quantities are read, where less often than their meter: `QUANTITY` or `METER/QUANTITY`, with"
+        ' wildcards, to seconds or `"15m"`; goes before `every` in meter files,'
+        " a meter's tags (`every:QUANTITY=15m`) go before both, and the last name that fits counts",
+    )
 
 
-class CommandSettings(_Section):
+class CommandSettings(Section):
     """How meters are commanded."""
 
     confirm: Literal["code", "four-eyes"] = Field(
@@ -170,7 +111,7 @@ class CommandSettings(_Section):
     )
 
 
-class ListenSettings(_Section):
+class ListenSettings(Section):
     """Where meters may push to."""
 
     places: tuple[str, ...] = Field(
@@ -183,7 +124,7 @@ class ListenSettings(_Section):
     idle: Seconds = Field(default=300.0, description="seconds of silence after which a link is dropped")
 
 
-class CaptureSettings(_Section):
+class CaptureSettings(Section):
     """Captures of what goes over the wires of meters, in the folder `captures` beside the database."""
 
     at_once: int = Field(default=20, ge=1, le=1000, description="captures that run at a time")
@@ -191,7 +132,7 @@ class CaptureSettings(_Section):
     octets: int = Field(default=1 << 30, ge=1 << 20, description="all that is kept; the oldest captures make room")
 
 
-class AlarmSettings(_Section):
+class AlarmSettings(Section):
     """What the rules of alarms start from; meter files and REST change them for some meters."""
 
     nominal_voltage: float = Field(default=230.0, gt=0, description="V from phase to neutral")
@@ -208,7 +149,7 @@ class AlarmSettings(_Section):
     )
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """Meters that dial in."""
 
     enabled: bool = Field(default=True, description="take connections of meters that dial in")
@@ -270,7 +211,7 @@ class GatewaySettings(_Section):
     )
 
 
-class DiscoverySettings(_Section):
+class DiscoverySettings(Section):
     """Searching networks for meters, and finding out what they are."""
 
     networks: tuple[str, ...] = Field(
@@ -309,13 +250,25 @@ class DiscoverySettings(_Section):
     )
 
 
-class LogSettings(_Section):
+class MeterEntry(Section):
+    """A meter that the settings declare."""
+
+    url: str = Field(description="how it is reached, as in docs/reference/meter-urls.md")
+    name: str = Field(default="", description="for people; the id is made of it, or else of the address")
+    poll: float = Field(default=60.0, ge=0, description="seconds between reads; 0: none")
+    tags: tuple[str, ...] = ()
+
+
+class LogSettings(Section):
     """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is written"
     )
     json_lines: bool = Field(default=False, description="one JSON object a line instead of text for people")
+    traces: str = Field(
+        default="", description="`http://HOST:4318` of an OpenTelemetry collector that is sent traces; empty: none"
+    )
 
 
 class Settings(BaseSettings):
@@ -327,16 +280,39 @@ class Settings(BaseSettings):
         default="", description="folder for database and keys; empty: `headend` in the user's data folder"
     )
     profiles: tuple[str, ...] = Field(default=(), description="folders with meter files of your own")
+    meters: tuple[MeterEntry, ...] = Field(
+        default=(),
+        description="meters that the file declares: `[[meters]]` with `url`, `name`, `poll` (seconds), `tags`; at each start they"
+        " are entered, changed, or removed (their readings stay) as it says",
+    )
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     mqtt: MqttSettings = MqttSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    sinks: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="systems that are delivered to, beside `[mqtt]`: tables `[sinks.NAME]`, see [sinks](sinks.md)",
+    )
     poll: PollSettings = PollSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    networks: tuple[NetworkEntry, ...] = Field(
+        default=(),
+        description="what meters share that is narrow: `[[networks]]` with `name`, `cidr` and `tags` (lists; `cell=*` makes a"
+        " network of each cell), `at_once` (sessions at work), `connects_per_second`, `links` (open), `recovery` (thresholds)",
+    )
+    ledger: LedgerSettings = LedgerSettings()
     commands: CommandSettings = CommandSettings()
     listen: ListenSettings = ListenSettings()
     capture: CaptureSettings = CaptureSettings()
     alarms: AlarmSettings = AlarmSettings()
     gateway: GatewaySettings = GatewaySettings()
     discovery: DiscoverySettings = DiscoverySettings()
+    exports: dict[ExportName, ExportSettings] = Field(
+        default={},
+        description="files that are written by themselves: `[exports.NAME]` with `format`, `folder`; see docs/reference/exports.md",
+    )
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -17,7 +17,7 @@ QUEUE_EVENTS: Final = 20_000
 BATCH_EVENTS: Final = 500
 LINGER_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 2.0
-PASSING: Final = ("full", "locked")
+PASSING: Final = ("full", "locked", "away")
 """Reasons of a StorageError that pass: events wait for that, and the oldest are dropped when their queue is full."""
 
 log = structlog.get_logger(__name__)

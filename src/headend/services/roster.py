@@ -6,16 +6,18 @@ roster says it on the bus, and tells the parts that keep something per meter (la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import structlog
 
+from headend.drivers.knowledge import Knowledge
 from headend.errors import Conflict, HeadendError, LinkError, MeterError, NotFound, RemoteProtocolError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import EndpointKind, Meter, MeterIdentity
 from headend.model.reading import Value
+from headend.model.statistics import Figures
 from headend.services.acquisition.circuit import Circuit
 from headend.services.bus import Bus
 
@@ -41,10 +43,41 @@ class MeterState:
     last_error_at: int | None = None
     reads_ok: int = 0
     reads_failed: int = 0
+    knowledge: Knowledge = field(default_factory=Knowledge, repr=False)
+    """what its driver has learned of it; goes with the state"""
     octets_in: int = 0
     octets_out: int = 0
+    sessions: int = 0
+    """that were opened"""
+    requests: int = 0
+    """that were sent, also to open sessions"""
+    responses: int = 0
+    """that answered them, refusals included"""
+    readings: int = 0
+    """that polls brought"""
+    messages: int = 0
+    """that sinks have confirmed"""
+    messages_late: int = 0
+    """of them, those that had to wait in the journal"""
+    figures: Figures = field(default_factory=Figures, repr=False)
+    """what of all that the statistics have taken over; its times of reads are those that they have not"""
     keys: tuple[str, ...] = field(default=(), repr=False)
     """under which `Roster.resolve` finds it"""
+
+    @property
+    def scales_used(self) -> int:
+        """Scalers that its values needed and that it has to tell."""
+        return self.knowledge.scales_used
+
+    @property
+    def scales_asked(self) -> int:
+        """Of them, those that it was asked for."""
+        return self.knowledge.scales_asked
+
+    @property
+    def reconnections(self) -> int:
+        """Sessions that were opened after the first."""
+        return max(0, self.sessions - 1)
 
 
 class Roster:
@@ -93,13 +126,13 @@ class Roster:
         if meter.id in self._states:
             raise Conflict(f"there is a meter {meter.id!r} already")
         self._keep(meter)
-        self._tell(EventType.METER_ADDED, meter.id, {"name": meter.name})
+        self.tell(EventType.METER_ADDED, meter.id, {"name": meter.name})
 
     def update(self, meter: Meter) -> None:
         """A meter, or a secret of it, was changed in the store: it starts anew with clean circuit; raises NotFound."""
         self._forget(meter.id)
         self._keep(meter)
-        self._tell(EventType.METER_CHANGED, meter.id, {"name": meter.name})
+        self.tell(EventType.METER_CHANGED, meter.id, {"name": meter.name})
 
     def identified(self, meter_id: str, identity: MeterIdentity) -> None:
         """A meter said who it is, and the store knows. Its session goes on; raises NotFound."""
@@ -113,7 +146,7 @@ class Roster:
         self._forget(meter_id)
         for follower in self._followers:
             follower(meter_id, None)
-        self._tell(EventType.METER_REMOVED, meter_id, {})
+        self.tell(EventType.METER_REMOVED, meter_id, {})
 
     def resolve(self, identity: MeterIdentity) -> Meter | None:
         """The one meter that says this about itself, by the most telling field; None when there is none, or several."""
@@ -187,13 +220,13 @@ class Roster:
             state.online = False
             log.warning("meter offline", meter=state.meter.id, code=error.code, reason=str(error))
             data: dict[str, Value] = {"code": error.code, "reason": str(error)}
-            self._tell(EventType.METER_OFFLINE, state.meter.id, data, Severity.WARNING)
+            self.tell(EventType.METER_OFFLINE, state.meter.id, data, Severity.WARNING)
 
     def _comes(self, state: MeterState) -> None:
         if state.online is False:
             log.info("meter online again", meter=state.meter.id)
         state.online = True
-        self._tell(EventType.METER_ONLINE, state.meter.id, {})
+        self.tell(EventType.METER_ONLINE, state.meter.id, {})
 
     def _keep(self, meter: Meter) -> None:
         state = MeterState(meter=meter, circuit=Circuit(meter.id))
@@ -223,7 +256,10 @@ class Roster:
             if not ids:
                 del self._by_key[key]
 
-    def _tell(self, kind: EventType, meter_id: str, data: dict[str, Value], severity: Severity = Severity.INFO) -> None:
+    def tell(
+        self, kind: EventType, meter_id: str, data: Mapping[str, Value], severity: Severity = Severity.INFO
+    ) -> None:
+        """Publish an event of a meter, or of the head-end itself (no id), as of now."""
         self._bus.publish(Event(type=kind, severity=severity, occurred_at=self._clock(), meter_id=meter_id, data=data))
 
 

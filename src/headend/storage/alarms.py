@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from headend.errors import Conflict, NotFound
 from headend.model.alarm import Alarm, AlarmKind, Cleared, Level, RuleChange, Standing
 from headend.model.event import Severity
 from headend.model.reading import Value
+from headend.storage.dialect import insert, last_number, note_numbers
 from headend.storage.engine import Database
 from headend.storage.schema import alarm_rules as rules
 from headend.storage.schema import alarm_standings as standings
@@ -35,11 +35,12 @@ class Alarms:
         quiet = [dict(zip(("m", "r", "q"), key, strict=True)) for key, each in changed.items() if each is None]
         with self._database.write() as connection:
             if rows:
-                adding = insert(table)
+                adding = insert(connection, table)
                 new = {name: adding.excluded[name] for name in ("cleared_at", "cleared", "flapping")}
                 connection.execute(adding.on_conflict_do_update(index_elements=["number"], set_=new), rows)
+                note_numbers(connection, table)
             if stand:
-                adding = insert(standings)
+                adding = insert(connection, standings)
                 keys = ["meter_id", "rule", "quantity"]
                 new = {"standing": adding.excluded.standing}
                 connection.execute(adding.on_conflict_do_update(index_elements=keys, set_=new), stand)
@@ -57,8 +58,7 @@ class Alarms:
         with self._database.read() as connection:
             active = [_alarm(row) for row in connection.execute(sa.select(table).where(table.c.cleared_at.is_(None)))]
             found = [_standing(row) for row in connection.execute(sa.select(standings))]
-            query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'alarms'")
-            return found, active, (connection.execute(query).scalar_one_or_none() or 0) + 1
+            return found, active, last_number(connection, table) + 1
 
     def list(
         self,
@@ -138,9 +138,9 @@ class Alarms:
             level=level, subject=subject, rule=rule, fields=dict(fields), changed_by=actor, changed_at=self._millis()
         )
         row = {**dataclasses.asdict(change), "level": level.value}
-        adding = insert(rules)
-        new = {name: adding.excluded[name] for name in ("fields", "changed_by", "changed_at")}
         with self._database.write() as connection:
+            adding = insert(connection, rules)
+            new = {name: adding.excluded[name] for name in ("fields", "changed_by", "changed_at")}
             keys = ["level", "subject", "rule"]
             connection.execute(adding.on_conflict_do_update(index_elements=keys, set_=new), row)
         return change

@@ -40,7 +40,7 @@ class Audit:
         self._checked = False
         self._last: tuple[int, bytes] | None = None
         """number and digest of the row that was added last"""
-        self.tail_file = database.path.with_name(f"{database.path.name}.audit")
+        self.tail_file = database.beside.with_name(f"{database.beside.name}.audit")
 
     def append(self, actor: str, action: Action, subject: str, data: Mapping[str, Value] = NO_PARAMS) -> None:
         """Keep what somebody did."""
@@ -90,6 +90,19 @@ class Audit:
             fresh.touch(mode=0o600)
             fresh.write_text(f"{number} {digest.hex()}\n", encoding="ascii")
             fresh.replace(self.tail_file)
+
+    def take_over(self, other: Audit) -> None:
+        """The rows of another database are in this one now: so what is noted of the last one is noted beside this one."""
+        tail = read_tail(other.tail_file)
+        if tail is not None:
+            self._write_tail(*tail)
+
+    def begin_tail(self) -> None:
+        """Note the last row, where nothing is noted: after a backup came to another machine."""
+        with self._database.read() as connection:
+            number, digest = _last(connection)
+        if number and read_tail(self.tail_file) is None:
+            self._write_tail(number, digest)
 
     def list(
         self,

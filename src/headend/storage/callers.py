@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from headend.model.caller import UnknownCaller
 from headend.model.meter import MeterIdentity
+from headend.storage.dialect import insert
 from headend.storage.engine import Database
 from headend.storage.schema import callers as table
 
@@ -29,7 +29,7 @@ class Callers:
             return
         with self._database.write() as connection:
             if rows:
-                adding = insert(table)
+                adding = insert(connection, table)
                 new = {name: adding.excluded[name] for name in ("last_seen", "entry")}
                 connection.execute(adding.on_conflict_do_update(index_elements=["id"], set_=new), rows)
             if gone:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from headend.errors import NotFound, StorageError
 from headend.model.device import (
@@ -31,6 +30,7 @@ from headend.model.discovery_json import (
     sighting_from,
     to_json,
 )
+from headend.storage.dialect import insert
 from headend.storage.engine import Database
 from headend.storage.schema import device_history as history
 from headend.storage.schema import device_papers as papers
@@ -63,7 +63,7 @@ class Devices:
                 number = sa.select(scans.c.number).where(scans.c.id == scan_id)
                 if (scan := connection.execute(number).scalar_one_or_none()) is not None:
                     found = [{"scan": scan, "device": each.device.number} for each in noted]
-                    connection.execute(insert(scan_devices).on_conflict_do_nothing(), found)
+                    connection.execute(insert(connection, scan_devices).on_conflict_do_nothing(), found)
         return noted
 
     def get(self, device: str) -> Device:
@@ -133,9 +133,9 @@ class Devices:
         chosen = list(wires)
         number = sa.select(scans.c.number).where(scans.c.id == scan_id).scalar_subquery()
         found = sa.select(number, table.c.number).where(table.c.wire.in_(chosen), number.is_not(None))
-        adding = insert(scan_devices).from_select(["scan", "device"], found).on_conflict_do_nothing()
         with self._database.write() as connection:
-            return connection.execute(adding).rowcount if chosen else 0
+            adding = insert(connection, scan_devices).from_select(["scan", "device"], found).on_conflict_do_nothing()
+            return len(connection.execute(adding.returning(scan_devices.c.device)).all()) if chosen else 0
 
     def mark(self, state: DeviceState, meters: Mapping[str, str]) -> int:
         """What we have done about devices: by id, the meter that each of them is now, or an empty text. Returns how many."""
@@ -157,9 +157,9 @@ class Devices:
 
     def put_group(self, name: str, params: Mapping[str, str]) -> None:
         """Keep the parameters that go with the secrets of a network or tag."""
-        adding = insert(groups)
-        adding = adding.on_conflict_do_update(index_elements=["name"], set_={"params": adding.excluded.params})
         with self._database.write() as connection:
+            adding = insert(connection, groups)
+            adding = adding.on_conflict_do_update(index_elements=["name"], set_={"params": adding.excluded.params})
             connection.execute(adding, {"name": name, "params": dict(params)})
 
     def groups(self) -> Sequence[Credentials]:
@@ -242,10 +242,12 @@ def _keep(connection: sa.Connection, row: _Row, before: Device | None) -> Noted:
     else:
         change = table.update().where(table.c.number == before.number).values(fields)
     stored = _device(connection.execute(change.returning(*_SHOWN)).one())
-    adding = insert(papers).values({"device": stored.number, **row.packed})
+    adding = insert(connection, papers).values({"device": stored.number, **row.packed})
     connection.execute(adding.on_conflict_do_update(index_elements=["device"], set_=row.packed))
     if changed:
-        then = insert(history).values(device=stored.number, at=row.at, fingerprint=row.packed["fingerprint"])
+        then = insert(connection, history).values(
+            device=stored.number, at=row.at, fingerprint=row.packed["fingerprint"]
+        )
         new = {"fingerprint": row.packed["fingerprint"]}
         connection.execute(then.on_conflict_do_update(index_elements=["device", "at"], set_=new))
     return Noted(device=stored, new=before is None, changed=changed and before is not None)
@@ -312,5 +314,5 @@ def _unpack(data: bytes) -> bytes:
 
 
 def _storable(text: str) -> str:
-    """A text of a meter without halves of characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """A text of a meter without halves of characters, and without NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

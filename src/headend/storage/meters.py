@@ -12,7 +12,9 @@ from headend.errors import Conflict, NotFound
 from headend.model.alarm import Level
 from headend.model.device import DeviceState
 from headend.model.meter import Endpoint, EndpointKind, Meter, MeterIdentity
+from headend.storage.dialect import has_item
 from headend.storage.engine import Database
+from headend.storage.ledger import Ledger
 from headend.storage.readings import Readings
 from headend.storage.records import StoredMeter
 from headend.storage.schema import alarm_rules as rules
@@ -24,10 +26,11 @@ from headend.storage.vault import Secrets
 class Meters:
     """The table of meters, ordered by id."""
 
-    def __init__(self, database: Database, readings: Readings, secrets: Secrets) -> None:
+    def __init__(self, database: Database, readings: Readings, secrets: Secrets, ledger: Ledger) -> None:
         self._database = database
         self._secrets = secrets
         self._readings = readings
+        self._ledger = ledger
 
     def put(self, meter: Meter, *, revision: int | None = None) -> int:
         """Add or replace a meter; returns its new revision.
@@ -93,6 +96,7 @@ class Meters:
             connection.execute(rules.delete().where(rules.c.level == Level.METER.value, rules.c.subject == meter_id))
             if not keep_history:
                 self._readings.forget(connection, meter_id)
+            self._ledger.forget(connection, meter_id)
 
     def list(
         self,
@@ -104,18 +108,24 @@ class Meters:
         enabled: bool | None = None,
     ) -> Sequence[StoredMeter]:
         """Meters by id, from the first one beyond `after`. `search` is looked for in id, name, serial number and host."""
-        query = _chosen(sa.select(table), search, tag, enabled).where(table.c.id > after)
         with self._database.read() as connection:
+            query = _chosen(connection, sa.select(table), search, tag, enabled).where(table.c.id > after)
             return [_stored(row) for row in connection.execute(query.order_by(table.c.id).limit(limit))]
 
     def count(self, *, search: str = "", tag: str | None = None, enabled: bool | None = None) -> int:
         """How many meters `list` would give in all."""
-        query = _chosen(sa.select(sa.func.count()).select_from(table), search, tag, enabled)
         with self._database.read() as connection:
+            query = _chosen(connection, sa.select(sa.func.count()).select_from(table), search, tag, enabled)
             return int(connection.execute(query).scalar_one())
 
 
-def _chosen(query: sa.Select[Any], search: str, tag: str | None, enabled: bool | None) -> sa.Select[Any]:  # noqa: FBT001 # a filter, not a switch
+def _chosen(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    search: str,
+    tag: str | None,
+    enabled: bool | None,  # noqa: FBT001 # a filter, not a switch
+) -> sa.Select[Any]:
     if search:
         places = (
             table.c.id,
@@ -125,8 +135,7 @@ def _chosen(query: sa.Select[Any], search: str, tag: str | None, enabled: bool |
         )
         query = query.where(sa.or_(*(place.icontains(search, autoescape=True) for place in places)))
     if tag is not None:
-        each = sa.func.json_each(table.c.tags).table_valued("value")
-        query = query.where(sa.exists().select_from(each).where(each.c.value == tag))
+        query = query.where(has_item(connection, table.c.tags, tag))
     if enabled is not None:
         query = query.where(table.c.enabled == enabled)
     return query

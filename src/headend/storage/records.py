@@ -23,6 +23,14 @@ class SeriesColumns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedColumns(SeriesColumns):
+    """Readings of a series, with when each was received (milliseconds) and from whom."""
+
+    received_at: Sequence[int]
+    sources: Sequence[Source]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatestColumns:
     """The newest reading of each series, ordered by meter and quantity."""
 

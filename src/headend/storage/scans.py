@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from headend.errors import NotFound
 from headend.model.discovery import PortState
 from headend.model.discovery_json import progress_from, request_from
 from headend.model.scan import ScanHit, ScanJob, ScanProgress, ScanState
+from headend.storage.dialect import insert
 from headend.storage.engine import Database
 from headend.storage.schema import scan_counts, scan_devices, scan_hits
 from headend.storage.schema import scans as table
@@ -74,12 +74,12 @@ class Scans:
             if number is None:
                 raise NotFound(f"no scan {job.id!r}")
             if rows:
-                adding = insert(scan_hits)
+                adding = insert(connection, scan_hits)
                 new = {name: adding.excluded[name] for name in ("at", "banner", "outcome", "note")}
                 adding = adding.on_conflict_do_update(index_elements=["scan", "host", "port"], set_=new)
                 connection.execute(adding, [{**row, "scan": number} for row in rows])
             if more:
-                counting = insert(scan_counts)
+                counting = insert(connection, scan_counts)
                 total = {"count": scan_counts.c.count + counting.excluded.count}
                 counting = counting.on_conflict_do_update(index_elements=["scan", "network", "state"], set_=total)
                 connection.execute(counting, [{**row, "scan": number} for row in more])

@@ -12,6 +12,9 @@ History is one row per reading, clustered by (quarter, point):
 
 `receipts` holds when and from whom a batch came, once for each quarter that the batch touches; only readings that are older
 than a note can say refer to it, by the quarter and a number within it.
+
+`summaries` is clustered by (minutes, day, series, slot): a day is added, and goes, as one range of each level. `summary_due`
+has the days of series that must be summarised again, `summary_state` how far all is; `headend.storage.summarising` tells more.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-HEAD = "0007"
+HEAD = "0013"
 """The newest migration. A store at this revision opens without loading the migrations."""
 
 metadata = sa.MetaData(
@@ -359,4 +362,124 @@ group_credentials = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("params", sa.JSON, nullable=False),
     sqlite_with_rowid=False,
+)
+
+statistics = sa.Table(
+    "statistics",
+    metadata,
+    sa.Column("slot", sa.BigInteger, primary_key=True),
+    sa.Column("meter_id", sa.Text, primary_key=True),
+    sa.Column("reads_ok", sa.BigInteger, nullable=False),
+    sa.Column("reads_failed", sa.BigInteger, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("responses", sa.BigInteger, nullable=False),
+    sa.Column("octets_in", sa.BigInteger, nullable=False),
+    sa.Column("octets_out", sa.BigInteger, nullable=False),
+    sa.Column("sessions", sa.BigInteger, nullable=False),
+    sa.Column("readings", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("fastest", sa.Double, nullable=False),
+    sa.Column("slowest", sa.Double, nullable=False),
+    *(sa.Column(f"class_{index}", sa.BigInteger, nullable=False) for index in range(12)),
+    sa.Column("scales_used", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("scales_asked", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("messages", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("messages_late", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reconnections", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index("ix_statistics_meter_id_slot", "meter_id", "slot"),
+    sqlite_with_rowid=False,
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("stored_at", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("earlier_entries", sa.BigInteger, nullable=False, comment="in all segments before: differences count"),
+    sa.Column("earlier_octets", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+sink_cursors = sa.Table(
+    "sink_cursors",
+    metadata,
+    sa.Column("sink", sa.Text, primary_key=True),
+    sa.Column("saved_at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+sink_refusals = sa.Table(
+    "sink_refusals",
+    metadata,
+    sa.Column("sink", sa.Text, primary_key=True),
+    sa.Column("entry", sa.BigInteger, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+ledgers = sa.Table(
+    "ledgers",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("meter_id", sa.Text, nullable=False),
+    sa.Column("load_profile", sa.Text, nullable=False, comment="its address"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("period", sa.BigInteger, nullable=False),
+    sa.Column("shift", sa.BigInteger, nullable=False),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("opened", sa.Integer, nullable=False, comment="the last day that has places"),
+    sa.Column("serial", sa.Text, nullable=False),
+    sa.UniqueConstraint("meter_id", "load_profile"),
+    sqlite_autoincrement=True,
+)
+
+ledger_days = sa.Table(
+    "ledger_days",
+    metadata,
+    sa.Column("ledger", sa.Integer, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, index=True),
+    sa.Column("places", sa.Integer, nullable=False),
+    sa.Column("expected", sa.Integer, nullable=False),
+    sa.Column("arrived", sa.Integer, nullable=False),
+    sa.Column("void_count", sa.Integer, nullable=False),
+    sa.Column("have", sa.LargeBinary, nullable=False),
+    sa.Column("void", sa.Text, nullable=False, comment="bits by reason as JSON; empty where there are none"),
+    sqlite_with_rowid=False,
+)
+
+summaries = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column(
+        "minutes", sa.SmallInteger, primary_key=True, autoincrement=False, comment="that a slot lasts: the level"
+    ),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False, comment="since 1970-01-01, UTC"),
+    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("slot", sa.SmallInteger, primary_key=True, autoincrement=False, comment="of the day"),
+    sa.Column("count", sa.Integer, nullable=False),
+    *(sa.Column(name, sa.Double, nullable=name == "mean") for name in ("low", "high", "mean", "last")),
+    sqlite_with_rowid=False,
+)
+
+summary_due = sa.Table(
+    "summary_due",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+summary_state = sa.Table(
+    "summary_state",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False, comment="1: there is one row at the most"),
+    sa.Column("day", sa.Integer, nullable=False, comment="those before it are summarised"),
+    sa.Column("series", sa.Integer, nullable=False, comment="and of it those before this one"),
+    sa.Column("raw_from", sa.Integer, nullable=False, comment="readings of days before are gone; and so on"),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("quarter_hours_from", "hours_from", "days_from")),
 )

@@ -48,7 +48,7 @@ class Secrets:
                 connection.execute(vault_proof.insert(), {"id": 1, "sealed": self._seal(_PROOF, "", "")})
         elif self._open(proof, "", "") != _PROOF:
             raise ConfigError(
-                f"the vault key does not open the secrets in {database.path}",
+                f"the vault key does not open the secrets in {database.name}",
                 hint="restore the key file that belongs to this database; without it the secrets must be entered again",
             )
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from headend.drivers.library import Library
+from headend.drivers.registry import driver, driver_names
 from headend.emulator.clock import FleetClock
 from headend.emulator.control import MeterState, Selection
 from headend.emulator.faults.kinds import Fault, FaultKind
@@ -27,10 +31,24 @@ T = TypeVar("T")
 SECONDS: Final = 30.0
 
 
+@cache
+def _load_drivers() -> None:
+    """Import all of the drivers before there is a second thread.
+
+    What they import when it is needed first may be needed in both threads at once; pytest compiles it there and then, and the
+    compiler of Python 3.11 can fail when two threads are in it ("AST constructor recursion depth mismatch").
+    """
+    for name in driver_names():
+        package = import_module(type(driver(name)).__module__.rpartition(".")[0])
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+
+
 class Engine:
     """An event loop in a thread, in which fleets run."""
 
     def __init__(self) -> None:
+        _load_drivers()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="virtual meters", daemon=True)
         self._thread.start()

@@ -23,7 +23,7 @@ class Exchange:
     later question. The owner opens a new session.
     """
 
-    __slots__ = ("_future", "_loop", "_sweeper", "asked_until", "deadline", "link", "lost")
+    __slots__ = ("_future", "_loop", "_sweeper", "asked_until", "deadline", "link", "lost", "requests", "responses")
 
     def __init__(self, link: Link) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,6 +35,10 @@ class Exchange:
         self.lost: HeadendError | None = None
         """why no further request is possible; None while the exchange is sound"""
         self.link = link
+        self.requests = 0
+        """that were sent; a repetition of what was lost is none"""
+        self.responses = 0
+        """that answered them, refusals included"""
 
     def start(self, buffered: bytes = b"") -> None:
         """Become the receiver of the link and be watched by the sweeper."""
@@ -57,6 +61,7 @@ class Exchange:
             raise LocalProtocolError(f"a request to {self.link.peer} is in flight already")
         future = self._future = self._loop.create_future()
         self.deadline = self.asked_until = self._loop.time() + timeout
+        self.requests += 1
         self.link.write(data)
         return future
 
@@ -70,6 +75,7 @@ class Exchange:
         future, self._future = self._future, None
         self.deadline = NEVER
         if future is not None and not future.done():
+            self.responses += 1
             future.set_result(answer)
         elif future is not None:
             self.poison(LinkTimeout(f"a request to {self.link.peer} was abandoned before its answer came"))
@@ -79,6 +85,7 @@ class Exchange:
         future, self._future = self._future, None
         self.deadline = NEVER
         if future is not None and not future.done():
+            self.responses += self.lost is None
             future.set_exception(error)
 
     def poison(self, error: HeadendError) -> None:

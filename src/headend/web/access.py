@@ -27,6 +27,7 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from headend import tracing
 from headend.model.access import Role
 from headend.web.guard import SAFE_METHODS, host_name, same_origin
 from headend.web.parts import WebParts
@@ -75,6 +76,7 @@ class GuardedRoute(APIRoute):
         rule = (self.openapi_extra or {})["x-access"]
         needed = _NEEDED[rule]
         handler = super().get_route_handler()
+        name = f"{' '.join(sorted(self.methods or ()))} {self.path_format}"
 
         async def guarded(request: Request) -> Response:
             if needed is not None:
@@ -82,7 +84,8 @@ class GuardedRoute(APIRoute):
                 _permit(principal, needed, signed_in=rule != "viewer")
                 request.state.principal = principal
             await request.body()
-            return await handler(request)
+            with tracing.span(name, request.headers):
+                return await handler(request)
 
         return guarded
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 
+from headend.services.freshness import Watch
 from headend.web import assets, problems
 from headend.web.access import PUBLIC, VIEWER, Authority, GuardedRoute
 from headend.web.guard import Guard
@@ -19,27 +20,36 @@ from headend.web.parts import WebParts
 from headend.web.pulse import Pulse
 from headend.web.routes import (
     accounts,
+    acquisition,
     alarms,
     audit,
+    bridge,
     callers,
     captures,
+    completeness,
     decode,
     devices,
     earlier,
     emulators,
     events,
+    exports,
     imports,
     jobs,
+    lanes,
     live,
+    mbmd,
     meters,
     plain,
     profiles,
     readings,
     scans,
     session,
+    sinks,
+    statistics,
     system,
     talk,
 )
+from headend.web.schemas.base import Problem
 from headend.web.shared import Shared
 
 TICK_SECONDS = 1.0
@@ -56,7 +66,12 @@ Amounts are in the base unit of their quantity (Wh, W, V, A, Hz). Errors are `ap
 def create_app(parts: WebParts) -> FastAPI:
     """The application. Its lifespan runs the live feed, so it must be entered: uvicorn does, tests do."""
     settings = parts.settings
-    feed = LiveFeed(parts.clock, parts.millis, max_clients=settings.max_live_clients)
+    feed = LiveFeed(
+        parts.clock,
+        parts.millis,
+        max_clients=settings.max_live_clients,
+        watch=Watch(parts.roster, parts.millis, parts.freshness),
+    )
 
     pulse = Pulse(parts.clock)
 
@@ -95,30 +110,39 @@ def create_app(parts: WebParts) -> FastAPI:
     app.state.pulse = pulse
     app.state.shared = Shared()
     for module in (
+        statistics,
         system,
         session,
         accounts,
+        acquisition,
         meters,
         imports,
         readings,
+        exports,
         talk,
         jobs,
         events,
         alarms,
         audit,
+        lanes,
         live,
         plain,
         decode,
         captures,
+        completeness,
         callers,
+        sinks,
         profiles,
         emulators,
         scans,
         devices,
         earlier,
+        bridge,
     ):
         app.include_router(module.api)
     app.include_router(system.root)
+    if settings.mbmd:
+        app.include_router(mbmd.mbmd(parts.millis()))
     _describe(app)
     _serve_console(app)
     problems.install(app)
@@ -145,6 +169,9 @@ def _describe(app: FastAPI) -> None:
 def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document."""
     document = app.openapi()
+    # Named once, not by each route as its model: that would take a third of the time in which the routes are made.
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"] |= {**problem.pop("$defs"), Problem.__name__: problem}
     document["components"]["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "The key of a machine"},
         "session": {"type": "apiKey", "in": "cookie", "name": app.state.authority.cookie, "description": "A login"},

@@ -1,7 +1,9 @@
 """Live values for browsers and programs: server-sent events, serialised once a tick for everybody.
 
 ```text
-event: readings   {"at": 1700000000000, "meters": {"m1": {"quantities": […], "values": […], "measured_at": […], "quality": […]}}}
+event: readings   {"at": 1700000000000, "meters": {"m1": {"quantities": […], "values": […], "measured_at": […], "quality": […],
+                   "received_at": […], "source": […]}}}
+event: stale      {"at": …, "meters": {"m1": ["voltage_l1", …]}}     these are not of the present any more; with the readings
 event: events     {"at": …, "events": [{"type": …, "severity": …, "occurred_at": …, "meter_id": …, "data": {…}}]}
 event: status     {"at": …, "meters": {"m1": {"online": true}}}
 event: connections {"at": …, "connections": {"m1": {"connection": 17, "peer": "192.0.2.7:50000", "open": true}}}
@@ -17,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -27,6 +29,7 @@ from headend.model.event import Event, EventType
 from headend.model.jsontext import dumps
 from headend.model.reading import ReadingBatch, Source, Value
 from headend.services.bus import Bus, Item, Subscription
+from headend.services.freshness import Watch
 from headend.telemetry import BUS_DROPPED, LIVE_CLIENTS
 from headend.web.problems import Refused
 
@@ -41,6 +44,10 @@ QUEUE_FRAMES = 32
 _ONLINE = {EventType.METER_ONLINE: True, EventType.METER_OFFLINE: False}
 _CONNECTED = {EventType.METER_CONNECTED: True, EventType.METER_DISCONNECTED: False}
 _HEARTBEAT = b": \n\n"
+_TOPIC_OF = {"stale": "readings"}
+"""Who follows the one is told the other."""
+_Row: TypeAlias = tuple[Value, int, int, int, Source]
+"""value, measured_at, quality, received_at, source"""
 
 
 class LiveClient:
@@ -84,13 +91,16 @@ class LiveClient:
 class LiveFeed:
     """Collects what the bus brings and hands it to all followers once a tick."""
 
-    def __init__(self, clock: Callable[[], float], millis: Callable[[], int], *, max_clients: int) -> None:
+    def __init__(
+        self, clock: Callable[[], float], millis: Callable[[], int], *, max_clients: int, watch: Watch | None = None
+    ) -> None:
         """`clock` is monotonic seconds, `millis` the wall clock in milliseconds."""
         self._clock = clock
         self._millis = millis
         self._max_clients = max_clients
+        self._watch = watch
         self._clients: set[LiveClient] = set()
-        self._readings: dict[str, dict[str, tuple[Value, int, int]]] = {}
+        self._readings: dict[str, dict[str, _Row]] = {}
         self._status: dict[str, bool] = {}
         self._connections: dict[str, dict[str, Value]] = {}
         self._events: deque[Event] = deque(maxlen=TICK_EVENTS)
@@ -98,6 +108,8 @@ class LiveFeed:
 
     def take(self, item: Item) -> None:
         """Take what the bus brings; back-filled history is not live, and without followers nothing is kept."""
+        if self._watch is not None:
+            self._watch.take(item)
         if not self._clients:
             return
         if isinstance(item, Event):
@@ -111,7 +123,7 @@ class LiveFeed:
             latest = self._readings.setdefault(item.meter_id, {})
             rows = zip(item.quantities, item.values, item.measured_at, item.quality, strict=True)
             for quantity, value, at, quality in rows:
-                latest[quantity] = (value, at, quality)
+                latest[quantity] = (value, at, quality, item.received_at, item.source)
 
     def join(self, topics: Iterable[str], meters: Iterable[str]) -> LiveClient:
         """A new follower of `topics`, of all meters when `meters` is empty; raises Refused when there are too many."""
@@ -135,6 +147,8 @@ class LiveFeed:
         """Serialise what came since the last tick, once, and queue it for everybody who wants it."""
         now = self._clock()
         self._send("readings", b"meters", _fragments(self._readings), now)
+        stale = self._watch.stale() if self._watch is not None else {}
+        self._send("stale", b"meters", [(m, _pair(m, lost)) for m, lost in stale.items()], now)
         self._send("status", b"meters", [(m, _pair(m, {"online": on})) for m, on in self._status.items()], now)
         self._send("events", b"events", [(e.meter_id, dumps(event_row(e))) for e in self._events], now)
         self._send("connections", b"connections", [(m, _pair(m, row)) for m, row in self._connections.items()], now)
@@ -158,7 +172,7 @@ class LiveFeed:
 
         whole: bytes | None = None
         for client in self._clients:
-            if topic not in client.topics:
+            if _TOPIC_OF.get(topic, topic) not in client.topics:
                 continue
             if client.meters:
                 chosen = [text for meter_id, text in parts if meter_id in client.meters]
@@ -191,7 +205,7 @@ def _pair(meter_id: str, value: object) -> bytes:
     return dumps(meter_id) + b":" + dumps(value)
 
 
-def _fragments(readings: Mapping[str, Mapping[str, tuple[Value, int, int]]]) -> list[tuple[str, bytes]]:
+def _fragments(readings: Mapping[str, Mapping[str, _Row]]) -> list[tuple[str, bytes]]:
     return [
         (
             meter_id,
@@ -202,6 +216,8 @@ def _fragments(readings: Mapping[str, Mapping[str, tuple[Value, int, int]]]) -> 
                     "values": [row[0] for row in latest.values()],
                     "measured_at": [row[1] for row in latest.values()],
                     "quality": [row[2] for row in latest.values()],
+                    "received_at": [row[3] for row in latest.values()],
+                    "source": [row[4].name.lower() for row in latest.values()],
                 },
             ),
         )

@@ -77,6 +77,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _own(errors.KeyMissing, 409),
             _own(errors.StorageError, 503),
             _own(errors.SinkError, 503),
+            _own(errors.SinkRefused, 502),
             ("invalid-request", Kind(422, "A field of the request is missing or wrong; `errors` names it.")),
             ("malformed-request", Kind(400, "The request cannot be read as HTTP or JSON.")),
             ("unauthenticated", Kind(401, "This needs an API key or a login.")),

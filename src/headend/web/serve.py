@@ -109,7 +109,7 @@ def _config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http=_TimedProtocol,
-        ws="none",
+        ws="websockets-sansio" if settings.mbmd else "none",
         lifespan="on",
         log_config=None,
         log_level="warning",

@@ -29,6 +29,8 @@ class WebSettings:
     """reading needs no credential on this machine; never holds beyond loopback"""
     accept_unknown_meters: bool = False
     """a plain reading posted for an unknown meter makes that meter, which is not polled"""
+    mbmd: bool = False
+    """serve the interface of mbmd: `/api/last`, `/api/avg`, `/api/status`, `/ws`"""
     session_seconds: int = 12 * 3600
     """how long a login holds at most"""
     session_idle_seconds: int = 2 * 3600

@@ -10,6 +10,7 @@ import pytest
 from headend.drivers.dlms import driver
 from headend.drivers.dlms.client import DlmsSession
 from headend.drivers.dlms.refs import cosem_ref
+from headend.drivers.knowledge import Knowledge
 from headend.errors import HeadendError, LinkError
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.profile import MeterProfile
@@ -131,6 +132,7 @@ async def attach() -> AsyncIterator[Attach]:
         secret: bytes = b"",
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
         **params: str,
     ) -> tuple[DlmsSession, ScriptedMeter]:
         near, far = memory_pair(**(line or {}))
@@ -140,7 +142,9 @@ async def attach() -> AsyncIterator[Attach]:
         meter = Meter(id="m", protocol="dlms", framing=framing, endpoint=endpoint, params=params)
         secrets = {"secret": Secret(secret)} if secret else {}
         try:
-            session = await driver.attach(near, meter, profile, secrets, buffered=buffered, timeout=timeout)
+            session = await driver.attach(
+                near, meter, profile, secrets, buffered=buffered, timeout=timeout, knowledge=knowledge
+            )
         except BaseException:
             near.abort()
             raise

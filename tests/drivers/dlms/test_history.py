@@ -109,7 +109,7 @@ async def test_a_range(attach: Any, max_pdu: str, refuse: tuple[int, ...]) -> No
     times, found, quality = await collect(session, start=START + 10 * PERIOD, end=START + 20 * PERIOD)
     assert times == [START + i * PERIOD for i in range(10, 20)]
     assert found == [(1000 + i, i & 3) for i in range(10, 20)]
-    assert quality == [0] * 10
+    assert quality == [int(Quality.CLOCK_INVALID) if i & 2 else 0 for i in range(10, 20)], "bit 1 of the status"
     restricted = profile.asked[0]
     assert isinstance(restricted, RangeDescriptor)
     assert CosemDateTime.from_bytes(restricted.from_value.value).deviation == -60  # as the meter's clock shows it

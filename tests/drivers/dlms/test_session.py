@@ -10,6 +10,7 @@ import pytest
 
 from headend.drivers.base import Capability
 from headend.drivers.dlms import driver
+from headend.drivers.dlms.conversation import MAX_NOTIFICATIONS
 from headend.drivers.dlms.refs import cosem_ref
 from headend.errors import (
     AccessDenied,
@@ -221,6 +222,14 @@ async def test_pushes_and_events_in_the_middle_of_reads(attach: Any, framing: st
         assert (taken[1].kind, taken[1].values) == ("event", {driver.parse_ref(ENERGY): 7})
         assert (taken[2].body, taken[2].measured_at) == (b"\x63", None)
     assert session.notifications() == []
+
+
+async def test_of_many_pushes_the_last_ones_are_kept(attach: Any) -> None:
+    session, meter = await attach(prepare=known)
+    pushes = [DataNotification(1, b"", b"\x12" + number.to_bytes(2, "big")) for number in range(MAX_NOTIFICATIONS + 5)]
+    meter.script = lambda heard: [*pushes, meter.answer(heard)]
+    assert list((await session.read(plan(ENERGY, scaler=0))).values) == [1234567]
+    assert [said.body for said in session.notifications()] == list(range(5, MAX_NOTIFICATIONS + 5))
 
 
 async def test_silence_ends_the_session_and_a_late_answer_meets_nothing(attach: Any, silence: Any) -> None:

@@ -141,6 +141,21 @@ async def test_a_relay_that_is_closed_by_hand_only_is_allowed_to(make: Make, mod
     assert (await session.verify(command(CommandKind.DISCONNECT), NOON)).verdict is Verdict.CONFIRMED
 
 
+@pytest.mark.parametrize(("mode", "closes"), [(1, False), (2, True), (3, False), (4, True), (5, False), (6, False)])
+async def test_what_a_reconnection_from_afar_does_in_each_control_mode(make: Make, mode: int, *, closes: bool) -> None:
+    """Blue Book, disconnect control: the transition d, to ready for reconnection, in 1, 3, 5 and 6; a, to connected, in 2 and 4."""
+    session = await make().open()
+    relay, reconnect = "70/0-0:96.3.10.255", command(CommandKind.RECONNECT)
+    await session.execute(command(CommandKind.WRITE, ref=f"{relay}/4", value=mode))
+    assert (await session.execute(reconnect)).verdict is Verdict.CONFIRMED  # it is closed
+    assert (await session.execute(command(CommandKind.DISCONNECT))).verdict is Verdict.CONFIRMED
+    before = await session.verify(reconnect, NOON)
+    assert (before.verdict, "should be" in before.detail) == (Verdict.REFUSED, True)
+    for outcome in (await session.execute(reconnect), await session.verify(reconnect, NOON)):
+        assert (outcome.verdict, outcome.observed) == (Verdict.CONFIRMED if closes else Verdict.REFUSED, closes)
+        assert ("somebody at the meter" in outcome.detail) is not closes
+
+
 @pytest.mark.parametrize("auth", ["lls", "md5", "sha256"])
 async def test_a_password_is_changed_and_the_session_goes_on_under_it(make: Make, auth: str) -> None:
     old, new = Secret(b"12345678"), Secret(b"open-sesame")

@@ -10,6 +10,7 @@ import pytest
 
 from headend.drivers.dlt645 import driver
 from headend.drivers.dlt645.client import Dlt645Session
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.library import Library, load_profile
 from headend.emulator.meter import MeterKind, VirtualMeter
 from headend.errors import LinkError
@@ -49,9 +50,13 @@ class Bench:
     def __init__(self) -> None:
         self.clock = NOON
         self.sent: list[bytes] = []
+        self.connect()
+        self._sessions: list[Dlt645Session] = []
+
+    def connect(self) -> None:
+        """A new line, with nobody on it."""
         self.near, self.far = memory_pair()
         self.near.tap = lambda way, octets: self.sent.append(octets.lstrip(b"\xfe")) if way == ">>" else None
-        self._sessions: list[Dlt645Session] = []
 
     def meter(
         self, profile: str | MeterProfile = "generic-dlt645-3p", number: int = 42, secret: bytes = b"", **params: str
@@ -77,6 +82,7 @@ class Bench:
         *,
         secret: bytes | None = b"000000",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
         **params: str,
     ) -> Dlt645Session:
         """A session on the line."""
@@ -84,7 +90,7 @@ class Bench:
         endpoint = Endpoint(kind=EndpointKind.MEMORY, path="pair")
         meter = Meter(id="m", protocol="dlt645", framing="tcp", endpoint=endpoint, params=params)
         secrets = {} if secret is None else {"secret": Secret(secret)}
-        session = await driver.attach(self.near, meter, file, secrets, timeout=timeout)
+        session = await driver.attach(self.near, meter, file, secrets, timeout=timeout, knowledge=knowledge)
         self._sessions.append(session)
         return session
 

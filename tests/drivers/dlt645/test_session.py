@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headend.drivers.base import Capability
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.mapping import scale
 from headend.errors import CapabilityError, ConfigError, LinkTimeout, ObjectUndefined
 from headend.model.objects import HistoryRequest, ObjectRef
@@ -318,3 +319,17 @@ async def test_every_captured_answer_gives_its_stated_value(bench: Any) -> None:
             assert result.values == [expected], frame
         await fresh.aclose()
     assert read > 25
+
+
+async def test_a_block_that_two_sessions_did_not_find_is_not_asked_for_in_the_third(bench: Any) -> None:
+    say = {bench.frame("42", 0x11, "00ff0102"): bench.frame("42", 0xD1, "02")}
+    for phase in (1, 2):
+        say[bench.frame("42", 0x11, f"000{phase}0102")] = bench.frame("42", 0x91, f"000{phase}0102" + "3022")
+    plan, knowledge = bench.plan("02010100", "02010200"), Knowledge()
+    for _ in range(3):
+        bench.connect()
+        bench.script(say)
+        session = await bench.attach(address="42", knowledge=knowledge)
+        assert (await session.read(plan)).values == [2230, 2230]
+    assert [data[2:4] for _, _, data in bench.asked] == ["ff", "01", "02", "ff", "01", "02", "01", "02"]
+    assert knowledge.facts == {"no_blocks": ["201FF00"]}

@@ -117,22 +117,24 @@ async def test_values_that_are_not_available_are_missing(bench: Any) -> None:
 
 async def test_a_refused_block_is_halved_until_the_refused_value_is_found(bench: Any, acme: Any) -> None:
     near, far = bench.pair()
-    exception, volts, power, hertz = (
+    exception, volts, hertz = (
         "TID 0000 0003 01 84 02",
         "TID 0000 0007 01 04 04 43668000",
-        "TID 0000 0007 01 04 04 00010000",
         "TID 0000 0005 01 04 02 1388",
     )
-    far_end = Scripted(far, exception, volts, exception, exception, hertz, volts, hertz, power)
+    once = (exception, volts, exception, exception, hertz)
+    far_end = Scripted(far, *once, *once, volts, hertz)
     session = await bench.attach(near, acme.profile)
     plan = ReadPlan(entries=acme.profile.objects[:3])
     result = await session.read(plan)
     assert result.values == [230.5, None, 5000]
     assert isinstance(result.errors[1], ObjectUndefined)
-    again = await session.read(plan)
-    assert (again.values, again.errors) == (result.values, result.errors)
+    for _ in range(2):
+        again = await session.read(plan)
+        assert again.values == result.values
+        assert {at: str(error) for at, error in again.errors.items()} == {1: str(result.errors[1])}
     asked = [(request[9], request[11]) for request in far_end.requests]
-    assert asked == [(0, 7), (0, 2), (4, 3), (4, 2), (6, 1), (0, 2), (6, 1)]
+    assert asked == 2 * [(0, 7), (0, 2), (4, 3), (4, 2), (6, 1)] + [(0, 2), (6, 1)]
 
 
 async def test_too_long_a_read_is_halved_too(bench: Any, acme: Any) -> None:

@@ -228,9 +228,9 @@ def test_classifying_with_the_model_takes_less_than_two_milliseconds() -> None:
     assert classifier.classify(print_).vendor == known.vendor
     fastest = 1.0
     for _ in range(30):
-        began = time.process_time()
+        began = time.thread_time()
         classifier.classify(print_)
-        fastest = min(fastest, time.process_time() - began)
+        fastest = min(fastest, time.thread_time() - began)
     assert fastest < 0.002
 
 

@@ -29,6 +29,7 @@ from headend.storage.refusals import RefusalFile
 from headend.storage.store import Store
 from headend.transport.link import Link
 from headend.transport.memory import memory_pair
+from tests.new_database import laid
 from tests.services.support import Site, TextDriver, World, clock
 
 KEY = bytes(32)
@@ -213,7 +214,7 @@ async def discovering(
     net: Net, folder: Path, *, limits: Limits | None = None, running: bool = True, lanes: bool = False
 ) -> AsyncIterator[tuple[Discoverer, Store, Sweeping]]:
     """A discoverer over a net, with a database in a folder."""
-    store = await asyncio.to_thread(Store.open, folder / "h.db", vault_key=KEY, millis=lambda: 1)
+    store = await asyncio.to_thread(Store.open, laid(folder / "h.db"), vault_key=KEY, millis=lambda: 1)
     refusals = RefusalFile(folder / "refusals.db")
     sweeper = Sweeping(net)
     discoverer = Discoverer(

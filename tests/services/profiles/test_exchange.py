@@ -94,6 +94,7 @@ def test_what_stands_for_an_object() -> None:
         "ref": "dlms:3/1-0:1.8.1.255/2", "obis": "1-0:1.8.1.255", "quantity": "active_energy_import_t1", "name": "",
         "unit": "Wh", "scaler": 0, "type": "uint32", "kind": "cumulative", "direction": "import", "phase": "",
         "tariff": 1, "poll": False, "writable": False, "note": "",
+        "every": 0,
     }  # fmt: skip
     (row,) = [row for row in document["obis_map"] if row["quantity"] == "voltage_l2"]
     assert (row["direction"], row["phase"], row["kind"]) == ("", "l2", "instant")

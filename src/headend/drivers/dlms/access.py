@@ -15,9 +15,11 @@ from headend.drivers.dlms.answers import (
     to_scale,
     unexpected_error,
 )
+from headend.drivers.dlms.learning import learn_most, learn_scales, learned_most, learned_scales
 from headend.drivers.dlms.plans import Step, prepare_refs, scaler_ref
 from headend.drivers.dlms.refs import CosemRef
 from headend.drivers.dlms.short_conversation import ShortConversation
+from headend.drivers.knowledge import Knowledge
 from headend.errors import (
     CapabilityError,
     HeadendError,
@@ -113,19 +115,23 @@ class Access:
         timeout: float,
         security: Security | None = None,
         make_security: Callable[[Secrets], Security | None] | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
         """`make_security` makes what another association with other secrets needs."""
         self.conversation = conversation
         self.addressing = parameters.addressing
         self.timeout = timeout
-        self.with_list = self.with_access = False
+        self.most = 1
+        """attributes that the meter takes in one request, as far as its PDU holds them"""
+        self.with_access = False
         self.system_title = b""
         self.parameters = parameters
         self.secrets = secrets
         self._security = security
         self._make_security = make_security
         self._may_reassociate = True
-        self.static = Static()
+        self.knowledge = knowledge or Knowledge()
+        self.static = Static(learned_scales(self.knowledge))
 
     @property
     def conformance(self) -> Conformance:
@@ -190,7 +196,7 @@ class Access:
 
     async def _begin(self) -> None:
         """The association stands: see what the meter does, and what it calls its objects."""
-        self.with_list = Conformance.MULTIPLE_REFERENCES in self.conformance
+        self.most = learned_most(self.knowledge) if Conformance.MULTIPLE_REFERENCES in self.conformance else 1
         self.with_access = Conformance.ACCESS in self.conformance
         if isinstance(self.conversation, ShortConversation):
             self.conversation.names = to_short_names(await self.get(SHORT_OBJECTS))
@@ -236,7 +242,7 @@ class Access:
     def steps(self, refs: tuple[CosemRef, ...]) -> tuple[Step, ...]:
         """The requests that bring some attributes, as this meter takes them."""
         pdu = self.conversation.connection.max_request
-        return prepare_refs(refs, self.addressing, pdu, with_list=self.with_list)
+        return prepare_refs(refs, self.addressing, pdu, most=self.most)
 
     async def read(
         self,
@@ -248,7 +254,7 @@ class Access:
 
         `answer` is that to the first step, where it is known already and not a plain value. A meter that has promised to take
         lists, and refuses one, or answers with what nobody can read, or with too few results, or refuses all that is in it
-        but not the first of that alone, is asked for one attribute at a time from then on.
+        but not the first of that alone, gets lists of half the length from then on, in the end one attribute at a time.
         """
         values: list[RawValue] = []
         errors: Errors = {}
@@ -265,9 +271,11 @@ class Access:
             else:
                 found = self._listed(answer, [refs[at] for at in indexes])
                 if not found or await self._refuses_lists(found, refs[indexes[0]]):
-                    self.with_list = False
+                    self.most = learn_most(self.knowledge, prepared.count)
                     start = indexes[0]
-                    rest, failed = await self.read(refs[start:], self.steps(refs[start:]))
+                    steps = self.steps(refs[start:])
+                    self.knowledge.requests += len(steps)
+                    rest, failed = await self.read(refs[start:], steps)
                     return values + rest, errors | {start + at: error for at, error in failed.items()}
             for at, value in zip(indexes, found, strict=True):
                 if type(value) is DataAccessResult:
@@ -281,7 +289,10 @@ class Access:
 
     async def read_refs(self, *refs: CosemRef) -> list[RawValue | HeadendError]:
         """The values of attributes that are not part of a plan, an error where the meter refuses one."""
-        values, errors = await self.read(refs, self.steps(refs))
+        steps = self.steps(refs)
+        self.knowledge.requests += len(steps)
+        self.knowledge.singles += len(refs)
+        values, errors = await self.read(refs, steps)
         return [errors.get(at, value) for at, value in enumerate(values)]
 
     async def get(self, ref: CosemRef) -> RawValue:
@@ -329,16 +340,20 @@ class Access:
     async def scales(self, refs: Sequence[CosemRef]) -> list[Scale | HeadendError]:
         """Scaler and unit of values, asked once; an error where the meter does not tell them."""
         scales = self.static.scales
-        asked = {ref: scaler_ref(ref) for ref in refs if ref not in scales}
-        wanted = [(ref, other) for ref, other in asked.items() if other is not None]
+        needed = {ref: other for ref in refs if (other := scaler_ref(ref)) is not None}
+        wanted = [(ref, other) for ref, other in needed.items() if ref not in scales]
+        self.knowledge.scales_used += sum(ref in needed for ref in refs)
+        self.knowledge.scales_asked += len(wanted)
         if wanted:
             told = await self.read_refs(*(other for _, other in wanted))
             for (ref, other), raw in zip(wanted, told, strict=True):
                 scales[ref] = raw if isinstance(raw, HeadendError) else to_scale(raw, other)
+            learn_scales(self.knowledge, {ref: scales[ref] for ref, _ in wanted})
         return [scales.get(ref, UNSCALED) for ref in refs]
 
     def forget(self) -> None:
         """Ask anew for what does not change, when it is needed next."""
+        self.knowledge.forget()
         self.static = Static()
 
     async def _associate_again(self, answer: ExceptionResponse, prepared: PreparedGet) -> Any:  # noqa: ANN401 - see Conversation.get

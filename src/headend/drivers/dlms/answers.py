@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headend.errors import DecodeError, HeadendError, RemoteProtocolError
@@ -13,7 +14,7 @@ from headend.protocols.dlms.refusals import access_error, action_error, refusal_
 from headend.standards.units import find_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from headend.drivers.dlms.refs import CosemRef
     from headend.drivers.dlms.shape import Shape
@@ -36,14 +37,15 @@ UNSCALED: Final = Scale(0, "")
 class Static:
     """What a meter does not change while an association lasts: scalers, what its load profiles capture, its object list.
 
-    Asked once, and anew when the association had to be made again (the meter may have started with other firmware), when the
-    rows of a load profile do not fit what it was said to capture, or when somebody says so.
+    Asked once, but for scalers that are known from earlier associations; and anew when the association had to be made again
+    (the meter may have started with other firmware), when the rows of a load profile do not fit what it was said to
+    capture, or when somebody says so.
     """
 
     __slots__ = ("objects", "scales", "shapes")
 
-    def __init__(self) -> None:
-        self.scales: dict[CosemRef, Scale | HeadendError] = {}
+    def __init__(self, scales: Mapping[CosemRef, Scale] = MappingProxyType({})) -> None:
+        self.scales: dict[CosemRef, Scale | HeadendError] = dict(scales)
         self.shapes: dict[CosemRef, Shape] = {}
         self.objects: Sequence[ObjectInfo] | None = None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headend.drivers.base import Capability, Notification, PushList, Secrets
 from headend.drivers.dlms.access import PLAIN, Access, Errors
 from headend.drivers.dlms.answers import Scale, Static
-from headend.drivers.dlms.clocks import clock_text
+from headend.drivers.dlms.clocks import CLOCK, clock_text, date_time_of, epoch_reader
 from headend.drivers.dlms.commands import RELAY, Commander
 from headend.drivers.dlms.history import Histories
 from headend.drivers.dlms.identity import IDENTITY_REFS, identity_of
@@ -17,7 +18,7 @@ from headend.drivers.dlms.listing import ask_objects
 from headend.drivers.dlms.notifications import to_notification
 from headend.drivers.dlms.opening import open_mode_e
 from headend.drivers.dlms.parameters import Parameters, parameters_of
-from headend.drivers.dlms.plans import PreparedPlan, prepare_plan
+from headend.drivers.dlms.plans import PreparedPlan, prepare_plan, scaler_ref
 from headend.drivers.dlms.push_lists import ask_push_lists
 from headend.drivers.dlms.refs import cosem_ref
 from headend.drivers.dlms.security import Counters, begin_counter, make_security
@@ -27,15 +28,16 @@ from headend.drivers.dlms.upkeep import Upkeep
 from headend.errors import CapabilityError, HeadendError
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.objects import ReadResult
+from headend.model.profile import entries_of
 from headend.model.quantity import base_unit
 from headend.protocols.dlms.acse import Rlrq
 from headend.protocols.dlms.apdu.descriptor import DataAccessResult
-from headend.protocols.dlms.clock import EpochReader
 from headend.protocols.dlms.state import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from headend.drivers.knowledge import Knowledge
     from headend.model.meter import Meter, MeterIdentity
     from headend.model.objects import (
         HistoryBlock,
@@ -72,6 +74,8 @@ class _Told(NamedTuple):
     exponents: tuple[int, ...]
     units: tuple[str, ...]
     unknown: Mapping[int, HeadendError]
+    scales: int
+    """of those that the meter has to tell"""
 
 
 class _Ready(NamedTuple):
@@ -79,7 +83,7 @@ class _Ready(NamedTuple):
 
     prepared: PreparedPlan
     told: _Told | None
-    with_list: bool
+    most: int
     static: Static
 
 
@@ -92,6 +96,7 @@ async def attach(
     counters: Counters,
     buffered: bytes,
     timeout: float,
+    knowledge: Knowledge | None = None,
 ) -> DlmsSession:
     """Open the framing, associate, and return the session."""
     parameters = parameters_of(meter, profile)
@@ -104,6 +109,7 @@ async def attach(
     access = Access(
         *(conversation, parameters, secrets, timeout, security),
         make_security=lambda others: make_security(parameters, others, counters, meter.id),
+        knowledge=knowledge,
     )
     if parameters.opening is not None:
         await open_mode_e(link, parameters.opening, timeout)
@@ -121,7 +127,7 @@ class DlmsSession:
     """A session with one meter."""
 
     def __init__(self, access: Access, parameters: Parameters, profile: MeterProfile | None) -> None:
-        entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        entries = entries_of(profile)
         self._entries = entries
         self._access = access
         self._conversation = access.conversation
@@ -129,7 +135,7 @@ class DlmsSession:
         self._histories = Histories(access, parameters.zone, entries)
         upkeep = Upkeep(access, parameters.zone, profile, self._histories)
         self._commander = Commander(access, parameters.zone, profile, upkeep)
-        self._reader = EpochReader(parameters.zone)
+        self._reader = epoch_reader(parameters.zone)
         self._plans: dict[ReadPlan, _Ready] = {}
         self._closed = False
         self.capabilities = _capabilities(entries, upkeep, profile)
@@ -153,12 +159,17 @@ class DlmsSession:
         """Read all entries of a plan, several in one request where the meter takes lists."""
         access = self._access
         ready = self._plans.get(plan)
-        if ready is None or ready.with_list is not access.with_list or ready.static is not access.static:
+        if ready is None or ready.most != access.most or ready.static is not access.static:
             ready = await self._prepare(plan)
+        elif ready.told is not None:
+            access.knowledge.scales_used += ready.told.scales
         prepared, told, _, _ = ready
         get, timeout = self._conversation.get, access.timeout
         values: list[RawValue] = []
         errors: Errors = {}
+        knowledge = access.knowledge
+        knowledge.requests += len(prepared.steps)
+        knowledge.singles += len(prepared.refs)
         for step in prepared.steps:
             answer = await get(step[0], timeout)
             if step[0].count:
@@ -188,11 +199,12 @@ class DlmsSession:
         left = [index for index, entry in enumerate(plan.entries) if entry.scaler is None]
         if left:
             refs = [cosem_ref(plan.entries[index].ref.address) for index in left]
-            told = _merge(plan.entries, dict(zip(left, await access.scales(refs), strict=True)))
-        prepared = prepare_plan(plan, access.addressing, pdu, with_list=access.with_list)
+            count = sum(scaler_ref(ref) is not None for ref in refs)
+            told = _merge(plan.entries, dict(zip(left, await access.scales(refs), strict=True)), count)
+        prepared = prepare_plan(plan, access.addressing, pdu, most=access.most)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        ready = self._plans[plan] = _Ready(prepared, told, access.with_list, access.static)
+        ready = self._plans[plan] = _Ready(prepared, told, access.most, access.static)
         return ready
 
     def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
@@ -205,6 +217,14 @@ class DlmsSession:
         if static.objects is None:
             static.objects = await ask_objects(self._access)
         return static.objects
+
+    async def clock(self) -> int:
+        """What the clock object shows."""
+        shown = date_time_of(await self._access.get(CLOCK))
+        millis = None if shown is None else self._reader.read(shown.to_bytes())
+        if millis is None:
+            raise CapabilityError(f"{CLOCK} shows no time")
+        return millis
 
     def forget(self) -> None:
         """Ask anew for scalers, capture objects and the object list when they are needed next."""
@@ -266,16 +286,22 @@ def _capabilities(
     """Everything but what the meter file or the association speaks against: one that lists objects but no relay has none."""
     switched = profile is not None and any(setup.kind is CommandKind.DISCONNECT for setup in profile.commands)
     relay = not entries or switched or any(ref.address.startswith(f"{RELAY.class_id}/") for ref in entries)
+    return _all_but(relay, upkeep.can_freeze(), upkeep.can_reset(), upkeep.can_change_secrets())
+
+
+@lru_cache
+def _all_but(relay: bool, freeze: bool, reset: bool, secrets: bool) -> frozenset[Capability]:  # noqa: FBT001 - each names itself
+    """The same set for all sessions of which the same is true."""
     has = {
         Capability.RELAY: relay,
-        Capability.FREEZE: upkeep.can_freeze(),
-        Capability.RESET: upkeep.can_reset(),
-        Capability.SECRETS: upkeep.can_change_secrets(),
+        Capability.FREEZE: freeze,
+        Capability.RESET: reset,
+        Capability.SECRETS: secrets,
     }
     return frozenset(each for each in Capability if has.get(each, True))
 
 
-def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendError]) -> _Told:
+def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendError], count: int) -> _Told:
     exponents, units, unknown = [], [], {}
     for index, entry in enumerate(entries):
         scale = scales.get(index)
@@ -287,4 +313,4 @@ def _merge(entries: Sequence[ObjectEntry], scales: Mapping[int, Scale | HeadendE
         else:
             exponents.append(entry.exponent)
             units.append(base_unit(entry.unit)[0])
-    return _Told(tuple(exponents), tuple(units), unknown)
+    return _Told(tuple(exponents), tuple(units), unknown, count)

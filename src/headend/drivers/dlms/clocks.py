@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from headend.drivers.dlms.refs import CosemRef
-from headend.protocols.dlms.clock import CosemDateTime
+from headend.protocols.dlms.clock import CosemDateTime, EpochReader
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 CLOCK_CLASS: Final = 8
 CLOCK: Final = CosemRef(CLOCK_CLASS, Obis(0, 0, 1, 0, 0, 255), 2)
 DATE_TIME_LENGTH: Final = 12
+
+
+@lru_cache(maxsize=64)
+def epoch_reader(zone: tzinfo | None) -> EpochReader:
+    """The reader for meters in a zone: they all share what it remembers."""
+    return EpochReader(zone)
 
 
 def date_time_of(raw: object) -> CosemDateTime | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, clock_text, date_time_of
+from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, clock_text, date_time_of, epoch_reader
 from headend.drivers.dlms.refs import SECRET_CLASSES, CosemRef, cosem_ref
 from headend.drivers.dlms.upkeep import acknowledged
 from headend.drivers.mapping import octets_to_text
 from headend.errors import CapabilityError, ConfigError, LinkError, LocalProtocolError, MeterError, RemoteProtocolError
 from headend.model.job import Command, CommandKind, Outcome, Verdict
+from headend.model.profile import entries_of
 from headend.model.reading import from_millis, to_millis
 from headend.protocols.dlms.axdr import Data, Tag, decode_typed, encode_data, int8, octet_string, uint16
-from headend.protocols.dlms.clock import EpochReader
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ _CONTROL_STATE, _CONTROL_MODE = 3, 4
 _CONNECTED, _READY = 1, 2
 _BY_HAND: Final = frozenset({1, 3, 5, 6})
 """control modes in which a remote_reconnect only lets the relay be closed by hand"""
+_LEFT_TO_HANDS: Final = (
+    "it is open, and ready for somebody at the meter to close it: its control mode allows no more from afar"
+)
 _SCRIPT_TABLE: Final = 9
 
 
@@ -46,7 +50,7 @@ class Commander:
     def __init__(self, access: Access, zone: tzinfo, profile: MeterProfile | None, upkeep: Upkeep) -> None:
         self._access = access
         self._zone = zone
-        self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._entries = entries_of(profile)
         self._setups = {setup.kind: setup for setup in profile.commands} if profile else {}
         self._upkeep = upkeep
 
@@ -58,7 +62,7 @@ class Commander:
             case CommandKind.DISCONNECT:
                 return await self._relay(_DISCONNECT, closed=False)
             case CommandKind.RECONNECT:
-                return await self._relay(_RECONNECT, closed=True)
+                return await self._left_to_hands(await self._relay(_RECONNECT, closed=True))
             case CommandKind.ALLOW_RECONNECT:
                 return await self._allow_reconnect()
             case CommandKind.FREEZE:
@@ -109,7 +113,10 @@ class Commander:
                 return Outcome(verdict=Verdict.UNKNOWN, detail="reading does not tell whether it was done")
         if as_wanted:
             return Outcome(verdict=Verdict.CONFIRMED, observed=_shown(seen))
-        return Outcome(verdict=Verdict.REFUSED, detail="the meter is not as it should be then", observed=_shown(seen))
+        refused = Outcome(
+            verdict=Verdict.REFUSED, detail="the meter is not as it should be then", observed=_shown(seen)
+        )
+        return await self._left_to_hands(refused) if command.kind is CommandKind.RECONNECT else refused
 
     def _switch(self) -> CosemRef:
         """The output state of the load relay."""
@@ -120,6 +127,16 @@ class Commander:
         switch = self._switch()
         act = self._access.invoke(switch.other(method), encode_data(int8(0)))
         return await self._verified(act, switch, lambda seen: seen is closed)
+
+    async def _left_to_hands(self, outcome: Outcome) -> Outcome:
+        """What came of closing the relay: refused, where it is open and the meter leaves the rest to somebody at it."""
+        if outcome.observed is not False:
+            return outcome
+        try:
+            state = await self._access.get(self._switch().other(_CONTROL_STATE))
+        except (MeterError, LinkError, RemoteProtocolError):
+            return outcome
+        return replace(outcome, verdict=Verdict.REFUSED, detail=_LEFT_TO_HANDS) if state == _READY else outcome
 
     async def _allow_reconnect(self) -> Outcome:
         """Let the customer close the relay; raises CapabilityError where the relay would close at once."""
@@ -170,7 +187,7 @@ class Commander:
         """How many milliseconds a clock is ahead of what it should show; None where it shows no time."""
         if not isinstance(seen, bytes) or len(seen) != DATE_TIME_LENGTH:
             return None
-        millis = EpochReader(self._zone).read(seen)
+        millis = epoch_reader(self._zone).read(seen)
         return None if millis is None else millis - wanted
 
     async def _write(self, params: Mapping[str, Value]) -> Outcome:

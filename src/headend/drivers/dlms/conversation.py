@@ -6,7 +6,6 @@ and makes a plain value of it without an object. Everything else goes through fr
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -96,7 +95,7 @@ class Conversation(Exchange):
         self._attempts = self._tries
         self._share = 0.0
         self.connection = DlmsConnection(Role.CLIENT, framing, protection=protection)
-        self.notifications: deque[Notification] = deque(maxlen=MAX_NOTIFICATIONS)
+        self.notifications: list[Notification] = []
         self.noise = 0
         """damaged frames that HDLC has dropped"""
 
@@ -281,6 +280,7 @@ class Conversation(Exchange):
         if event is NEED_DATA:
             return
         if isinstance(event, DataNotification | EventNotification | InformationReport):
+            del self.notifications[: 1 - MAX_NOTIFICATIONS]
             self.notifications.append(event)
         elif isinstance(event, LinkReleased):
             self.poison(LinkClosed(f"{self.link.peer} released the link: {event.reason}"))

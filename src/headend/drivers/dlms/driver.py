@@ -24,6 +24,7 @@ from headend.drivers.base import (
     Sniffed,
 )
 from headend.drivers.dlms import explaining, parameters, redaction, refs, sniffing, spoiling
+from headend.drivers.knowledge import Knowledge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,12 +105,18 @@ class DlmsDriver:
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
     ) -> DlmsSession:
         """Open the framing, associate, and return the session."""
         from headend.drivers.dlms import client  # noqa: PLC0415 - see above
 
+        known = knowledge or Knowledge()
         return await client.attach(
-            link, meter, profile, secrets, counters=self.counters, buffered=buffered, timeout=timeout
+            *(link, meter, profile, secrets),
+            counters=self.counters,
+            buffered=buffered,
+            timeout=timeout,
+            knowledge=known,
         )
 
     def serve(self, link: Link, model: MeterModel) -> None:

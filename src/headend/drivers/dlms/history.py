@@ -13,14 +13,14 @@ from datetime import tzinfo
 from math import inf
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, date_time_of
+from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, as_meter_writes, date_time_of, epoch_reader
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.drivers.dlms.shape import Shape, ask_shape
 from headend.errors import ConfigError, MeterError, RemoteProtocolError, ServiceRefused
-from headend.model.objects import HistoryBlock, HistoryRequest
+from headend.model.objects import HistoryBlock, HistoryRequest, RowFlag
 from headend.model.reading import Quality, from_millis
 from headend.protocols.dlms.axdr import octet_string
-from headend.protocols.dlms.clock import ClockStatus, CosemDateTime, EpochReader
+from headend.protocols.dlms.clock import ClockStatus, CosemDateTime
 from headend.protocols.dlms.initiate import Conformance
 from headend.protocols.dlms.rows import RowStream, fill, times
 from headend.protocols.dlms.selective import EntryDescriptor, RangeDescriptor
@@ -28,6 +28,7 @@ from headend.protocols.dlms.selective import EntryDescriptor, RangeDescriptor
 if TYPE_CHECKING:
     from headend.drivers.dlms.access import Access
     from headend.model.objects import ObjectEntry, ObjectRef, RawValue
+    from headend.protocols.dlms.classes import CaptureObject
 
 PROFILE_GENERIC: Final = 7
 _ENTRIES_IN_USE: Final = 7
@@ -35,6 +36,8 @@ _FAR: Final = 4_102_444_800_000
 """2100-01-01, the end of a range that has none."""
 _UNTRUSTED: Final = int(ClockStatus.INVALID_VALUE | ClockStatus.DOUBTFUL_VALUE | ClockStatus.INVALID_CLOCK_STATUS)
 _UNSPECIFIED: Final = 0xFF
+_VALUE: Final = 2
+_POWER_DOWN, _CLOCK_ADJUSTED, _CLOCK_INVALID = 0x80, 0x20, 0x02
 
 _Selection: TypeAlias = RangeDescriptor | EntryDescriptor | None
 _Way: TypeAlias = Callable[[CosemRef, Shape, HistoryRequest], Awaitable[_Selection]]
@@ -56,7 +59,7 @@ class Histories:
         self._access = access
         self._zone = zone
         self._entries = entries
-        self._reader = EpochReader(zone)
+        self._reader = epoch_reader(zone)
         self._shown: CosemDateTime | None = None
         self._asked_clock = False
 
@@ -220,14 +223,42 @@ def _block(
     clock, bounded = shape.clock, request.start is not None or request.end is not None
     start = -_FAR if request.start is None else request.start
     end = _FAR if request.end is None else request.end
-    kept, kept_moments, quality = [], [], []
+    at = next((at for at, column in enumerate(shape.captured) if _is_status(column)), -1)
+    kept, kept_moments, quality, flags = [], [], [], []
     for row, moment in zip(rows, moments, strict=True):
         if bounded and (moment is None or not start <= moment < end):
             continue
+        status = row[at] if at >= 0 else 0
         kept_moments.append(moment)
-        quality.append(_quality(row[clock]) if clock >= 0 else 0)
+        quality.append((_quality(row[clock]) if clock >= 0 else 0) | _doubt(status))
+        flags.append(_flag(status))
         kept.append(row[:clock] + row[clock + 1 :] if clock >= 0 else row)
-    return HistoryBlock(columns=shape.columns, times=kept_moments, rows=kept, quality=quality)
+    return HistoryBlock(
+        columns=shape.columns,
+        times=kept_moments,
+        rows=kept,
+        quality=quality,
+        flags=flags if at >= 0 else (),
+        period=shape.period or 0,
+    )
+
+
+def _is_status(column: CaptureObject) -> bool:
+    """Is this the status of a load profile, 0-b:96.10.e?"""
+    name = column.logical_name
+    return column.attribute_id == _VALUE and (name.a, name.c, name.d) == (0, 96, 10)
+
+
+def _flag(status: RawValue) -> RowFlag:
+    """What the status of a row says, in the bits that IDIS and the companion specifications after it give it."""
+    if not isinstance(status, int):
+        return RowFlag(0)
+    down = RowFlag.POWER_DOWN if status & _POWER_DOWN else RowFlag(0)
+    return down | (RowFlag.CLOCK_SET if status & _CLOCK_ADJUSTED else RowFlag(0))
+
+
+def _doubt(status: RawValue) -> int:
+    return int(Quality.CLOCK_INVALID) if isinstance(status, int) and status & _CLOCK_INVALID else 0
 
 
 def _quality(date_time: RawValue) -> int:

@@ -44,19 +44,17 @@ def scaler_ref(ref: CosemRef) -> CosemRef | None:
 
 
 @lru_cache(maxsize=1024)
-def prepare_plan(plan: ReadPlan, addressing: Addressing, max_pdu: int, *, with_list: bool) -> PreparedPlan:
-    """The requests of a plan; several attributes in one request when the meter takes lists."""
+def prepare_plan(plan: ReadPlan, addressing: Addressing, max_pdu: int, *, most: int) -> PreparedPlan:
+    """The requests of a plan; up to `most` attributes in one request."""
     refs = tuple(cosem_ref(entry.ref.address) for entry in plan.entries)
     clocks = tuple(index for index, ref in enumerate(refs) if ref.class_id == CLOCK_CLASS and ref.member == 2)
-    return PreparedPlan(refs, prepare_refs(refs, addressing, max_pdu, with_list=with_list), clocks)
+    return PreparedPlan(refs, prepare_refs(refs, addressing, max_pdu, most=most), clocks)
 
 
 @lru_cache(maxsize=1024)
-def prepare_refs(
-    refs: tuple[CosemRef, ...], addressing: Addressing, max_pdu: int, *, with_list: bool
-) -> tuple[Step, ...]:
-    """The requests that bring some attributes."""
-    groups = pack_lists(len(refs), max_pdu) if with_list else [range(at, at + 1) for at in range(len(refs))]
+def prepare_refs(refs: tuple[CosemRef, ...], addressing: Addressing, max_pdu: int, *, most: int) -> tuple[Step, ...]:
+    """The requests that bring some attributes, up to `most` in one; meters that take no lists are asked for one."""
+    groups = pack_lists(len(refs), max_pdu, most)
     return tuple(Step(prepare([refs[index] for index in group], addressing), group) for group in groups)
 
 

@@ -17,8 +17,6 @@ from headend.protocols.dlms.short_dialect import ShortDialect
 from headend.transport.deadline import NEVER
 
 if TYPE_CHECKING:
-    from collections import deque
-
     from headend.drivers.dlms.conversation import PreparedGet
     from headend.drivers.dlms.parameters import Parameters
     from headend.protocols.dlms.apdu.table import Notification, Request
@@ -55,7 +53,7 @@ class ShortConversation:
         return self._spoken.sound
 
     @property
-    def notifications(self) -> deque[Notification]:
+    def notifications(self) -> list[Notification]:
         """What the meter has said unasked."""
         return self._spoken.notifications
 

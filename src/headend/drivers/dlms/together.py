@@ -83,11 +83,11 @@ Item: TypeAlias = Read | Write | Invoke
 
 async def write_all(access: Access, writes: Sequence[tuple[CosemRef, bytes]]) -> list[HeadendError | None]:
     """Write several attributes in as few exchanges as the meter allows; an error for each that it refuses."""
-    if access.with_list:
+    if access.most > 1:
         done = await _unless_unknown(_write_list(access, writes))
         if done is not None:
             return done
-        access.with_list = False
+        access.most = 1
     if access.with_access:
         told = await _unless_unknown(do_together(access, [Write(ref, data) for ref, data in writes]))
         if told is not None:
@@ -101,11 +101,11 @@ async def invoke_all(access: Access, calls: Sequence[tuple[CosemRef, bytes]]) ->
 
     Every method has parameters, null-data where it takes none.
     """
-    if access.with_list:
+    if access.most > 1:
         done = await _unless_unknown(_invoke_list(access, calls))
         if done is not None:
             return done
-        access.with_list = False
+        access.most = 1
     if access.with_access:
         told = await _unless_unknown(do_together(access, [Invoke(ref, data) for ref, data in calls]))
         if told is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headend.drivers.dlms.clocks import epoch_reader
 from headend.drivers.dlms.notifications import to_notification
 from headend.drivers.dlms.unsealing import is_sealed
 from headend.errors import DecodeError, KeyMissing
+from headend.model.profile import entries_of
 from headend.protocols.dlms.apdu.notification import DataNotification, EventNotification
 from headend.protocols.dlms.apdu.short import InformationReport
 from headend.protocols.dlms.apdu.table import decode_apdu
-from headend.protocols.dlms.clock import EpochReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,6 @@ def understand(
     apdu = decode_apdu(push.octets)
     if not isinstance(apdu, DataNotification | EventNotification | InformationReport):
         raise DecodeError("push", offset=0, expected="a notification", got=type(apdu).__name__)
-    entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+    entries = entries_of(profile)
     own = (*lists, *(profile.push_lists if profile else ()))
-    return to_notification(apdu, EpochReader(zone), entries, lists=own)
+    return to_notification(apdu, epoch_reader(zone), entries, lists=own)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH
+from headend.drivers.dlms.clocks import CLOCK, DATE_TIME_LENGTH, epoch_reader
 from headend.drivers.dlms.refs import CosemRef, cosem_ref
 from headend.drivers.dlms.security_setup import NAMES, SecuritySetup
 from headend.drivers.dlms.short_conversation import ShortConversation
@@ -26,7 +26,6 @@ from headend.model.job import CommandKind, Outcome, Verdict
 from headend.model.objects import HistoryRequest
 from headend.protocols.dlms.acse import Mechanism
 from headend.protocols.dlms.axdr import encode_data, int8, octet_string, uint16
-from headend.protocols.dlms.clock import EpochReader
 from headend.standards.obis import Obis
 
 if TYPE_CHECKING:
@@ -135,7 +134,9 @@ class Upkeep:
     async def _meter_time(self) -> int | None:
         shown = await self._access.get(CLOCK)
         return (
-            EpochReader(self._zone).read(shown) if isinstance(shown, bytes) and len(shown) == DATE_TIME_LENGTH else None
+            epoch_reader(self._zone).read(shown)
+            if isinstance(shown, bytes) and len(shown) == DATE_TIME_LENGTH
+            else None
         )
 
     async def _rows(self, ref: CosemRef) -> int | None:

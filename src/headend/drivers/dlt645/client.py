@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from headend.drivers.dlt645.history import Histories
 from headend.drivers.dlt645.plan import Ask, plan_asks, plan_scales, plan_unspoken
 from headend.drivers.dlt645.refs import data_ref
 from headend.drivers.dlt645.values import entries_of, meaning
+from headend.drivers.knowledge import Knowledge
 from headend.errors import (
     CapabilityError,
     ConfigError,
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS: Final = 2.0
 _MAX_PLANS: Final = 64
+_HEX: Final = re.compile("[0-9A-F]{1,8}")
+AGAIN_EVERY: Final = 1000
+"""reads of a plan after which everything is asked for again that the meter did not have"""
 _IDENTITY: Final = {
     0x04000402: "serial",
     0x0400040B: "model",
@@ -71,10 +76,11 @@ _NEEDED: Final = {
 class _PlanState:
     """What this meter made of a plan: its requests, which may have been split, entries refused; powers of ten, base units."""
 
-    __slots__ = ("asks", "exponents", "refused", "units")
+    __slots__ = ("asks", "exponents", "reads", "refused", "units")
 
-    def __init__(self, plan: ReadPlan, *, blocks: bool, version: Version) -> None:
-        self.asks = list(plan_asks(plan, blocks=blocks, version=version))
+    def __init__(self, plan: ReadPlan, *, blocks: bool, version: Version, without: frozenset[int]) -> None:
+        self.reads = 0
+        self.asks = list(plan_asks(plan, blocks=blocks, version=version, without=without))
         self.exponents, self.units = plan_scales(plan, version=version)
         self.refused: dict[int, HeadendError] = {**plan_unspoken(plan, version=version)}
 
@@ -86,6 +92,7 @@ class Dlt645Session:
         "_blocks",
         "_commander",
         "_histories",
+        "_knowledge",
         "_plans",
         "_profile",
         "_sound",
@@ -95,9 +102,16 @@ class Dlt645Session:
     )
 
     def __init__(
-        self, wire: Wire, parameters: Parameters, password: Password | None, profile: MeterProfile | None
+        self,
+        wire: Wire,
+        parameters: Parameters,
+        password: Password | None,
+        profile: MeterProfile | None,
+        *,
+        knowledge: Knowledge,
     ) -> None:
         self._wire = wire
+        self._knowledge = knowledge
         self._profile = profile
         self._version = parameters.version
         self._blocks = parameters.blocks
@@ -117,18 +131,26 @@ class Dlt645Session:
     async def read(self, plan: ReadPlan) -> ReadResult:
         """Read all entries of a plan, those of a block together.
 
-        A block that the meter does not have is asked for piece by piece from then on, and what it refuses alone no more.
+        A block that the meter does not have is asked for piece by piece from then on, and what it refuses alone no more,
+        for many reads.
         """
         state = self._plans.get(plan) or await self._new_plan(plan)
+        state.reads += 1
+        if state.reads > AGAIN_EVERY:
+            self.forget()
+            state = await self._new_plan(plan)
         values: list[RawValue] = [None] * len(plan.entries)
         errors: dict[int, HeadendError] = {}
         position = 0
         while position < len(state.asks):
             ask = state.asks[position]
+            self._knowledge.requests += 1
             try:
                 octets = await self._read(ask.di, ask.version)
             except MeterError as error:
                 if ask.block:
+                    if isinstance(error, ObjectUndefined) and self._knowledge.confirmed(ask.di):
+                        self._learn(ask.di)
                     state.asks[position : position + 1] = ask.singles()
                     continue
                 for wanted in ask.wanted:
@@ -143,6 +165,7 @@ class Dlt645Session:
                     state.asks[position : position + 1] = _split(ask, short)
                     errors = {index: error for index, error in errors.items() if index not in short}
             position += 1
+        self._knowledge.singles += len(values) - len(state.refused)
         return ReadResult(values=values, errors=errors | state.refused, exponents=state.exponents, units=state.units)
 
     def _take(self, ask: Ask, octets: bytes, values: list[RawValue], errors: dict[int, HeadendError]) -> set[int]:
@@ -161,8 +184,25 @@ class Dlt645Session:
     async def _new_plan(self, plan: ReadPlan) -> _PlanState:
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        made = self._plans[plan] = _PlanState(plan, blocks=self._blocks, version=await self._spoken())
+        version = await self._spoken()
+        without = self._missing_blocks()
+        made = self._plans[plan] = _PlanState(plan, blocks=self._blocks, version=version, without=without)
         return made
+
+    def _missing_blocks(self) -> frozenset[int]:
+        """The blocks that the meter is known not to have."""
+        kept = self._knowledge.kept
+        if not isinstance(kept, frozenset):
+            told = self._knowledge.facts.get("no_blocks")
+            texts = [each for each in told if _HEX.fullmatch(str(each))] if isinstance(told, list) else []
+            kept = self._knowledge.kept = frozenset(int(each, 16) for each in texts)
+        return kept
+
+    def _learn(self, di: int) -> None:
+        """A meter does not have a block, as it said in two sessions."""
+        missing = self._missing_blocks() | {di}
+        self._knowledge.kept = missing
+        self._knowledge.tell("no_blocks", sorted(f"{each:X}" for each in missing))
 
     async def _read(self, di: int, version: Version) -> bytes:
         return await self._rows(Read(di), version)
@@ -234,9 +274,10 @@ class Dlt645Session:
     def forget(self) -> None:
         """Ask again for blocks and values that the meter has refused."""
         self._plans.clear()
+        self._knowledge.forget()
 
     def read_history(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
-        """The load records of a meter of 2007, some rows at a time."""
+        """The load records of a meter of 2007, some rows at a time, or its event records."""
         if Capability.HISTORY not in self.capabilities:
             raise CapabilityError("this meter keeps no load records")
         return self._histories.read(request)
@@ -263,6 +304,10 @@ class Dlt645Session:
     def notifications(self) -> Sequence[Notification]:
         """Meters of DL/T 645 say nothing unasked."""
         return ()
+
+    async def clock(self) -> int:
+        """What the meter's clock shows."""
+        return await self._commander.clock(await self._spoken())
 
     async def push_lists(self) -> Sequence[PushList]:
         """They push nothing."""

@@ -294,6 +294,13 @@ class Commander:
         text = "" if shown is None else from_millis(shown).isoformat().replace("+00:00", "Z")
         return Seen(off is not None and abs(off) <= CLOCK_TOLERANCE, text)
 
+    async def clock(self, version: Version) -> int:
+        """What the meter's clock shows, in milliseconds."""
+        shown = await self._clock(version)
+        if shown is None:
+            raise CapabilityError("the meter's clock shows no time")
+        return shown
+
     async def _clock(self, version: Version) -> int | None:
         """What the meter's clock shows, in milliseconds."""
         date = await self._read(_DATE, version)

@@ -9,6 +9,7 @@ from headend.drivers.dlt645 import explaining, parameters, recorded, refs, serve
 from headend.drivers.dlt645.client import Dlt645Session
 from headend.drivers.dlt645.meter.image import image_of
 from headend.drivers.dlt645.wire import Wire
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.pushless import Pushless
 from headend.errors import CapabilityError, ConfigError
 
@@ -77,6 +78,7 @@ class Dlt645Driver(Pushless):
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
     ) -> Dlt645Session:
         """A session with one meter; no octet is sent."""
         if meter.framing not in _FRAMINGS:
@@ -85,7 +87,7 @@ class Dlt645Driver(Pushless):
         password = parameters.password_of(secrets, said.level)
         wire = Wire(link, said, timeout, meter.endpoint.line)
         wire.start(buffered)
-        return Dlt645Session(wire, said, password, profile)
+        return Dlt645Session(wire, said, password, profile, knowledge=knowledge or Knowledge())
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; called again for the same link, one more meter on its line."""

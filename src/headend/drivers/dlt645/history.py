@@ -1,4 +1,4 @@
-"""Load records of a meter: by time, or counted from the oldest, some rows at a time."""
+"""Load records of a meter, by time or counted from the oldest, some rows at a time; and its event records, one by one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from headend.drivers.dlt645.events import RECORDS, EventRecord, code_of, decode_event, is_event
 from headend.drivers.dlt645.records import GROUPS, LoadRecord, decode_records, group_of
 from headend.drivers.dlt645.refs import DataRef, data_ref
 from headend.drivers.dlt645.values import entries_of, meaning, quantity_of
@@ -43,11 +44,17 @@ class Histories:
         self._entries = entries_of(profile)
 
     async def read(self, request: HistoryRequest) -> AsyncIterator[HistoryBlock]:
-        """The rows that are asked for, in the order of time."""
+        """The rows that are asked for, in the order of time; those of event records are their code and what they say besides."""
         ref = data_ref(request.ref.address)
+        if ref.version is Version.V2007 and is_event(ref.di):
+            if (block := await self._events(ref, request)) is not None:
+                yield block
+            return
         class_number = ref.di >> 16 & 0xFF
         if ref.version is not Version.V2007 or ref.di >> 24 != 6 or class_number > len(GROUPS):
-            raise ConfigError(f"{ref} is no load record", hint="load records are 06000001 to 06060001")
+            raise ConfigError(
+                f"{ref} is no load record", hint="load records are 06000001 to 06060001, event records such as 03110001"
+            )
         count = 0
         columns: Sequence[HistoryColumn] | None = None
         async for records in self._records(ref, request.start):
@@ -61,6 +68,32 @@ class Histories:
                 yield _block(columns, chosen)
             if self._is_past(request, count, records[-1]):
                 return
+
+    async def _events(self, ref: DataRef, request: HistoryRequest) -> HistoryBlock | None:
+        """The event records that are asked for: the meter is asked from the newest on, as far back as is wanted."""
+        found: list[tuple[int, EventRecord]] = []
+        for back in range(RECORDS):
+            try:
+                octets = await self._ask(Read(ref.di + back), Version.V2007)
+            except ObjectUndefined:
+                break
+            record = decode_event(ref.di, octets)
+            at = None if record is None else self._moment(record.time)
+            if record is None or at is None:
+                break
+            found.append((at, record))
+            if request.start is not None and at < request.start:
+                break
+        found.reverse()
+        chosen = [each for place, each in enumerate(found, 1) if _is_wanted(request, place, each[0])]
+        if not chosen:
+            return None
+        return HistoryBlock(
+            columns=(HistoryColumn(ref=request.ref), HistoryColumn(ref=request.ref)),
+            times=[at for at, _ in chosen],
+            rows=[(code_of(ref.di), record.text) for _, record in chosen],
+            quality=[0] * len(chosen),
+        )
 
     async def _records(self, ref: DataRef, start: int | None) -> AsyncIterator[Sequence[LoadRecord]]:
         """All rows from a time on, or from the oldest, some at a time."""
@@ -84,7 +117,10 @@ class Histories:
             request = Read(_FROM | kind, _ROWS, Moment.from_datetime(time + timedelta(minutes=1)))
 
     def _time(self, record: LoadRecord) -> int | None:
-        shown = record.time.to_datetime() if record.time else None
+        return None if record.time is None else self._moment(record.time)
+
+    def _moment(self, time: Moment) -> int | None:
+        shown = time.to_datetime()
         return None if shown is None else to_millis(shown.replace(tzinfo=self._zone))
 
     def _is_past(self, request: HistoryRequest, count: int, record: LoadRecord) -> bool:

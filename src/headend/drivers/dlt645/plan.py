@@ -50,14 +50,19 @@ class Ask:
 
 
 @lru_cache(maxsize=256)
-def plan_asks(plan: ReadPlan, *, blocks: bool, version: Version) -> tuple[Ask, ...]:
-    """The requests of a plan, worked out once, in the identifiers of the meter; what has none there is left out."""
+def plan_asks(
+    plan: ReadPlan, *, blocks: bool, version: Version, without: frozenset[int] = frozenset()
+) -> tuple[Ask, ...]:
+    """The requests of a plan, worked out once, in the identifiers of the meter; what has none there is left out.
+
+    `without` are the blocks that the meter does not have.
+    """
     wanted = []
     for index, entry in enumerate(plan.entries):
         ref = speak(data_ref(entry.ref.address), version)
         if ref is not None:
             wanted.append(Wanted(index, ref, entry_meaning(entry, ref)))
-    return tuple(_with_blocks(_asks(wanted)) if blocks else _asks(wanted))
+    return tuple(_with_blocks(_asks(wanted), without) if blocks else _asks(wanted))
 
 
 @lru_cache(maxsize=256)
@@ -97,12 +102,12 @@ def _asks(wanted: Iterable[Wanted]) -> list[Ask]:
     return [Ask(di, version, tuple(group)) for (version, di), group in found.items()]
 
 
-def _with_blocks(asks: Sequence[Ask]) -> list[Ask]:
+def _with_blocks(asks: Sequence[Ask], without: frozenset[int]) -> list[Ask]:
     """The requests of one block are one request where there are several."""
     together: dict[tuple[Version, int], list[Ask]] = {}
     for ask in asks:
         block = _block(ask)
-        if block is not None:
+        if block is not None and block[0] not in without:
             together.setdefault((ask.version, block[0]), []).append(ask)
     merged: list[Ask] = []
     done: set[tuple[Version, int]] = set()

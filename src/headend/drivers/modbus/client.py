@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from headend.drivers.base import Capability, Notification, PushList
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.modbus.identity import identity_from_objects, identity_from_server_id, identity_plan
-from headend.drivers.modbus.plan import Block, ReadRules, plan_blocks
+from headend.drivers.modbus.learning import FULL_EVERY, Findings, Learner, learner_of
+from headend.drivers.modbus.plan import Block, ReadRules, plan_blocks, plan_dead
 from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
 from headend.drivers.modbus.wire import Wire
 from headend.errors import (
@@ -35,9 +37,8 @@ from headend.model.objects import (
     ReadPlan,
     ReadResult,
 )
-from headend.model.profile import CommandSetup, MeterProfile
+from headend.model.profile import CommandSetup, MeterProfile, entries_of
 from headend.model.reading import Value
-from headend.protocols.modbus.connection import PreparedRead
 from headend.protocols.modbus.pdu import (
     DeviceIdentificationResponse,
     Function,
@@ -49,6 +50,7 @@ from headend.protocols.modbus.pdu import (
     WriteMultiple,
     WriteSingle,
 )
+from headend.transport.deadline import NEVER
 
 _CLOSE_SECONDS: Final = 2.0
 _MAX_PLANS: Final = 64
@@ -64,27 +66,18 @@ _NEEDED: Final = {
 
 
 class _PlanState:
-    """What this meter made of a plan: blocks with their prepared reads; they may have been split, entries refused."""
+    """What this meter made of a plan: blocks with their prepared reads, and what it is not asked for, by some rules."""
 
-    __slots__ = ("_rtu", "_unit_id", "reads", "refused")
+    __slots__ = ("blocks", "deaf", "reads", "refused", "rules")
 
-    def __init__(self, blocks: Sequence[Block], unit_id: int, *, rtu: bool) -> None:
-        self._unit_id = unit_id
-        self._rtu = rtu
-        self.reads = self._prepared(blocks)
-        self.refused: dict[int, HeadendError] = {}
-
-    def _prepared(self, blocks: Sequence[Block]) -> list[tuple[Block, PreparedRead]]:
-        return [(block, block.prepared(self._unit_id, rtu=self._rtu)) for block in blocks]
-
-    def refuse(self, position: int, error: MeterError) -> None:
-        """The meter refuses the addresses of a read: ask for halves of it, or no more for its only value."""
-        block = self.reads[position][0]
-        if len(block.indexes) > 1:
-            self.reads[position : position + 1] = self._prepared(block.halves())
-        else:
-            self.refused[block.indexes[0]] = error
-            del self.reads[position]
+    def __init__(self, plan: ReadPlan, learner: Learner, unit_id: int, *, rtu: bool) -> None:
+        self.rules = learner.rules
+        self.blocks = plan_blocks(plan, self.rules)
+        self.reads = [(block, block.prepared(unit_id, rtu=rtu)) for block in self.blocks]
+        self.deaf = 0
+        """reads in a row in which everything was refused"""
+        dead = plan_dead(plan, self.rules)
+        self.refused = {index: learner.refused(span) for index, span in dead.items()}
 
 
 class ModbusSession:
@@ -92,9 +85,10 @@ class ModbusSession:
 
     __slots__ = (
         "_entries",
+        "_knowledge",
+        "_learner",
         "_plans",
         "_profile",
-        "_rules",
         "_setups",
         "_sound",
         "_timeout",
@@ -104,15 +98,23 @@ class ModbusSession:
     )
 
     def __init__(
-        self, wire: Wire, unit_id: int, profile: MeterProfile | None, rules: ReadRules, timeout: float
+        self,
+        wire: Wire,
+        unit_id: int,
+        profile: MeterProfile | None,
+        rules: ReadRules,
+        timeout: float,
+        *,
+        knowledge: Knowledge,
     ) -> None:
         self._wire = wire
         self._unit_id = unit_id
         self._profile = profile
-        self._rules = rules
+        self._knowledge = knowledge
+        self._learner = learner_of(knowledge, rules, wire.time())
         self._timeout = timeout
         self._setups = profile.commands if profile else ()
-        self._entries = {entry.ref: entry for entry in profile.objects} if profile else {}
+        self._entries = entries_of(profile)
         self._plans: dict[ReadPlan, _PlanState] = {}
         self._sound = True
         self.capabilities = frozenset(_capabilities(profile))
@@ -123,40 +125,79 @@ class ModbusSession:
         return self._sound and self._wire.lost is None
 
     async def read(self, plan: ReadPlan) -> ReadResult:
-        """Read all entries of a plan in as few block reads as the profile allows.
+        """Read all entries of a plan in as few block reads as the profile and what was learned of the meter allow.
 
-        A block that the meter refuses as a whole is halved until the refused value is found; the session remembers it
-        and does not ask for it again.
+        A block that the meter refuses is taken apart until each value is read, or refused alone; see `learning`.
         """
-        state = self._plans.get(plan) or self._new_plan(plan)
+        learner = self._learner
+        if learner.again_at < NEVER and self._wire.time() >= learner.again_at:
+            learner.try_again()
+        state = self._plans.get(plan)
+        if state is None or state.rules is not learner.rules:
+            state = self._new_plan(plan)
         values: list[RawValue] = [None] * len(plan.entries)
-        errors: dict[int, HeadendError] = {}
-        position = 0
-        while position < len(state.reads):
-            block, read = state.reads[position]
+        refused: list[tuple[Block, HeadendError]] = []
+        knowledge = self._knowledge
+        knowledge.singles += len(values) - len(state.refused)
+        knowledge.requests += len(state.reads)
+        for block, read in state.reads:
             try:
                 got = await self._wire.read(read, self._timeout)
             except MeterError as error:
-                if _is_about_the_address(error):
-                    state.refuse(position, error)
-                else:
-                    errors.update(dict.fromkeys(block.indexes, error))
-                    position += 1
+                refused.append((block, error))
+                if state.deaf % FULL_EVERY and block is state.blocks[0]:
+                    break  # it refused everything before: the first answer tells enough
             except (LinkError, ProtocolError):
                 self._sound = False
+                learner.broken(block)
                 raise
             else:
                 for index, value in zip(block.indexes, got, strict=True):
                     values[index] = value
-                position += 1
-        return ReadResult(values=values, errors=errors | state.refused if state.refused else errors)
+        if refused:
+            return await self._explore(plan, state, values, refused)
+        state.deaf = 0
+        if learner.curious:
+            learner.succeeded(state.blocks, self._wire.time())
+        return ReadResult(values=values, errors=state.refused)
 
     def _new_plan(self, plan: ReadPlan) -> _PlanState:
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        blocks = plan_blocks(plan, self._rules)
-        made = self._plans[plan] = _PlanState(blocks, self._unit_id, rtu=self._wire.connection.rtu)
+        made = self._plans[plan] = _PlanState(plan, self._learner, self._unit_id, rtu=self._wire.connection.rtu)
         return made
+
+    async def _explore(
+        self,
+        plan: ReadPlan,
+        state: _PlanState,
+        values: list[RawValue],
+        refused: Sequence[tuple[Block, HeadendError]],
+    ) -> ReadResult:
+        """Find out why blocks were refused, and read what can be read of them."""
+        found, learner = Findings(), self._learner
+        if state.deaf % FULL_EVERY and not any(value is not None for value in values):
+            state.deaf += 1
+            (_, error) = refused[0]
+            return ReadResult(values=values, errors=dict.fromkeys(range(len(plan.entries)), error))
+        for block, error in refused:
+            await found.explore(self._attempt, block, error)
+        for index, value in found.values.items():
+            values[index] = value
+        if any(value is not None for value in values):
+            state.deaf = 0
+            learner.learn(found, self._wire.time())
+        elif found.dead:
+            state.deaf += 1
+        return ReadResult(values=values, errors={**found.errors, **state.refused})
+
+    async def _attempt(self, block: Block) -> Sequence[Value | None]:
+        self._knowledge.requests += 1
+        try:
+            return await self._wire.read(block.prepared(self._unit_id, rtu=self._wire.connection.rtu), self._timeout)
+        except (LinkError, ProtocolError):
+            self._sound = False
+            raise
 
     async def _ask(self, request: Request) -> Response:
         try:
@@ -198,7 +239,8 @@ class ModbusSession:
         return found
 
     def forget(self) -> None:
-        """Nothing is asked but values."""
+        """Learn anew how the meter is read."""
+        self._learner.forget()
 
     async def objects(self) -> Sequence[ObjectInfo]:
         """The objects of the profile: Modbus has no object list."""
@@ -317,6 +359,10 @@ class ModbusSession:
         """Modbus meters say nothing unasked."""
         return ()
 
+    async def clock(self) -> int:
+        """Registers have no clock that all meters share."""
+        raise CapabilityError("a Modbus meter has no clock that is known")
+
     async def push_lists(self) -> Sequence[PushList]:
         """Modbus meters push nothing."""
         return ()
@@ -327,13 +373,6 @@ class ModbusSession:
         self._wire.stop()
         async with asyncio.timeout(_CLOSE_SECONDS):
             await self._wire.link.aclose()
-
-
-def _is_about_the_address(error: MeterError) -> bool:
-    """The meter refused addresses or their number: smaller reads may succeed."""
-    return isinstance(error, ObjectUndefined) or (
-        isinstance(error, ServiceRefused) and error.reason == "illegal data value"
-    )
 
 
 def _capabilities(profile: MeterProfile | None) -> set[Capability]:

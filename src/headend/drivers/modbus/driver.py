@@ -16,6 +16,7 @@ from headend.drivers.base import (
     Sniffed,
 )
 from headend.drivers.ground import Ground, Probe
+from headend.drivers.knowledge import Knowledge
 from headend.drivers.modbus import explaining, plan, recognising, refs, server
 from headend.drivers.modbus.client import ModbusSession
 from headend.drivers.modbus.wire import Wire
@@ -81,16 +82,18 @@ class ModbusDriver(Pushless):
         *,
         buffered: bytes = b"",
         timeout: float = 5.0,
+        knowledge: Knowledge | None = None,
     ) -> ModbusSession:
-        """A session with one unit; no octet is sent."""
+        """A session with one unit; no octet is sent. One that may learn begins hopeful."""
         if meter.framing not in _FRAMINGS:
             raise ConfigError(f"unknown framing {meter.framing!r} of Modbus", hint="tcp or rtu")
         params: dict[str, Value] = {**(profile.link if profile else {}), **meter.params}
-        rules = plan.read_rules(params, profile.quirks if profile else frozenset())
+        quirks = profile.quirks if profile else frozenset[str]()
+        rules = plan.read_rules(params, quirks, gap=0 if knowledge is None else plan.HOPEFUL_GAP)
         unit_id = plan.number(params, "unit", 1)
         wire = Wire(link, rtu=_FRAMINGS[meter.framing])
         wire.start(buffered)
-        return ModbusSession(wire, unit_id, profile, rules, timeout)
+        return ModbusSession(wire, unit_id, profile, rules, timeout, knowledge=knowledge or Knowledge())
 
     def serve(self, link: Link, model: MeterModel) -> None:
         """Play a meter; called again for the same link, one more unit on its wire. The framing is told by the client."""

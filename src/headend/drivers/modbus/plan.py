@@ -1,7 +1,8 @@
 """From the entries of a read plan to as few block reads as the meter allows. Pure.
 
-Values of one table are read together when the registers between them do not exceed the profile's `gap` (unmapped
-addresses make some meters refuse the whole read) and the whole does not exceed `max_registers`.
+Values of one table are read together when the registers between them do not exceed `gap` (unmapped addresses make some
+meters refuse the whole read), when there is no hole between them that this meter is known to refuse, and when the whole
+does not exceed `max_registers`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from headend.drivers.modbus.refs import RegisterRef, register_ref
+from headend.drivers.modbus.refs import RegisterRef, Table, register_ref
 from headend.errors import ConfigError
 from headend.model.objects import ReadPlan
 from headend.model.reading import Value
@@ -26,6 +27,21 @@ NO_IDENTIFICATION_QUIRK: Final = "no-device-identification"
 """Functions 17 and 43/14 are not there."""
 
 
+HOPEFUL_GAP: Final = 16
+"""How many unmapped registers are read over where the meter file does not say it, and what the meter refuses is remembered."""
+
+
+class Span(NamedTuple):
+    """Addresses of a table, from the first up to the last, which is not among them. An empty one is a border between two."""
+
+    table: Table
+    first: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.table.name.lower()}/0x{self.first:04X}-0x{self.end:04X}"
+
+
 @dataclass(frozen=True, slots=True)
 class ReadRules:
     """How a meter wants to be read."""
@@ -33,6 +49,10 @@ class ReadRules:
     max_registers: int = MAX_READ_REGISTERS
     gap: int = 0
     patterns: bool = False
+    holes: frozenset[Span] = frozenset()
+    """that no read may run over"""
+    dead: frozenset[Span] = frozenset()
+    """values that the meter refuses"""
 
 
 _RANGES: Final = {"unit": (0, 255), "max_registers": (1, MAX_READ_REGISTERS), "gap": (0, MAX_READ_REGISTERS)}
@@ -60,17 +80,22 @@ def check_params(params: Mapping[str, Value]) -> None:
         number(params, name, 0)
 
 
-def read_rules(params: Mapping[str, Value], quirks: frozenset[str]) -> ReadRules:
-    """The rules that parameters and quirks of a profile make."""
+def read_rules(params: Mapping[str, Value], quirks: frozenset[str], *, gap: int = 0) -> ReadRules:
+    """The rules that parameters and quirks of a profile make; `gap` where they do not say it."""
     return ReadRules(
-        number(params, "max_registers", MAX_READ_REGISTERS), number(params, "gap", 0), NOT_AVAILABLE_QUIRK in quirks
+        number(params, "max_registers", MAX_READ_REGISTERS), number(params, "gap", gap), NOT_AVAILABLE_QUIRK in quirks
     )
+
+
+def span_of(ref: RegisterRef) -> Span:
+    """The addresses of a value."""
+    return Span(ref.table, ref.address, ref.end)
 
 
 class Block:
     """One read: which request, how its data is laid out, and the places of its values in the plan."""
 
-    __slots__ = ("_patterns", "_prepared", "_refs", "indexes", "layout", "request")
+    __slots__ = ("_patterns", "_prepared", "indexes", "layout", "refs", "request")
 
     def __init__(self, items: Sequence[tuple[RegisterRef, int]], *, patterns: bool) -> None:
         """`items` are references and their places in the plan, ascending by address, in one table, without overlap."""
@@ -84,7 +109,7 @@ class Block:
         else:
             fields = [(ref.address - first, ref.type) for ref, _ in items if ref.type]
             self.layout = RegisterLayout(fields, count, patterns=patterns)
-        self._refs = tuple(ref for ref, _ in items)
+        self.refs = tuple(ref for ref, _ in items)
         self._patterns = patterns
         self._prepared: dict[tuple[int, bool], PreparedRead] = {}
 
@@ -98,15 +123,21 @@ class Block:
 
     def halves(self) -> tuple[Block, Block]:
         """Two smaller reads, for a meter that refuses this one; there must be two values at least."""
-        items = list(zip(self._refs, self.indexes, strict=True))
+        items = list(zip(self.refs, self.indexes, strict=True))
         middle = len(items) // 2
         return Block(items[:middle], patterns=self._patterns), Block(items[middle:], patterns=self._patterns)
 
+    def joined(self, other: Block) -> Block:
+        """The last value of this read and the first of another one that follows it, in one read."""
+        last, first = (self.refs[-1], self.indexes[-1]), (other.refs[0], other.indexes[0])
+        return Block((last, first), patterns=self._patterns)
+
 
 def blocks(refs: Sequence[RegisterRef], rules: ReadRules) -> tuple[Block, ...]:
-    """The reads that bring all references, in the order of tables and addresses."""
+    """The reads that bring all references but the dead ones, in the order of tables and addresses."""
     items = sorted(
-        ((ref, index) for index, ref in enumerate(refs)), key=lambda item: (item[0].table.value, item[0].address)
+        ((ref, index) for index, ref in enumerate(refs) if span_of(ref) not in rules.dead),
+        key=lambda item: (item[0].table.value, item[0].address),
     )
     return tuple(Block(group, patterns=rules.patterns) for group in _groups(items, rules))
 
@@ -118,7 +149,7 @@ def _groups(items: Sequence[tuple[RegisterRef, int]], rules: ReadRules) -> Itera
             first, last = group[0][0], group[-1][0]
             limit = rules.max_registers * 16 if ref.table.is_bits else rules.max_registers
             fits = 0 <= ref.address - last.end <= rules.gap and ref.end - first.address <= limit
-            if ref.table is not first.table or not fits:
+            if ref.table is not first.table or not fits or _has_hole(rules, Span(ref.table, last.end, ref.address)):
                 yield group
                 group = []
         group.append((ref, index))
@@ -126,7 +157,24 @@ def _groups(items: Sequence[tuple[RegisterRef, int]], rules: ReadRules) -> Itera
         yield group
 
 
-@lru_cache(maxsize=256)
+def _has_hole(rules: ReadRules, between: Span) -> bool:
+    return any(
+        hole.table is between.table and between.first <= hole.first and hole.end <= between.end
+        for closed in (rules.holes, rules.dead)
+        for hole in closed
+    )
+
+
+@lru_cache(maxsize=1024)
+def plan_dead(plan: ReadPlan, rules: ReadRules) -> Mapping[int, Span]:
+    """The entries of a plan that are not asked for, by their places."""
+    if not rules.dead:
+        return {}
+    spans = enumerate(span_of(register_ref(entry.ref.address)) for entry in plan.entries)
+    return {index: span for index, span in spans if span in rules.dead}
+
+
+@lru_cache(maxsize=1024)
 def plan_blocks(plan: ReadPlan, rules: ReadRules) -> tuple[Block, ...]:
     """The reads of a plan, worked out once."""
     return blocks([register_ref(entry.ref.address) for entry in plan.entries], rules)

@@ -26,6 +26,10 @@ class Wire(Exchange):
         self.connection = ModbusConnection(Role.CLIENT, rtu=rtu)
         self._read: PreparedRead | None = None
 
+    def time(self) -> float:
+        """Of the event loop, in seconds."""
+        return self._loop.time()
+
     def data_received(self, data: bytes) -> None:
         """Octets came in: complete the waiting request, drop what answers nothing."""
         try:

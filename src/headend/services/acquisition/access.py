@@ -11,6 +11,8 @@ from headend.drivers.base import Driver, Notification, Secrets
 from headend.errors import HeadendError
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
+from headend.model.recovery import Recovery
+from headend.services.acquisition.mending import Teller
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import Sweeper
 from headend.transport.link import Link
@@ -50,6 +52,9 @@ class Access:
     """told what a meter said unasked"""
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     """run something in the background, under a name"""
+    recovery: Recovery
+    """what is done about failures of a wire"""
+    teller: Teller
     octets: Octets = field(default_factory=Octets)
     opened: list[Callable[[str, Link], None]] = field(default_factory=list)
     """told the wire and the link of each that is opened"""

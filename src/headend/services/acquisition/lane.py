@@ -1,9 +1,9 @@
 """The lane: the only way over one wire. It passes the turn from job to job and recovers what breaks.
 
 A lane is no task. Whoever has the turn works in its own task, commands ahead of reads for people ahead of polls, so that an
-idle lane costs an object and its open link. The lane keeps a session per meter on the wire and recovers in three steps: a
-meter that is busy is asked once more; a session that had worked before and fails is opened anew, once; who fails again
-and again is left alone for a while (see `circuit`).
+idle lane costs an object and its open link. The lane keeps a session per meter on the wire and recovers at three levels, within
+what `Recovery` allows: a meter that is busy is asked once more; a session that had worked before and fails is opened anew;
+who fails again and again is left alone for a while (see `circuit`).
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ from headend.errors import (
 )
 from headend.model.meter import Endpoint, EndpointKind
 from headend.services.acquisition.access import Access
-from headend.services.acquisition.circuit import Circuit
-from headend.services.acquisition.party import Keeper, PartyLine, Port
+from headend.services.acquisition.circuit import Circuit, CircuitState
+from headend.services.acquisition.mending import Level, count
+from headend.services.acquisition.networks import Berth, enter, give_back_links, leave, take_links
+from headend.services.acquisition.party import Keeper, PartyLine
 from headend.services.acquisition.turns import Priority, Turns
-from headend.services.roster import MeterState
+from headend.services.acquisition.unit import Tries, Unit
 from headend.transport.deadline import NEVER
 from headend.transport.link import Link
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Session], Awaitable[T]]
 
-BUSY_PAUSE_SECONDS: Final = 0.5
-KEEP_SECONDS: Final = 300.0
-"""A meter that is polled at least so often keeps its session; of others it is closed when it was idle for a while."""
 IDLE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 3.0
 """for a session to close; it has promised two"""
@@ -50,39 +49,21 @@ _CLOSING: Final = "the head-end is shutting down"
 log = structlog.get_logger(__name__)
 
 
-class Unit:
-    """One meter on a lane, and its session while there is one."""
-
-    __slots__ = ("jobs", "kept", "lane", "port", "proven", "removed", "session", "state", "timed_out_on")
-
-    def __init__(self, lane: Lane, state: MeterState) -> None:
-        self.lane = lane
-        self.state = state
-        self.session: Session | None = None
-        self.port: Port | None = None
-        self.proven = False
-        """the session has done something already"""
-        self.timed_out_on: PartyLine | None = None
-        """where an answer to this meter may still be under way: it is not asked there again"""
-        self.removed = False
-        self.kept = 0 < state.meter.poll_seconds <= KEEP_SECONDS
-        self.jobs = 0
-        """done for a meter whose session is not kept"""
-
-
 class Lane:
     """One wire: its link, the meters on it, and whose turn it is."""
 
     __slots__ = (
         "_access",
+        "_berth",
         "_expired",
-        "_turns",
         "_unit",
         "circuit",
         "closed",
         "deadline",
         "endpoint",
+        "inbound",
         "line",
+        "turns",
         "units",
         "wire",
     )
@@ -91,6 +72,8 @@ class Lane:
         self._access = access
         self.endpoint = endpoint
         self.wire = endpoint.wire
+        self.inbound = endpoint.kind is EndpointKind.INBOUND
+        """its link is opened by the meter"""
         self.circuit = Circuit(self.wire)
         self.line: PartyLine | None = None
         self.units: set[Unit] = set()
@@ -98,7 +81,8 @@ class Lane:
         self.deadline = NEVER
         """of the job at work"""
         self._expired = False
-        self._turns = Turns(self.wire, access.sweeper)
+        self._berth = Berth(self._hang_up)
+        self.turns = Turns(self.wire, access.sweeper)
         self._unit: Unit | None = None
         """whose job is at work"""
 
@@ -113,7 +97,7 @@ class Lane:
         secrets: Secrets | None = None,
     ) -> T:
         """Do `work` with the session of a meter when it is its turn; see `Lanes.run_job`."""
-        turns = self._turns
+        turns = self.turns
         if turns.busy:
             await turns.wait(priority, deadline)
         turns.busy = True
@@ -124,34 +108,31 @@ class Lane:
         access = self._access
         access.sweeper.add(self)
         try:
-            if state.circuit.error or self.circuit.error or self.closed or unit.removed:
-                self._admit(unit, priority, secrets)
+            if state.circuit.error or self.circuit.error or self.closed or unit.removed or unit.gates:
+                await self._admit(unit, priority, secrets)
+            unit.tries = None
             while True:
                 proven = False
                 try:
                     session = unit.session
-                    if session is None or not session.sound or secrets is not None:
-                        session = await self._open(unit, secrets)
-                    else:
-                        proven = unit.proven
-                        if self.line is not None and self.line.active is not unit.port:
-                            self._listen(unit)
+                    if session is None or not session.sound or secrets is not None or unit.renews:
+                        session = await self._ready(unit, secrets)
+                    elif self.line is not None and self.line.active is not unit.port:
+                        self._listen(unit)
+                    proven = unit.proven
                     result = await work(session)
                     said = session.notifications()
                 except HeadendError as error:
                     if not await self._mend(unit, error, repeat=repeat, proven=proven):
                         raise
-                    repeat = False
                 else:
                     unit.proven = True
                     self._count(unit)
-                    if state.circuit.error is not None:
-                        state.circuit.succeeded()
+                    if unit.trouble is not None:
+                        self._mended(unit)
                     access.roster.succeeded(state)
                     if said:
                         access.heard(state, said)
-                    if not unit.kept:
-                        self._close_later(unit)
                     return result
         except HeadendError:
             raise
@@ -170,16 +151,22 @@ class Lane:
             self.deadline = NEVER
             self._unit = None
             turns.pass_on()
+            if unit.entered or self._berth.gates or not unit.kept:
+                self._leave(unit)
+
+    def held(self, deadline: float) -> contextlib.AbstractAsyncContextManager[None]:
+        """Have the turn without working on a meter of the lane; see `Turns.held`."""
+        return self.turns.held(Priority.REQUEST, deadline)
 
     @property
     def reachable(self) -> bool:
         """False while a meter that dials in has no link open."""
-        return self.endpoint.kind is not EndpointKind.INBOUND or (self.line is not None and self.line.is_open)
+        return not self.inbound or (self.line is not None and self.line.is_open)
 
     @property
     def busy(self) -> bool:
         """True while a job has the turn."""
-        return self._turns.busy
+        return self.turns.busy
 
     def take(self, link: Link, keeper: Keeper, ready_at: float) -> None:
         """The meter has opened this link: it is the lane's until it is lost, in the place of the one that there was before.
@@ -194,7 +181,7 @@ class Lane:
 
     def overhear(self) -> None:
         """Something came that no job may have been waiting for: publish what the meters say."""
-        if self._turns.busy:
+        if self.turns.busy:
             return
         for unit in self.units:
             if unit.session is None:
@@ -224,27 +211,26 @@ class Lane:
     async def release(self, unit: Unit) -> None:
         """Close the session of a meter, in turn with the others on the wire."""
         try:
-            if self._turns.busy:
-                await self._turns.wait(Priority.COMMAND, self._access.time() + CLOSE_SECONDS)
+            if self.turns.busy:
+                await self.turns.wait(Priority.COMMAND, self._access.time() + CLOSE_SECONDS)
         except HeadendError:
             self._abandon(unit)
             await self._close(unit)
             return
-        self._turns.busy = True
+        self.turns.busy = True
         try:
             self._listen(unit)
             await self._close(unit)
         finally:
-            self._turns.pass_on()
+            self.turns.pass_on()
 
     async def aclose(self) -> None:
         """Refuse new jobs, end the one at work, close all sessions and the link."""
         self.closed = True
-        self._turns.refuse(LinkClosed(_CLOSING))
+        self.turns.refuse(LinkClosed(_CLOSING))
         if self._unit is not None:
             self._abandon(self._unit)
-        for unit in tuple(self.units):
-            await self.release(unit)
+        await self._release_all()
 
     # work and recovery
 
@@ -252,18 +238,42 @@ class Lane:
         if unit.port is not None and self.line is not None and self.line.active is not unit.port:
             self.line.turn(unit.port)
 
-    def _admit(self, unit: Unit, priority: Priority, secrets: Secrets | None) -> None:
-        """Raise what speaks against beginning now; to other secrets than those of the meter its circuit does not apply."""
+    async def _admit(self, unit: Unit, priority: Priority, secrets: Secrets | None) -> None:
+        """Raise what speaks against beginning now, and wait for a place in the networks of the meter.
+
+        To other secrets than those of the meter its circuit does not apply.
+        """
         self._go_on(unit)
-        if secrets is not None:
-            return
-        if unit.state.circuit.error is not None or self.circuit.error is not None:
+        if secrets is None and (unit.state.circuit.error is not None or self.circuit.error is not None):
             now = self._access.time()
-            insisting = priority is not Priority.POLL
-            refusal = unit.state.circuit.refusal(now, insisting=insisting)
-            refusal = refusal or self.circuit.refusal(now, insisting=insisting)
-            if refusal is not None:
-                raise refusal
+            insisting = priority < Priority.BILLING
+            for circuit, meter_id in ((unit.state.circuit, unit.state.meter.id), (self.circuit, "")):
+                before = circuit.state
+                refusal = circuit.refusal(now, insisting=insisting)
+                self._access.teller.moved(circuit, before, self.wire, meter_id, now)
+                if refusal is not None:
+                    raise refusal
+
+        if unit.gates:
+            self._berth.busy()
+            await enter(unit.gates, unit.entered, priority, self.deadline)
+            self._go_on(unit)
+
+    def _leave(self, unit: Unit) -> None:
+        """Give back the places in the networks of the meter, the link to who waits for one, and soon the session."""
+        if unit.entered:
+            leave(unit.entered)
+        if not self.turns.busy:
+            self._berth.idle()
+        if not unit.kept and unit.session is not None:
+            self._close_later(unit)
+
+    def _hang_up(self) -> None:
+        self._access.spawn(self._release_all(), f"hang up {self.wire}")
+
+    async def _release_all(self) -> None:
+        for unit in tuple(self.units):
+            await self.release(unit)
 
     def _go_on(self, unit: Unit) -> None:
         """Raise what speaks against taking the next step of a job."""
@@ -277,22 +287,67 @@ class Lane:
     async def _mend(self, unit: Unit, error: HeadendError, *, repeat: bool, proven: bool) -> bool:
         """Deal with a failure: True when the job may be tried again, else the failure is recorded."""
         self._count(unit)
+        unit.trouble = error
+        tries = unit.tries = unit.tries or Tries(unit.rules)
         if isinstance(error, SecurityError):
             await self._access.refused(unit.state.meter, error)
         sound = unit.session is not None and unit.session.sound
         if not sound:
             await self._discard(unit, error)
-        again = repeat and error.retryable and (proven or sound) and self.reachable
-        if again and not self._expired and not unit.removed:
-            if sound:
-                await asyncio.sleep(BUSY_PAUSE_SECONDS)
-            return True
+        if repeat and self.reachable and not self._expired and not unit.removed:
+            wait = tries.next(error, sound=sound, proven=proven)
+            if wait is not None:
+                if wait:
+                    await asyncio.sleep(wait)
+                return True
+        if tries.retried and sound:
+            count(Level.RETRY, ok=False)
         if self._expired and not isinstance(error, LinkTimeout):
             late = LinkTimeout(f"{unit.state.meter.id} had not finished at the deadline")
             self._record(unit, late, sound=sound)
             raise late from error
         self._record(unit, error, sound=sound)
+        if sound and error.retryable:
+            unit.errors += 1
+            if 0 < unit.rules.reopen_after <= unit.errors:
+                unit.lost = error
+                await self._close(unit)
         return False
+
+    def _mended(self, unit: Unit) -> None:
+        """A job went well after one that did not, or after it had to be tried again."""
+        now = self._access.time()
+        circuit, before = unit.state.circuit, unit.state.circuit.state
+        circuit.succeeded(unit.rules)
+        if unit.tries is not None and unit.tries.retried:
+            count(Level.RETRY, ok=True)
+        if unit.reopened is not None:
+            circuit.reopened(unit.reopened, now, unit.rules)
+            unit.reopened = None
+        self._moved(unit, before)
+        unit.trouble = circuit.error
+        unit.errors = 0
+
+    def _moved(self, unit: Unit, before: CircuitState) -> None:
+        if not unit.removed:
+            now = self._access.time()
+            self._access.teller.moved(unit.state.circuit, before, self.wire, unit.state.meter.id, now)
+
+    async def _ready(self, unit: Unit, secrets: Secrets | None) -> Session:
+        """The session of a meter that has its turn: opened where there is none, anew where it has done its time."""
+        session = unit.session
+        if session is None or not session.sound or secrets is not None:
+            return await self._open(unit, secrets)
+        if not unit.worn(self._access.time()):
+            self._listen(unit)
+            return session
+        try:
+            session = await self._open(unit, None)
+        except HeadendError:
+            count(Level.RENEW, ok=False)
+            raise
+        count(Level.RENEW, ok=True)
+        return session
 
     async def _open(self, unit: Unit, secrets: Secrets | None) -> Session:
         """Open a session, on the link that there is or on a new one; None: with the secrets that the meter has."""
@@ -314,24 +369,42 @@ class Lane:
             unit.port = line.open_port()
             unit.timed_out_on = None
             unit.proven = False
-            unit.session = await driver.attach(unit.port, meter, profile, secrets, timeout=access.request_timeout)
+            knowledge = unit.state.knowledge.meet(meter.identity.firmware)
+            try:
+                timeout = unit.timeout(access.request_timeout)
+                unit.session = await driver.attach(
+                    unit.port, meter, profile, secrets, timeout=timeout, knowledge=knowledge
+                )
+            except HeadendError:
+                if unit.lost is not None:
+                    count(Level.REOPEN, ok=False)
+                raise
+        unit.state.sessions += 1
+        unit.used = 0
+        unit.renewed_by = access.time() + unit.rules.renew_seconds
+        if unit.lost is not None:
+            unit.reopened, unit.lost = unit.lost, None
+            access.teller.reopened(unit, unit.reopened, access.time())
         return unit.session
 
     async def _connect(self, unit: Unit) -> PartyLine:
         access = self._access
-        if self.endpoint.kind is EndpointKind.INBOUND:
+        if self.inbound:
             raise NotConnected(f"{self.endpoint.host} has not dialled in", hint="it is asked when it connects")
-        wait = access.reserve(access.time())
-        if wait:
-            self.deadline += wait
-            await asyncio.sleep(wait)
+        gates = unit.gates
+        await take_links(gates, Priority.REQUEST, self.deadline)
         try:
-            link = await access.open_link(self.endpoint, access.connect_timeout)
-        except HeadendError as error:
-            self.circuit.failed(error, access.time())
+            paces = [gate.pace.reserve(access.time()) for gate in gates if gate.pace is not None]
+            wait = max(access.reserve(access.time()), *paces) if paces else access.reserve(access.time())
+            if wait:
+                self.deadline += wait
+                await asyncio.sleep(wait)
+            link = await self._dial()
+        except BaseException:
+            give_back_links(gates)
             raise
-        self.circuit.succeeded()
         line = PartyLine(link)
+        self._berth.take(gates, line)
         try:
             self._go_on(unit)
         except HeadendError:
@@ -342,8 +415,24 @@ class Lane:
             tell(self.wire, link)
         return line
 
+    async def _dial(self) -> Link:
+        """Open the link; whether that is possible is the matter of the wire's circuit."""
+        access, before = self._access, self.circuit.state
+        try:
+            link = await access.open_link(self.endpoint, access.connect_timeout)
+        except HeadendError as error:
+            self.circuit.failed(error, access.time(), access.recovery)
+            access.teller.moved(self.circuit, before, self.wire, "", access.time())
+            raise
+        if self.circuit.error is not None:
+            self.circuit.succeeded(access.recovery)
+            access.teller.moved(self.circuit, before, self.wire, "", access.time())
+        return link
+
     async def _discard(self, unit: Unit, error: HeadendError) -> None:
         """Get rid of a session that is not sound, and of the link with it when it is out of step."""
+        if unit.session is not None and unit.proven:
+            unit.lost = error
         if isinstance(error, LinkTimeout):
             self._abandon(unit)
         elif isinstance(error, RemoteProtocolError) and self.line is not None:
@@ -369,6 +458,7 @@ class Lane:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await session.aclose()
         if port is not None:
+            unit.count(port)
             port.abort()
 
     def _close_later(self, unit: Unit) -> None:
@@ -388,15 +478,17 @@ class Lane:
         if isinstance(error, NotConnected):
             return
         if isinstance(error, SecurityError) or not (sound or self.circuit.error is error):
-            unit.state.circuit.failed(error, self._access.time())
+            before = unit.state.circuit.state
+            unit.state.circuit.failed(error, self._access.time(), unit.rules)
+            self._moved(unit, before)
         if not (self.closed or unit.removed):
             self._access.roster.failed(unit.state, error)
 
     def _count(self, unit: Unit) -> None:
-        """Put the octets since the last count down to this meter."""
-        line = self.line
+        """Put the octets and the requests since the last count down to this meter."""
+        state, line, port = unit.state, self.line, unit.port
         if line is not None:
-            link, state, octets = line.link, unit.state, self._access.octets
+            link, octets = line.link, self._access.octets
             received, sent = link.octets_in - line.seen_in, link.octets_out - line.seen_out
             line.seen_in += received
             line.seen_out += sent
@@ -404,3 +496,5 @@ class Lane:
             state.octets_out += sent
             octets.received += received
             octets.sent += sent
+        if port is not None:
+            unit.count(port)

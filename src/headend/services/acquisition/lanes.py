@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from headend import telemetry
+from headend import telemetry, tracing
 from headend.drivers.base import Driver, Notification, Secrets
 from headend.errors import HeadendError
 from headend.model.meter import Endpoint, Meter
 from headend.model.profile import MeterProfile
+from headend.model.recovery import DEFAULT, Recovery
 from headend.services.acquisition.access import Access
-from headend.services.acquisition.lane import Lane, T, Unit, Work
+from headend.services.acquisition.lane import Lane, T, Work
+from headend.services.acquisition.mending import Teller
+from headend.services.acquisition.networks import Network, Networks, Pace
 from headend.services.acquisition.party import Keeper
+from headend.services.acquisition.states import LaneState, lane_states
 from headend.services.acquisition.turns import Priority
+from headend.services.acquisition.unit import Unit
 from headend.services.lockout import Lockout
 from headend.services.roster import MeterState, Roster
 from headend.transport.deadline import sweeper
@@ -31,21 +37,6 @@ async def _trying(_meter: Meter, _secrets: Secrets) -> AsyncIterator[None]:
 
 async def _refused(_meter: Meter, _error: HeadendError) -> None:
     pass
-
-
-class Pace:
-    """Lets `rate` things a second happen, a tenth of a second's worth of them at once. Pure."""
-
-    __slots__ = ("_interval", "_next")
-
-    def __init__(self, rate: float) -> None:
-        self._interval = 1.0 / rate
-        self._next = 0.0
-
-    def reserve(self, now: float) -> float:
-        """Take the next place; returns how many seconds to wait for it."""
-        self._next = max(self._next + self._interval, now - 0.1)
-        return max(0.0, self._next - now)
 
 
 class Lanes:
@@ -64,8 +55,15 @@ class Lanes:
         request_timeout: float = 5.0,
         heard: Callable[[MeterState, Sequence[Notification]], None] = lambda _state, _said: None,
         lockout: Lockout | None = None,
+        recovery: Recovery = DEFAULT,
+        networks: Iterable[Network] = (),
     ) -> None:
         """Without a lockout, what a meter refuses is remembered until the end of the process."""
+        self.request_timeout = request_timeout
+        self._recovery = recovery
+        self._networks = Networks(networks, sweeper())
+        self._profile = profile
+        teller = Teller(roster)
         self._lockout = lockout
         self._roster = roster
         self._access = Access(
@@ -83,6 +81,8 @@ class Lanes:
             request_timeout=request_timeout,
             heard=heard,
             spawn=self._spawn,
+            recovery=recovery,
+            teller=teller,
         )
         self._lanes: dict[str, Lane] = {}
         self._units: dict[str, Unit] = {}
@@ -99,12 +99,23 @@ class Lanes:
             lane.closed = self._closed
         return lane
 
+    def forget(self, meter_id: str) -> None:
+        """Learn anew how a meter is read; raises NotFound."""
+        unit = self.unit(meter_id)
+        unit.state.knowledge.forget()
+        if unit.session is not None:
+            unit.session.forget()
+
+    def find(self, wire: str) -> Lane | None:
+        """The lane of a wire, if it was asked for already."""
+        return self._lanes.get(wire)
+
     def unit(self, meter_id: str) -> Unit:
         """A meter on its lane; raises NotFound."""
         unit = self._units.get(meter_id)
         if unit is None:
             state = self._roster.state(meter_id)
-            unit = self._units[meter_id] = Unit(self.of(state.meter.endpoint), state)
+            unit = self._units[meter_id] = self._unit(state)
             unit.lane.units.add(unit)
         return unit
 
@@ -121,12 +132,26 @@ class Lanes:
         """Do something with the session of a meter and return what it returns; the one door to every meter.
 
         The job waits for the wire, behind more urgent ones. It ends, with what `work` returned or an error of the tree,
-        `timeout` seconds from now at the latest. `work` may be called a second time, on a session that was opened anew,
+        `timeout` seconds from now at the latest. `work` may be called again, perhaps on a session that was opened anew,
         unless `repeat` is false. A job that is cancelled costs the session. With `secrets` of its own it always opens one.
         """
         unit = self.unit(meter_id)
         deadline = self._access.time() + timeout
-        return await unit.lane.run(unit, work, priority, deadline, repeat=repeat, secrets=secrets)
+        with tracing.span("meter job", meter=meter_id, priority=priority.name, protocol=unit.state.meter.protocol):
+            return await unit.lane.run(unit, work, priority, deadline, repeat=repeat, secrets=secrets)
+
+    @asynccontextmanager
+    async def aside(self, endpoint: Endpoint, timeout: float) -> AsyncIterator[None]:
+        """Nobody speaks over a wire while the block lasts, but whoever is in it, over a link of his own.
+
+        Raises LinkTimeout when the wire is not free within so many seconds.
+        """
+        lane = self._lanes.get(endpoint.wire)
+        if lane is None:
+            yield
+            return
+        async with lane.held(self._access.time() + timeout):
+            yield
 
     def adopt(self, meter_id: str, link: Link, keeper: Keeper, *, delay: float = 0.0) -> Lane:
         """This meter has opened a link: its lane, which is returned, owns it from now on; raises NotFound.
@@ -156,6 +181,21 @@ class Lanes:
         for lane in self._lanes.values():
             if lane.line is not None:
                 lane.line.drop()
+            self._access.teller.gone(lane.circuit, "wire")
+        for unit in self._units.values():
+            self._access.teller.gone(unit.state.circuit, "meter")
+
+    def states(self, *, after: str = "", limit: int = 100, troubled: bool = False) -> list[LaneState]:
+        """How the wires are recovering, page by page; see `lane_states`."""
+        return lane_states(self._lanes.values(), self._access.time(), after=after, limit=limit, troubled=troubled)
+
+    def thaw(self, meter_id: str) -> None:
+        """A meter says the same again and again: forget what is known of it, and open its session anew for the next job."""
+        unit = self._units.get(meter_id)
+        if unit is not None and unit.session is not None:
+            unit.state.knowledge.forget()
+            unit.session.forget()
+            self._spawn(unit.lane.release(unit), f"thaw {meter_id}")
 
     def tell_opened(self, tell: Callable[[str, Link], None]) -> None:
         """From now on, call with the name of the wire and each link that is opened to it."""
@@ -168,16 +208,29 @@ class Lanes:
 
     def report(self) -> None:
         """Count the octets since the last report; the poller calls it every second."""
+        self._networks.unpark()
         octets = self._access.octets
         telemetry.LINK_OCTETS.labels("in").inc(octets.received)
         telemetry.LINK_OCTETS.labels("out").inc(octets.sent)
         octets.received = octets.sent = 0
+
+    def _unit(self, state: MeterState) -> Unit:
+        """A meter on its lane, with the rules of its profile and its networks; without a profile it fails soon enough."""
+        meter, rules = state.meter, self._recovery
+        with contextlib.suppress(HeadendError):
+            profile = self._profile(meter)
+            rules = rules if profile is None else rules.changed(profile.recovery)
+        gates = self._networks.of(meter)
+        for gate in gates:
+            rules = rules.changed(gate.recovery)
+        return Unit(self.of(meter.endpoint), state, rules, gates)
 
     def _follow(self, meter_id: str, _state: MeterState | None) -> None:
         """A meter was added, changed or removed: what was known of it is closed, the next job begins anew."""
         unit = self._units.pop(meter_id, None)
         if unit is not None:
             unit.lane.interrupt(unit)
+            self._access.teller.gone(unit.state.circuit, "meter")
             self._spawn(self._retire(unit), f"close {meter_id}")
 
     async def _retire(self, unit: Unit) -> None:
@@ -185,6 +238,7 @@ class Lanes:
         unit.lane.units.discard(unit)
         if not unit.lane.units and self._lanes.get(unit.lane.wire) is unit.lane:
             del self._lanes[unit.lane.wire]
+            self._access.teller.gone(unit.lane.circuit, "wire")
 
     def _spawn(self, closing: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(closing, name=name)

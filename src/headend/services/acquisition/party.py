@@ -8,10 +8,12 @@ A link that a meter has opened is kept when its last port closes: nobody but the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from headend import telemetry
 from headend.errors import LinkClosed, LinkError
+from headend.transport.exchange import Exchange
 from headend.transport.link import Link, Receiver, Tap
 
 _OPEN: Final = telemetry.LANES.labels("open")
@@ -33,7 +35,18 @@ class PartyLine:
     The last port to close closes the link, unless somebody keeps it.
     """
 
-    __slots__ = ("_link_open", "active", "keeper", "link", "ports", "ready_at", "receiver", "seen_in", "seen_out")
+    __slots__ = (
+        "_link_open",
+        "active",
+        "given_up",
+        "keeper",
+        "link",
+        "ports",
+        "ready_at",
+        "receiver",
+        "seen_in",
+        "seen_out",
+    )
 
     def __init__(self, link: Link, keeper: Keeper | None = None, ready_at: float = 0.0) -> None:
         """Before `ready_at` nothing is asked: a modem that has just dialled in may not be."""
@@ -47,6 +60,8 @@ class PartyLine:
         self.seen_in = 0
         """octets of the link that are accounted for already"""
         self.seen_out = 0
+        self.given_up: Callable[[], None] | None = None
+        """called once when the link is gone"""
         self._link_open = True
         _OPEN.inc()
         link.set_receiver(self)
@@ -84,6 +99,8 @@ class PartyLine:
         if self._link_open:
             self._link_open = False
             _OPEN.dec()
+            if self.given_up is not None:
+                self.given_up()
             for port in tuple(self.ports):
                 port.lose(error)
 
@@ -107,7 +124,18 @@ class PartyLine:
 class Port:
     """A Link, as far as one session can see."""
 
-    __slots__ = ("_line", "_open", "local", "octets_in", "octets_out", "peer", "receiver")
+    __slots__ = (
+        "_line",
+        "_open",
+        "exchange",
+        "local",
+        "octets_in",
+        "octets_out",
+        "peer",
+        "receiver",
+        "seen_requests",
+        "seen_responses",
+    )
 
     def __init__(self, line: PartyLine) -> None:
         self._line = line
@@ -118,6 +146,11 @@ class Port:
         """not counted per port: the lane reads the counters of the link"""
         self.octets_out = 0
         self.receiver: Receiver | None = None
+        self.exchange: Exchange | None = None
+        """the session that listens, where it counts its requests"""
+        self.seen_requests = 0
+        """requests over this port that are accounted for already"""
+        self.seen_responses = 0
 
     @property
     def is_open(self) -> bool:
@@ -136,6 +169,11 @@ class Port:
     def set_receiver(self, receiver: Receiver, buffered: bytes = b"") -> None:
         """The session that listens when it is the port's turn."""
         self.receiver = receiver
+        if isinstance(receiver, Exchange) and receiver is not self.exchange:
+            if self.exchange is not None:  # it is not asked any more, and perhaps not counted yet
+                self.seen_requests -= self.exchange.requests
+                self.seen_responses -= self.exchange.responses
+            self.exchange = receiver
         if self._line.active is self:
             self._line.receiver = receiver
         if buffered:

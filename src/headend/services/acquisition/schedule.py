@@ -37,13 +37,15 @@ def next_slot(now: float, period: float, phase: float) -> float:
 
 
 class _Entry:
-    __slots__ = ("due", "failures", "period", "phase")
+    __slots__ = ("due", "failures", "period", "phase", "since")
 
     def __init__(self, period: float, phase: float) -> None:
         self.period = period
         self.phase = phase
         self.failures = 0
         self.due = NEVER
+        self.since = NEVER
+        """when it was due for the read that is under way"""
 
 
 class Schedule:
@@ -84,6 +86,7 @@ class Schedule:
             due, meter_id = heappop(heap)
             entry = self._entries.get(meter_id)
             if entry is not None and entry.due == due:
+                entry.since = due
                 entry.due = NEVER
                 return meter_id
         return None
@@ -94,6 +97,12 @@ class Schedule:
         while len(due) < limit and (meter_id := self.pop(now)) is not None:
             due.append(meter_id)
         return due
+
+    def resume(self, now: float) -> None:
+        """Whoever popped meters is gone: each of them is due at its next slot."""
+        for meter_id, entry in self._entries.items():
+            if entry.due == NEVER:
+                self._push(meter_id, entry, next_slot(now, entry.period, entry.phase))
 
     def next_due(self) -> float:
         """When the next meter is due; NEVER when none will be."""
@@ -106,13 +115,15 @@ class Schedule:
             heappop(heap)
         return NEVER
 
-    def done(self, meter_id: str, now: float) -> None:
-        """The meter was read: it is due at the next slot of its grid. Unknown ids are ignored."""
+    def done(self, meter_id: str, now: float) -> float:
+        """The meter was read: it is due at the next slot of its grid. Returns how late it was; unknown ids are ignored."""
         entry = self._entries.get(meter_id)
-        if entry is not None:
-            entry.failures = 0
-            entry.due = due = next_slot(now, entry.period, entry.phase)
-            heappush(self._heap, (due, meter_id))
+        if entry is None:
+            return 0.0
+        entry.failures = 0
+        entry.due = due = next_slot(now, entry.period, entry.phase)
+        heappush(self._heap, (due, meter_id))
+        return now - entry.since if entry.since <= now else 0.0
 
     def recovered(self, meter_id: str, now: float) -> None:
         """The meter was read outside the schedule: one that waits for a retry returns to its grid."""

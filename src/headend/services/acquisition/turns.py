@@ -1,9 +1,15 @@
-"""Whose turn it is: one job at a time, the most urgent first, the others wait in a bounded queue until their deadlines."""
+"""Whose turn it is: one job at a time, the most urgent first, the others wait in a bounded queue until their deadlines.
+
+Who is next is decided a moment after a turn ends, so that whoever goes on from one job to the next is among those that wait.
+What is least urgent gets a turn now and then, however much else there is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -12,6 +18,8 @@ from headend.transport.deadline import Sweeper
 
 MAX_WAITING: Final = 64
 """jobs that may wait for one wire"""
+BACKFILL_EVERY: Final = 12
+"""turns, one of which is for backfill where that waits"""
 
 
 class Priority(enum.IntEnum):
@@ -20,7 +28,12 @@ class Priority(enum.IntEnum):
     COMMAND = 0
     REQUEST = 1
     """somebody waits for the answer"""
-    POLL = 2
+    BILLING = 2
+    """registers and profiles that are billed by, at their time"""
+    POLL = 3
+    """live values"""
+    BACKFILL = 4
+    """what was missed: in pieces, between everything else"""
 
 
 class _Turn:
@@ -47,7 +60,7 @@ class Turns:
     Who finds `busy` false sets it and goes ahead; who finds it true awaits `wait`. Whoever had the turn calls `pass_on`.
     """
 
-    __slots__ = ("_order", "_sweeper", "_waiting", "_wire", "busy")
+    __slots__ = ("_order", "_passed_over", "_sweeper", "_waiting", "_wire", "busy")
 
     def __init__(self, wire: str, sweeper: Sweeper) -> None:
         self.busy = False
@@ -55,6 +68,13 @@ class Turns:
         self._sweeper = sweeper
         self._waiting: list[tuple[int, int, _Turn]] = []
         self._order = 0
+        self._passed_over = 0
+        """turns that others had while backfill waited"""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return len(self._waiting)
 
     async def wait(self, priority: Priority, deadline: float) -> None:
         """Wait for the turn until `deadline`; raises Busy when too many wait, LinkTimeout when it did not come in time."""
@@ -77,14 +97,46 @@ class Turns:
         finally:
             self._sweeper.discard(turn)
 
+    @asynccontextmanager
+    async def held(self, priority: Priority, deadline: float) -> AsyncIterator[None]:
+        """Have the turn as long as the block lasts; raises Busy, and LinkTimeout when it did not come in time."""
+        if self.busy:
+            await self.wait(priority, deadline)
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.pass_on()
+
     def pass_on(self) -> None:
-        """Give the turn to the most urgent of those that wait; without any the wire is free."""
+        """Give the turn to the most urgent of those that wait by the next iteration of the loop; without any the wire is free."""
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._grant)
+        else:
+            self.busy = False
+
+    def _grant(self) -> None:
         while self._waiting:
-            _, _, turn = heappop(self._waiting)
+            turn = self._take()
             if not turn.granted.done():
                 turn.granted.set_result(None)
                 return
         self.busy = False
+
+    def _take(self) -> _Turn:
+        """The most urgent turn, or the oldest backfill when that was passed over too often."""
+        waiting = self._waiting
+        backfill = min((each for each in waiting if each[0] == Priority.BACKFILL), default=None)
+        if backfill is not None and waiting[0] is not backfill:
+            self._passed_over += 1
+            if self._passed_over >= BACKFILL_EVERY:
+                waiting.remove(backfill)
+                heapify(waiting)
+                self._passed_over = 0
+                return backfill[2]
+        elif backfill is not None:
+            self._passed_over = 0
+        return heappop(waiting)[2]
 
     def refuse(self, error: HeadendError) -> None:
         """Let all that wait fail."""

@@ -12,7 +12,7 @@ from headend.errors import CapabilityError, ConfigError
 from headend.model.job import Command, CommandKind, Outcome, Verdict
 from headend.model.meter import Meter
 from headend.model.objects import HistoryRequest, ObjectEntry, RawValue, ReadPlan, ReadResult
-from headend.model.profile import MeterProfile
+from headend.model.profile import MeterProfile, entries_of
 from headend.model.quantity import base_unit
 from headend.model.reading import Source, Value
 from headend.services.acquisition.plan import poll_plan
@@ -91,6 +91,7 @@ class Reads:
         async for block in session.read_history(request):
             rows += len(block.rows)
             batch = history_batch(meter.id, block, self._clock())
+            batch.load_profile = request.ref.address
             if batch.quantities:
                 await self._bus.room()
                 self._bus.publish(batch)
@@ -102,7 +103,7 @@ class Reads:
         if len(refs) > MAX_REFS:
             raise ConfigError(f"expected at most {MAX_REFS} objects, got {len(refs)}")
         if refs:
-            known = {entry.ref: entry for entry in (profile.objects if profile else ())}
+            known = entries_of(profile)
             parsed = [self._driver(meter.protocol).parse_ref(self._ref(meter, ref)) for ref in refs]
             return ReadPlan(entries=tuple(known.get(ref) or ObjectEntry(ref=ref, scaler=None) for ref in parsed))
         plan = poll_plan(profile) if profile is not None else None

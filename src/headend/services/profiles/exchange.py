@@ -24,7 +24,7 @@ from headend.services.profiles.schema import SCHEMA, check
 
 COLUMNS: Final = (
     *("ref", "obis", "quantity", "name", "unit", "scaler", "type"),
-    *("kind", "direction", "phase", "tariff", "poll", "writable", "note"),
+    *("kind", "direction", "phase", "tariff", "poll", "writable", "note", "every"),
 )
 """of the CSV, in this order for good: new ones come behind"""
 _DIRECTIONS: Final = frozenset({"import", "export", "q1", "q2", "q3", "q4", "abs", "net"})
@@ -48,7 +48,7 @@ def to_document(profile: MeterProfile) -> dict[str, Any]:
             name: meter.get(name, "") for name in ("vendor", "model", "protocol", "flag", "firmware", "registration")
         },
         "obis_map": [_object(entry) for entry in profile.objects],
-        "link": _open(profile.link),
+        "link": _open({**profile.link, **profile.recovery}),
         "association": _open(profile.association),
         "load_profiles": [
             {
@@ -259,6 +259,7 @@ def _object(entry: ObjectEntry) -> dict[str, Any]:
         "poll": entry.poll,
         "writable": entry.writable,
         "note": entry.note,
+        "every": int(entry.every) if entry.every.is_integer() else entry.every,
     }
 
 
@@ -273,6 +274,7 @@ def _object_table(said: Mapping[str, Any], address: str, emulate: Mapping[str, A
         "poll": True,
         "writable": False,
         "note": "",
+        "every": 0,
     }
     table = {name: said[name] for name, default in usual.items() if said.get(name, default) != default}
     return {"ref": address, **table, **({"emulate": emulate} if emulate else {})}
@@ -285,6 +287,10 @@ def _from_cells(cells: Mapping[str, str], address: str, place: str) -> dict[str,
         said["scaler"] = "meter" if scaler == "meter" else int(scaler or 0)
     except ValueError:
         raise ConfigError(f'{place}: scaler: expected a whole number, or "meter", got {scaler!r}') from None
+    try:
+        said["every"] = float(cells.get("every", "") or 0)
+    except ValueError:
+        raise ConfigError(f"{place}: every: expected seconds, got {cells['every']!r}") from None
     for name, default in (("poll", True), ("writable", False)):
         cell = cells.get(name, "").lower()
         if cell not in ("", "true", "false"):

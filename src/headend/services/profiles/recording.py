@@ -22,7 +22,7 @@ from headend.model.objects import (
     RawValue,
     ReadPlan,
 )
-from headend.model.profile import MeterProfile
+from headend.model.profile import MeterProfile, entries_of
 from headend.model.quantity import Kind, find_quantity
 from headend.services.discovery.drafting import UNKNOWN, Claims, is_value, known_unit, listed_object, model_params
 from headend.services.profiles.redacting import Redactor
@@ -88,7 +88,7 @@ async def survey(meter: Meter, profile: MeterProfile | None, session: Session, d
     listed = {info.ref: info for info in infos if info.class_id is not None}
     if listed:
         values = [info for info in listed.values() if is_value(info) and not driver.holds_secret(info.ref)]
-        known = {entry.ref: entry for entry in profile.objects} if profile is not None else {}
+        known = entries_of(profile)
         entries = [known.get(info.ref) or ObjectEntry(ref=info.ref, scaler=None) for info in values]
     else:
         entries = (
@@ -105,7 +105,7 @@ async def survey(meter: Meter, profile: MeterProfile | None, session: Session, d
 def from_overheard(heard: Overheard, protocol: str, profile: MeterProfile | None) -> Survey:
     """A survey of what a meter told somebody else; who it is only as far as that was among it."""
     meter = Meter(id="m", protocol=protocol, framing=heard.framing, endpoint=_NOWHERE, params=heard.params)
-    known = {entry.ref: entry for entry in profile.objects} if profile is not None else {}
+    known = entries_of(profile)
     entries = tuple(known.get(ref) or ObjectEntry(ref=ref, scaler=None) for ref in heard.seen)
     seen = {ref: Seen(raw, exponent, unit) for ref, (raw, exponent, unit) in heard.seen.items()}
     texts: dict[str, str] = {}
@@ -245,7 +245,10 @@ def _file(found: Survey, objects: list[dict[str, Any]], source: str, remark: str
     failed = sum(each.error is not None for each in found.seen.values())
     lines = [remark, f"{len(objects)} objects answered" + (f", {failed} refused." if failed else ".")]
     lines += [f"Not described: {layout.ref.address}" for layout in found.layouts if not _fits(layout, objects)]
-    link: dict[str, Any] = {**(profile.link if profile else {}), **({} if found.infos else params)}
+    link: dict[str, Any] = {
+        **({**profile.link, **profile.recovery} if profile else {}),
+        **({} if found.infos else params),
+    }
     association: dict[str, Any] = {**(profile.association if profile else {}), **(params if found.infos else {})}
     document = {
         "meter": {

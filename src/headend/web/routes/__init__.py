@@ -15,8 +15,7 @@ def router(tag: str, prefix: str = "/api/v1") -> APIRouter:
     """A router whose routes check who asks."""
     problem: dict[str, Any] = {
         "description": "A problem",
-        "model": Problem,
-        "content": {"application/problem+json": {}},
+        "content": {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
     }
     return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute, responses={"4XX": problem, "5XX": problem})
 

@@ -15,6 +15,7 @@ from headend.errors import ConfigError, Conflict
 from headend.model.audit import Action
 from headend.model.meter import Endpoint, EndpointKind, Meter, Secret
 from headend.model.url import SECRET_PARAMS, format_url, parse_url
+from headend.services.acquisition.plan import said_by_tags
 from headend.storage.records import StoredMeter
 from headend.web.access import ADMIN, VIEWER, Principal
 from headend.web.encode import ready
@@ -85,10 +86,11 @@ async def remove_meter(
     if_match: IfMatch = None,
     keep_history: Annotated[bool, Query(description="keep its readings")] = False,  # noqa: FBT002 # a query parameter
 ) -> None:
-    """Remove a meter, its secrets and its readings."""
+    """Remove a meter, its secrets, its access tokens and its readings."""
     revision = _revision(if_match)
     await asyncio.to_thread(_preconditioned, parts.store.meters.delete, meter_id, revision, keep_history=keep_history)
     parts.roster.remove(meter_id)
+    await asyncio.to_thread(parts.deliveries.drop_tokens, meter_id)
 
 
 @api.get("/meters/{meter_id}/secrets", operation_id="listSecrets", openapi_extra=ADMIN)
@@ -228,6 +230,7 @@ def _check(parts: WebParts, meter: Meter) -> None:
     if meter.profile_id and parts.library.get(meter.profile_id).protocol != meter.protocol:
         raise ConfigError(f"the profile {meter.profile_id!r} is not for {meter.protocol}")
     parse_url(format_url(meter))
+    said_by_tags(meter.tags)
 
 
 def _invent_id(parts: WebParts, meter: Meter) -> str:

@@ -142,14 +142,18 @@ def _rows(
     readings: Readings, meter_id: str, known: set[str], start: int | None, end: int, limit: int
 ) -> Sequence[tuple[str, int, dict[str, Value]]]:
     """The newest rows of one meter, by default of the day before `end`."""
+    fields = {
+        field: quantity
+        for field, candidates in _FIELDS.items()
+        if (quantity := next((each for each in candidates if each in known), None)) is not None
+    }
+    first = end - 86_400_000 if start is None else start
+    found = readings.several(meter_id, list(fields.values()), first, end)
     rows: dict[int, dict[str, Value]] = {}
-    for field, candidates in _FIELDS.items():
-        quantity = next((each for each in candidates if each in known), None)
-        if quantity is not None:
-            first = end - 86_400_000 if start is None else start
-            found = readings.series(meter_id, quantity, first, end)
-            for at, value in zip(found.measured_at[-limit:], found.values[-limit:], strict=True):
-                rows.setdefault(at, {})[field] = value
+    for field, quantity in fields.items():
+        series = found[quantity]
+        for at, value in zip(series.measured_at[-limit:], series.values[-limit:], strict=True):
+            rows.setdefault(at, {})[field] = value
     return [(meter_id, at, rows[at]) for at in sorted(rows, reverse=True)[:limit]]
 
 

@@ -26,7 +26,7 @@ api = router("profiles")
 
 ProfilePath = Annotated[schemas.ProfileId, Path()]
 _NDJSON = "application/x-ndjson"
-_OBJECT_FIELDS = ("quantity", "name", "unit", "poll", "writable", "note")
+_OBJECT_FIELDS = ("quantity", "name", "unit", "poll", "every", "writable", "note")
 
 
 @api.get("/profiles", operation_id="listProfiles", response_model=schemas.ProfileList, openapi_extra=VIEWER)

@@ -13,7 +13,7 @@ from headend.model.jsontext import dumps
 from headend.model.quantity import Kind, find_quantity
 from headend.model.reading import Quality, Reading, Source, from_millis
 from headend.services.submit import submit
-from headend.storage.records import LatestColumns
+from headend.storage.records import LatestColumns, ReceivedColumns
 from headend.web.access import OPERATOR, VIEWER
 from headend.web.encode import ready
 from headend.web.parts import WebParts
@@ -28,7 +28,7 @@ api = router("readings")
 DAY_MILLIS: Final = 86_400_000
 MAX_BUCKETS: Final = 20_000
 _SOURCES = {source: source.name.lower() for source in Source}
-_LATEST_COLUMNS = ("meter_id", "quantity", "value", "measured_at", "quality", "received_at", "source")
+_LATEST_COLUMNS = ("meter_id", "quantity", "value", "measured_at", "quality", "received_at", "source", "stale")
 
 
 def _names(text: str) -> list[str] | None:
@@ -43,19 +43,31 @@ async def latest_readings(
     meters: Annotated[str, Query(max_length=20_000, description="only these ids, with commas between")] = "",
     quantities: Annotated[str, Query(max_length=20_000, description="only these keys, with commas between")] = "",
     limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
+    *,
+    stale: Annotated[bool, Query(description="also those that are not of the present any more")] = False,
 ) -> Response:
-    """The newest reading of each series, ordered by meter and quantity. Who asks the same within a second gets the same."""
+    """The newest reading of each series, ordered by meter and quantity. Who asks the same within a second gets the same.
+
+    A reading is stale when its meter is offline, or when three more should have come since; by default it is left out.
+    """
 
     def make() -> bytes:
         found = parts.store.readings.latest(_names(meters), _names(quantities), limit)
-        return dumps({"columns": _LATEST_COLUMNS, "rows": latest_rows(found)})
+        rows = latest_rows(parts, found)
+        return dumps({"columns": _LATEST_COLUMNS, "rows": rows if stale else [row for row in rows if not row[-1]]})
 
     shared: Shared = request.app.state.shared
-    return Response(await shared.answer((meters, quantities, limit), make), media_type="application/json")
+    return Response(await shared.answer((meters, quantities, limit, stale), make), media_type="application/json")
 
 
-def latest_rows(found: LatestColumns) -> list[tuple[Any, ...]]:
-    """The rows of the latest readings."""
+def latest_rows(parts: WebParts, found: LatestColumns) -> list[tuple[Any, ...]]:
+    """The rows of the latest readings; what came from a load profile is as old as it says itself."""
+    now, find, is_stale = parts.millis(), parts.roster.find, parts.freshness.is_stale
+    columns = zip(found.meter_ids, found.quantities, found.measured_at, found.received_at, found.sources, strict=True)
+    stale = [
+        is_stale(find(meter_id), quantity, measured_at if source is Source.HISTORY else received_at, now)
+        for meter_id, quantity, measured_at, received_at, source in columns
+    ]
     sources = [_SOURCES[source] for source in found.sources]
     return list(
         zip(
@@ -66,6 +78,7 @@ def latest_rows(found: LatestColumns) -> list[tuple[Any, ...]]:
             found.quality,
             found.received_at,
             sources,
+            stale,
             strict=True,
         )
     )
@@ -84,6 +97,10 @@ async def read_series(
     bucket: Annotated[
         str | None, Query(max_length=12, description="minimum, maximum, mean … of each span: `15m`")
     ] = None,
+    *,
+    receipts: Annotated[
+        bool, Query(description="also when each was received, and how; without effect on a summary")
+    ] = False,
 ) -> Response:
     """Readings of one quantity with start <= measured_at < end, oldest first, or a summary of each `bucket`."""
     parts.roster.state(meter_id)
@@ -95,9 +112,12 @@ async def read_series(
         return await _buckets(parts, head, first, last, parse_span(bucket, "query.bucket"))
 
     def answer() -> Response:
-        found = parts.store.readings.series(meter_id, quantity, first, last, limit)
+        read = parts.store.readings.received if receipts else parts.store.readings.series
+        found = read(meter_id, quantity, first, last, limit)
         more = found.measured_at[-1] + 1 if len(found) == limit else None
         body = {**head, "measured_at": found.measured_at, "values": found.values, "quality": found.quality}
+        if isinstance(found, ReceivedColumns):
+            body |= {"received_at": found.received_at, "source": [_SOURCES[each] for each in found.sources]}
         return ready({**body, "next": more if more is not None and more < last else None})
 
     return await asyncio.to_thread(answer)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from headend import telemetry
 from headend.errors import NotFound, StorageError
+from headend.model.delivery import SinkState
 from headend.model.device import DeviceState
 from headend.model.quantity import quantities
 from headend.model.scan import ScanState
@@ -63,7 +66,7 @@ async def summary(parts: Parts) -> SummaryOut:
     """How much there is of everything, and whether each part is ready."""
     states = Counter(state.online for state in parts.roster)
     online, offline = states[True], states[False]
-    fleet = await parts.emulators.state()
+    fleet, sinks = await parts.emulators.state(), parts.deliveries.states()
 
     def count() -> SummaryOut:
         devices = parts.store.devices.counts()
@@ -95,6 +98,7 @@ async def summary(parts: Parts) -> SummaryOut:
                     ready=not offline or offline < len(parts.roster),
                     text=f"{online} of {len(parts.roster)} meters online",
                 ),
+                _delivery(sinks),
                 Ready(
                     part="discovery",
                     ready=not last or last[0].state is not ScanState.FAILED,
@@ -109,6 +113,14 @@ async def summary(parts: Parts) -> SummaryOut:
         )
 
     return await asyncio.to_thread(count)
+
+
+def _delivery(sinks: Sequence[SinkState]) -> Ready:
+    """Ready while no sink is away."""
+    away = [each.name for each in sinks if each.enabled and not each.connected_since]
+    waiting = sum(each.backlog for each in sinks)
+    text = f"sinks: {len(sinks)}, entries that wait: {waiting}" if sinks else "no sink is set"
+    return Ready(part="delivery", ready=not away, text=f"{text}; away: {', '.join(away)}" if away else text)
 
 
 @api.get("/version", operation_id="version", openapi_extra=VIEWER)
@@ -145,6 +157,11 @@ def explain_problem(code: str) -> str:
 
 
 @root.get("/metrics", operation_id="metrics", response_class=PlainTextResponse, openapi_extra=VIEWER)
-def metrics() -> Response:
+async def metrics(parts: Parts) -> Response:
     """Metrics of the head-end, for Prometheus."""
+    telemetry.INFO.labels(parts.version).set(1)
+    states = Counter(state.online for state in parts.roster)
+    for name, online in (("online", True), ("offline", False), ("untried", None)):
+        telemetry.METERS.labels(name).set(states[online])
+    telemetry.LAST_READ.set(max((state.last_seen or 0 for state in parts.roster), default=0) / 1000)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -25,12 +25,13 @@ from headend.model.objects import (
 from headend.model.quantity import find_quantity
 from headend.model.reading import Missing, ReadingBatch, Source
 from headend.services.acquisition.plan import poll_plan
-from headend.web.access import OPERATOR
+from headend.web.access import ADMIN, OPERATOR
 from headend.web.encode import plain, ready
 from headend.web.parts import WebParts
 from headend.web.routes import Parts, router
+from headend.web.routes.meters import meter_of
 from headend.web.schemas import talk as schemas
-from headend.web.schemas.meters import Identity
+from headend.web.schemas.meters import Identity, MeterIn
 from headend.web.times import parse_time
 
 api = router("meter access")
@@ -64,6 +65,31 @@ async def identify_meter(meter_id: str, parts: Parts) -> Response:
     await asyncio.to_thread(_keep_identity, parts, meter_id, identity)
     parts.roster.identified(meter_id, identity)
     return ready(dataclasses.asdict(identity))
+
+
+@api.post("/meters/try", operation_id="tryMeter", response_model=schemas.TriedOut, openapi_extra=ADMIN)
+async def try_meter(body: MeterIn, parts: Parts) -> Response:
+    """Reach a meter as the body says, ask who it is and read once what its profile polls. Nothing is stored.
+
+    With the id of a meter that is known, the secrets that the body does not give are those of that meter.
+    """
+    meter, secrets = meter_of(parts, body)
+    if meter.id in parts.roster and meter.endpoint == parts.roster.state(meter.id).meter.endpoint:
+        known = parts.store.secrets
+        kept = await asyncio.to_thread(lambda: {name: known.get(meter.id, name) for name in known.names(meter.id)})
+        secrets = {**kept, **secrets}
+    tried = await parts.trials.attempt(meter, secrets)
+    batch = tried.batch
+    refs = _polled_refs(parts, meter) if batch is not None else {}
+    rows = zip(batch.quantities, batch.values, batch.quality, strict=True) if batch is not None else ()
+    return ready(
+        {
+            "identity": dataclasses.asdict(tried.identity),
+            "seconds": round(tried.seconds, 3),
+            "values": [_value(refs.get(key, ""), key, _base_unit(key), value, quality) for key, value, quality in rows],
+            "missing": [_gap(each) for each in batch.missing] if batch is not None else [],
+        }
+    )
 
 
 @api.post("/meters/{meter_id}/read", operation_id="readNow", response_model=schemas.ReadOut, openapi_extra=OPERATOR)

@@ -44,6 +44,7 @@ class ProfileObject(BaseModel):
     name: str
     unit: str
     poll: bool
+    every: float = Field(description="seconds between reads, where the meter is polled more often; 0: each time")
     writable: bool
     note: str
 

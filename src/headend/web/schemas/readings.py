@@ -20,8 +20,17 @@ class LatestOut(Rows):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "columns": ["meter_id", "quantity", "value", "measured_at", "quality", "received_at", "source"],
-                "rows": [["feeder-1", "voltage_l1", 230.2, 1700000000000, 0, 1700000000042, "poll"]],
+                "columns": [
+                    "meter_id",
+                    "quantity",
+                    "value",
+                    "measured_at",
+                    "quality",
+                    "received_at",
+                    "source",
+                    "stale",
+                ],
+                "rows": [["feeder-1", "voltage_l1", 230.2, 1700000000000, 0, 1700000000042, "poll", False]],
             }
         }
     )
@@ -30,7 +39,8 @@ class LatestOut(Rows):
 class SeriesOut(BaseModel):
     """Readings of one quantity as parallel columns, oldest first; `next` is where to go on, null at the end.
 
-    With `bucket`: one row for each span that has numbers, `measured_at` its start, instead of values and quality.
+    With `receipts`: also when each was received, and whether it was polled, pushed, read from a load profile, emulated or
+    submitted. With `bucket`: one row for each span that has numbers, `measured_at` its start, instead of values and quality.
     """
 
     meter_id: str
@@ -39,6 +49,8 @@ class SeriesOut(BaseModel):
     measured_at: list[int]
     values: list[int | float | str | bool | None] | None = None
     quality: list[int] | None = None
+    received_at: list[int] | None = None
+    source: list[str] | None = None
     minimum: list[float] | None = None
     maximum: list[float] | None = None
     mean: list[float] | None = None

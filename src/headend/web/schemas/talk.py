@@ -82,3 +82,12 @@ class HistoryOut(BaseModel):
     rows: list[list[Any]]
     quality: list[int]
     truncated: bool
+
+
+class TriedOut(BaseModel):
+    """What a trial of a meter found: nothing of it is stored."""
+
+    identity: dict[str, str] = Field(description="what the meter says about itself; empty texts where it does not")
+    seconds: float = Field(description="that asking took, once the session was open")
+    values: list[ReadValue]
+    missing: list[ReadMissing]

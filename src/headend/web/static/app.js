@@ -8,8 +8,11 @@ import { SEVERITIES } from "./lib/alarms.js";
 import { moment } from "./lib/format.js";
 import { follow } from "./lib/feed.js";
 import { api } from "./lib/api.js";
+import { Acquisition } from "./pages/acquisition.js";
 import { Alarms } from "./pages/alarms.js";
+import { Completeness } from "./pages/completeness.js";
 import { Connections } from "./pages/connections.js";
+import { Delivery } from "./pages/delivery.js";
 import { Device } from "./pages/device.js";
 import { Discovery } from "./pages/discovery.js";
 import { Decode } from "./pages/decode.js";
@@ -24,9 +27,9 @@ import { Rules } from "./pages/rules.js";
 import { Wire } from "./pages/wire.js";
 import { SignIn } from "./parts/signin.js";
 
-const PAGES = { overview: Overview, emulators: Emulators, profiles: Profiles, fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
+const PAGES = { overview: Overview, acquisition: Acquisition, completeness: Completeness, delivery: Delivery, emulators: Emulators, profiles: Profiles, fleet: Fleet, meters: Meter, events: Events, alarms: Alarms, rules: Rules, decode: Decode, connections: Connections, wire: Wire, jobs: Jobs, discovery: Discovery, devices: Device };
 const OF_ONE = ["meters", "devices"];
-const NAVIGATION = [["Overview", "#/overview", ["overview"]], ["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Profiles", "#/profiles", ["profiles"]], ["Emulator", "#/emulators", ["emulators"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
+const NAVIGATION = [["Overview", "#/overview", ["overview"]], ["Fleet", "#/", ["fleet", "meters"]], ["Discovery", "#/discovery", ["discovery", "devices"]], ["Acquisition", "#/acquisition", ["acquisition"]], ["Completeness", "#/completeness", ["completeness"]], ["Delivery", "#/delivery", ["delivery"]], ["Profiles", "#/profiles", ["profiles"]], ["Emulator", "#/emulators", ["emulators"]], ["Connections", "#/connections", ["connections", "wire"]], ["Alarms", "#/alarms", ["alarms", "rules"]], ["Commands", "#/jobs", ["jobs"]], ["Events", "#/events", ["events"]], ["Decode", "#/decode", ["decode"]]];
 const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", "☾"] };
 
 function useTheme() {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import mul
 from typing import Final
 
 STEPS: Final = 60
@@ -25,8 +26,7 @@ class Case:
 
 def probability(coefficients: Sequence[float], measures: Sequence[float]) -> float:
     """How probably an answer with such measures is right; the first coefficient stands alone."""
-    exponent = coefficients[0] + sum(c * m for c, m in zip(coefficients[1:], measures, strict=True))
-    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, exponent))))
+    return _logistic(coefficients[0] + sum(c * m for c, m in zip(coefficients[1:], measures, strict=True)))
 
 
 def fit(cases: Sequence[Case], growing: Sequence[int] = ()) -> tuple[float, ...]:
@@ -34,23 +34,26 @@ def fit(cases: Sequence[Case], growing: Sequence[int] = ()) -> tuple[float, ...]
 
     The measures whose numbers are in `growing` cannot speak against an answer: where few cases say they do, they are left out.
     """
+    total = sum(case.weight for case in cases)
+    shares = [case.weight / total * len(cases) for case in cases]
+    right = [case.right for case in cases]
     falling: set[int] = set()
     while True:
-        found = _fit([replace(case, measures=_blanked(case.measures, falling)) for case in cases])
+        found = _fit([(1.0, *_blanked(case.measures, falling)) for case in cases], right, shares)
         more = {number for number in growing if found[number + 1] < 0}
         if not more:
             return found
         falling |= more
 
 
-def _blanked(measures: Sequence[float], numbers: AbstractSet[int]) -> tuple[float, ...]:
-    return tuple(0.0 if number in numbers else each for number, each in enumerate(measures))
+def _blanked(measures: Sequence[float], numbers: AbstractSet[int]) -> Iterable[float]:
+    return (0.0 if number in numbers else each for number, each in enumerate(measures)) if numbers else measures
 
 
-def _fit(cases: Sequence[Case]) -> tuple[float, ...]:
+def _fit(rows: Sequence[Sequence[float]], right: Sequence[bool], shares: Sequence[float]) -> tuple[float, ...]:
     """Newton's method with a ridge."""
-    size = len(cases[0].measures) + 1
-    total = sum(case.weight for case in cases)
+    size = len(rows[0])
+    below = [(i, j) for i in range(size) for j in range(i + 1)]
     found = [0.0] * size
     for _ in range(STEPS):
         gradient = [-RIDGE * each for each in found]
@@ -59,19 +62,24 @@ def _fit(cases: Sequence[Case]) -> tuple[float, ...]:
             [RIDGE if row == column and row else 1e-9 * (row == column) for column in range(size)]
             for row in range(size)
         ]
-        for case in cases:
-            row = (1.0, *case.measures)
-            p = probability(found, case.measures)
-            share = case.weight / total * len(cases)
+        for row, was_right, share in zip(rows, right, shares, strict=True):
+            p = _logistic(sum(map(mul, found, row)))
+            off, curve = share * (was_right - p), share * p * (1 - p)
             for i in range(size):
-                gradient[i] += share * (case.right - p) * row[i]
-                for j in range(size):
-                    hessian[i][j] += share * p * (1 - p) * row[i] * row[j]
+                gradient[i] += off * row[i]
+            for i, j in below:
+                hessian[i][j] += curve * row[i] * row[j]
+        for i, j in below:
+            hessian[j][i] = hessian[i][j]
         step = _solve(hessian, gradient)
         found = [each + max(-5.0, min(5.0, delta)) for each, delta in zip(found, step, strict=True)]
         if max(map(abs, step)) < 1e-9:
             break
     return tuple(found)
+
+
+def _logistic(exponent: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, exponent))))
 
 
 def _solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:

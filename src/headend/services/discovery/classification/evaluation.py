@@ -16,7 +16,7 @@ from typing import Any, Final
 from headend.model.fingerprint import Classification, Fingerprint
 from headend.model.meter import NO_PARAMS
 from headend.services.discovery.classification import trials
-from headend.services.discovery.classification.calibration import Case, expected_calibration_error, wilson
+from headend.services.discovery.classification.calibration import expected_calibration_error, wilson
 from headend.services.discovery.classification.features import features
 from headend.services.discovery.classification.model import TrainedModel
 from headend.services.discovery.classification.training import cases, learn, weigh
@@ -55,28 +55,35 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
     samples = views.samples
     known_cases = list(cases(samples, views.specifications))
     counts = Counter(sample.vendor for sample in samples)
-    one_out = [(sample, [other for other in samples if other is not sample]) for sample in samples]
-    model_out = [
-        (
-            sample,
-            [other for other in samples if not set(other.models) & set(sample.models) or other.vendor != sample.vendor],
+    worth = {
+        each.files: learn(case for sample, case in known_cases if sample is not each)
+        for each in (*samples, *views.specifications)
+    }
+    without_makers = {
+        vendor: weigh(
+            [sample for sample in samples if sample.vendor != vendor],
+            learn(case for sample, case in known_cases if sample.vendor != vendor),
         )
-        for sample in samples
-    ]
-    vendor_out = [(sample, [other for other in samples if other.vendor != sample.vendor]) for sample in samples]
-    listed = _judged(one_out, known_cases, by_vendor=False)
-    without_model = _judged(model_out, known_cases, by_vendor=False)
-    without_maker = _judged(vendor_out, known_cases, by_vendor=True)
-    specified = _judged([(each, samples) for each in views.specifications], known_cases, by_vendor=False)
+        for vendor in counts
+    }
+    listed, without_model, without_maker = list[Verdict](), list[Verdict](), list[Verdict]()
     changed: dict[str, list[Verdict]] = defaultdict(list)
     named: dict[str, list[Verdict]] = defaultdict(list)
-    for sample, rest in one_out:
-        model = _without(rest, known_cases, sample, by_vendor=False)
+    for sample in samples:
+        rest = [other for other in samples if other is not sample]
+        model = weigh(rest, worth[sample.files])
+        listed.append(judge(sample, rest, model))
         changed["with the behaviour of the protocol"].append(judge(sample, rest, model, sample.facts))
         for name, objects in trials.variations(sample, rest):
             changed[name].append(judge(replace(sample, objects=objects, features=features(objects)), rest, model))
         for name, facts in trials.identifiers(sample):
             named[name].append(judge(sample, rest, model, facts, known=True))
+        unlike = [each for each in samples if each.vendor != sample.vendor or not set(each.models) & set(sample.models)]
+        model = model if unlike == rest else weigh(unlike, worth[sample.files])
+        without_model.append(judge(sample, unlike, model))
+        others = [other for other in samples if other.vendor != sample.vendor]
+        without_maker.append(judge(sample, others, without_makers[sample.vendor]))
+    specified = [judge(each, samples, weigh(samples, worth[each.files])) for each in views.specifications]
     return {
         "collection": {
             "files": views.files,
@@ -101,28 +108,6 @@ def evaluate(views: Views, signatures: Sequence[Mapping[str, Any]] = ()) -> dict
         "identifiers_of_all_forms": share(v.said == v.vendor for found in named.values() for v in found),
         **({"pushes": _of_pushes(signatures)} if signatures else {}),
     }
-
-
-def _judged(
-    plan: Iterable[tuple[Sample, Sequence[Sample]]], known: Sequence[tuple[Sample, Case]], *, by_vendor: bool
-) -> list[Verdict]:
-    models: dict[object, TrainedModel] = {}
-    found: list[Verdict] = []
-    for sample, rest in plan:
-        key = sample.vendor if by_vendor else sample.files
-        if key not in models:
-            models[key] = _without(rest, known, sample, by_vendor=by_vendor)
-        found.append(judge(sample, rest, models[key]))
-    return found
-
-
-def _without(
-    rest: Sequence[Sample], known: Sequence[tuple[Sample, Case]], left_out: Sample, *, by_vendor: bool
-) -> TrainedModel:
-    def concerns(sample: Sample) -> bool:
-        return sample.vendor == left_out.vendor if by_vendor else sample is left_out
-
-    return weigh(rest, learn(case for sample, case in known if not concerns(sample)))
 
 
 def judge(

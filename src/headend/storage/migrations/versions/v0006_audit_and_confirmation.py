@@ -21,11 +21,18 @@ def upgrade() -> None:
         sa.Column("data", sa.Text, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
     )
-    for change in ("UPDATE", "DELETE"):
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(_REFUSE)
         op.execute(
-            f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit"
-            " BEGIN SELECT RAISE(ABORT, 'the audit trail is only ever appended to'); END"
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit"
+            " FOR EACH STATEMENT EXECUTE FUNCTION audit_no_change()"
         )
+    else:
+        for change in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_no_{change.lower()} BEFORE {change} ON audit"
+                " BEGIN SELECT RAISE(ABORT, 'the audit trail is only ever appended to'); END"
+            )
     for column in (
         sa.Column("confirm_by", sa.BigInteger),
         sa.Column("confirmed_by", sa.Text, nullable=False, server_default=""),
@@ -35,3 +42,7 @@ def upgrade() -> None:
         sa.Column("result", sa.JSON),
     ):
         op.add_column("jobs", column)
+
+
+_REFUSE = """CREATE FUNCTION audit_no_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'the audit trail is only ever appended to'; END $$"""

@@ -32,7 +32,8 @@ export function alarmText({ kind, value, threshold, unit }) {
 
 /** What the meter says now of what the alarm is about; empty where nothing is known. */
 export function nowText({ meter_id, quantity, unit, value }) {
-  const now = store.live.get(meter_id)?.get(quantity)?.value;
+  const found = store.live.get(meter_id)?.get(quantity);
+  const now = found?.stale ? null : found?.value;
   return typeof now === "number" && typeof value === "number" ? `now ${said(unit === "kWh" ? now / 1000 : now, unit)}` : "";
 }
 

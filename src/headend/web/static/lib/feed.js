@@ -3,7 +3,7 @@
 
 import { countAlarms } from "./alarms.js";
 import { discovered } from "./discovery.js";
-import { changed, load, reloadMeters, store, takeEvents, takeReadings, takeStatus } from "./store.js";
+import { changed, load, reloadMeters, store, takeEvents, takeReadings, takeStale, takeStatus } from "./store.js";
 
 const AGAIN = 3000;
 let feed = null;
@@ -45,6 +45,7 @@ export async function start() {
   };
   feed.onerror = () => { stop(); lost(); later(); };
   feed.addEventListener("readings", (event) => takeReadings(JSON.parse(event.data)));
+  feed.addEventListener("stale", (event) => takeStale(JSON.parse(event.data)));
   feed.addEventListener("status", (event) => takeStatus(JSON.parse(event.data)));
   feed.addEventListener("events", (event) => {
     const told = JSON.parse(event.data);

@@ -14,7 +14,7 @@ export const store = {
   version: 0,           // grows when the list of meters or the state of one changed
   quantities: new Map(),
   profiles: new Map(),
-  live: new Map(),      // meter id -> Map(quantity -> {value, at, quality, changed})
+  live: new Map(),      // meter id -> Map(quantity -> {value, at, quality, changed, stale})
   trail: new Map(),     // meter id -> [[at, power], …] of the last hour, oldest first
   told: [],             // events that came since the page was opened, newest first
   alarms: { active: {}, unacknowledged: 0, turn: 0 }, // how many stand, by severity; the turn grows when one changed
@@ -59,10 +59,10 @@ export function take(id, columns) {
     const known = values.get(quantity);
     if (known && known.at > at) return;
     const when = known && known.value !== value ? performance.now() : known?.changed ?? -Infinity;
-    values.set(quantity, { value, at, quality: columns.quality[index], changed: when });
+    values.set(quantity, { value, at, quality: columns.quality[index], received: columns.received_at[index], source: columns.source[index], changed: when, stale: columns.stale?.[index] || false });
   });
   const power = firstOf(values, POWER);
-  if (power && typeof power.value === "number") follows(id, [power.at, power.value]);
+  if (power && !power.stale && typeof power.value === "number") follows(id, [power.at, power.value]);
 }
 
 /** One more point of a trail. The newest point gives way while it is too near to the one before it, so a trail stays short. */
@@ -122,12 +122,13 @@ function put(meters) {
 
 /** Take the newest readings: of some quantities of all meters, or of all quantities of some meters. */
 export async function loadLatest(choice) {
-  const columns = await api.latest({ limit: 1000000, ...choice });
+  const columns = await api.latest({ limit: 1000000, stale: true, ...choice });
   const perMeter = new Map();
-  for (const [meter, quantity, value, at, quality] of columns.rows) {
+  for (const [meter, quantity, value, at, quality, received, source, stale] of columns.rows) {
     let one = perMeter.get(meter);
-    if (!one) perMeter.set(meter, (one = { quantities: [], values: [], measured_at: [], quality: [] }));
+    if (!one) perMeter.set(meter, (one = { quantities: [], values: [], measured_at: [], quality: [], received_at: [], source: [], stale: [] }));
     one.quantities.push(quantity); one.values.push(value); one.measured_at.push(at); one.quality.push(quality);
+    one.received_at.push(received); one.source.push(source); one.stale.push(stale);
   }
   for (const [id, one] of perMeter) take(id, one);
   changed();
@@ -151,9 +152,19 @@ export function takeReadings({ meters }) {
   changed();
 }
 
+/** Values that are no longer of the present: they stay known, with the time of the last, and are shown as a dash. */
+export function takeStale({ meters }) {
+  for (const [id, quantities] of Object.entries(meters)) {
+    const values = store.live.get(id);
+    for (const quantity of quantities) if (values?.has(quantity)) values.set(quantity, { ...values.get(quantity), stale: true });
+  }
+  changed();
+}
+
 export function takeStatus({ meters }) {
   for (const [id, change] of Object.entries(meters)) {
     const meter = store.meters.get(id);
+    if (change.online === false) takeStale({ meters: { [id]: [...(store.live.get(id)?.keys() || [])] } });
     if (meter?.state) Object.assign(meter.state, change, change.online ? { last_error_code: "", last_error_text: "" } : {});
   }
   store.version += 1;

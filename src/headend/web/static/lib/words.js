@@ -1,6 +1,6 @@
 // States, events and qualities in words.
 
-import { amount } from "./format.js";
+import { amount, moment, plural } from "./format.js";
 
 export const STATES = ["online", "offline", "waiting", "disabled"];
 
@@ -18,6 +18,11 @@ const QUALITIES = ["estimated", "clock of the meter invalid", "out of range", "m
 /** What the flags of a reading say; empty when it is good. */
 export const qualityWords = (flags) => QUALITIES.filter((_, bit) => flags & (1 << bit)).join(", ");
 
+const SOURCES = { poll: "polled", push: "pushed by the meter", history: "from a load profile", emulated: "emulated", submitted: "handed in" };
+
+/** How a reading came, and when. */
+export const receiptWords = (source, at) => `${SOURCES[source] || source}, ${moment(at)}`;
+
 const EVENTS = {
   METER_ONLINE: ["Online", () => "answers"],
   METER_OFFLINE: ["Offline", because],
@@ -34,6 +39,7 @@ const EVENTS = {
   SCAN_STARTED: ["Scan started", ({ targets, actor }) => `${targets}, by ${actor.replace(/^\w+:/, "")}`],
   SCAN_ENDED: ["Scan over", ({ state, devices, new: fresh, error }) => `${state}: ${devices} meters, ${fresh} of them new${error ? `: ${error}` : ""}`],
   METER_DISCOVERED: ["Meter found", ({ vendor, model, serial, url }) => `${[vendor || "unknown maker", model, serial].filter(Boolean).join(" ")} at ${url.split("?")[0]}`],
+  DELIVERY_LOST: ["Delivery lost", ({ sink, count, first, last }) => `${plural(count, "entry", "entries")} went before ${sink} had them${first ? `, stored from ${moment(first)} to ${moment(last)}` : ""}`],
   STORAGE_FULL: ["Storage full", () => "the database does not take readings"],
   STORAGE_RECOVERED: ["Storage works", () => "the database takes readings again"],
 };

@@ -5,11 +5,15 @@ import { ENERGY, POWER, VOLTAGE, firstOf, store, useStore } from "../lib/store.j
 import { href, remember } from "../lib/route.js";
 import { amount, plural } from "../lib/format.js";
 import { STATES, place, stateOf } from "../lib/words.js";
+import { MeterForm } from "../parts/meterform.js";
 import { Rows, modelOf } from "../parts/rows.js";
 
 const SLOW = 5000; // how often the order of rows may change by itself
 
-const valueOf = (keys) => (meter) => firstOf(store.live.get(meter.id), keys)?.value ?? -Infinity;
+const valueOf = (keys) => (meter) => {
+  const found = firstOf(store.live.get(meter.id), keys);
+  return found && !found.stale ? found.value : -Infinity;
+};
 const SORTS = {
   state: (meter) => stateOf(meter), name: (meter) => meter.name || meter.id, model: (meter) => modelOf(meter) || "", address: place,
   power: valueOf(POWER), energy: valueOf(ENERGY), voltage: valueOf(VOLTAGE), seen: (meter) => meter.state?.last_seen || 0,
@@ -81,12 +85,13 @@ function Empty({ clear }) {
   if (loading) return html`<p class="empty" role="status">Loading …</p>`;
   if (meters.size) return html`<div class="empty"><p>No meter fits.</p><button class="tool" onClick=${clear}>Show all ${meters.size.toLocaleString("en")}</button></div>`;
   if (problem) return html`<p class="empty">Nothing to show yet.</p>`;
-  return html`<div class="empty"><p><b>No meters yet.</b></p><p>Start a demonstration with <span class="mono">headend demo</span>, find meters by <a href="#/discovery">Discovery</a>, or add one by <span class="mono">POST /api/v1/meters</span>.</p></div>`;
+  return html`<div class="empty"><p><b>No meters yet.</b></p><p>Start a demonstration with <span class="mono">headend demo</span>, find meters by <a href="#/discovery">Discovery</a>, or add one here.</p></div>`;
 }
 
 export function Fleet({ params }) {
   const { meters, version } = useStore();
   const [view, setView] = useState(() => viewFrom(params));
+  const [form, setForm] = useState(false);
   const search = useRef(null);
   const small = useMedia("(max-width: 700px)");
   const height = small ? 56 : 46;
@@ -136,8 +141,10 @@ export function Fleet({ params }) {
       <input type="search" ref=${search} placeholder=${small ? "Search meters" : "Search by name, address, model, tag …   press /"} aria-label="Search meters" value=${view.q} onInput=${(event) => change({ q: event.target.value })} onKeyDown=${keys} />
       <div class="chips" role="group" aria-label="State">${chips.map((name) => html`<button class="chip" aria-pressed=${view.state === name} onClick=${() => change({ state: name })}>${name || "all"} <span class="num">${counts[name || "all"].toLocaleString("en")}</span></button>`)}</div>
       ${protocols.length > 1 && html`<select aria-label="Protocol" value=${view.protocol} onChange=${(event) => change({ protocol: event.target.value })}><option value="">all protocols</option>${protocols.map((name) => html`<option value=${name}>${name}</option>`)}</select>`}
+      <button class="tool" onClick=${() => setForm(true)}>Add a meter</button>
       <select class="only-small" aria-label="Sort by" value=${view.sort} onChange=${(event) => change({ sort: event.target.value, down: !TEXTS.has(event.target.value) })}>${Object.keys(SORTS).map((key) => html`<option value=${key}>by ${key}</option>`)}</select>
     </div>
+    ${form && html`<${MeterForm} done=${(id) => { location.hash = href("meters", id); }} close=${() => setForm(false)} />`}
     <p class="unseen" role="status">${plural(found.length, "meter")} shown</p>
     <div class="sheet" role="table" aria-label="Meters" aria-rowcount=${found.length + 1}>
       <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">${head("state", "State")}${head("name", "Meter")}${head("model", "Model", "wide")}${head("address", "Address", "mid")}

@@ -15,6 +15,9 @@ import { Plot, fits } from "../parts/plot.js";
 import { MeterAlarms } from "../parts/alarms.js";
 import { Objects } from "../parts/objects.js";
 import { State } from "../parts/state.js";
+import { Calendar } from "../parts/calendar.js";
+import { MeterForm, RemoveMeter } from "../parts/meterform.js";
+import { Performance } from "../parts/performance.js";
 
 const USUAL = "1 h";
 
@@ -71,6 +74,7 @@ export function Meter({ id, params }) {
   const { meters, loading, fleetAt } = useStore();
   const [told, setTold] = useState(null);
   const [problem, setProblem] = useState("");
+  const [form, setForm] = useState("");
   const [view, change] = useView(id, params);
   const refresh = () => api.meter(id).then((meter) => { setTold(meter); setProblem(""); }).catch((error) => setProblem(error.message));
   useEffect(() => {
@@ -102,7 +106,9 @@ export function Meter({ id, params }) {
   const { last_seen: seen, last_error_code: code, last_error_text: text } = { ...meter.state, last_seen: meters.get(id)?.state?.last_seen || meter.state?.last_seen };
   return html`
     <div class="head-line">${back}<h1 tabindex="-1">${name}</h1><${State} state=${state} /><span class="where mono" title=${meter.url}>${place(meter)}</span>
-      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span>${device && html`<a class="tool" href=${href("devices", device.id)}>How it was found</a>`}<a class="tool" href=${href("wire", "", { meter: id })}>Watch the wire</a><${ReadNow} id=${id} /></div>
+      <span class="quiet num">${seen ? `last reading ${age(seen, Date.now())} ago` : "never read"}</span><span class="space"></span>${device && html`<a class="tool" href=${href("devices", device.id)}>How it was found</a>`}<a class="tool" href=${href("wire", "", { meter: id })}>Watch the wire</a><button class="tool" onClick=${() => setForm("change")}>Change</button><button class="tool" onClick=${() => setForm("remove")}>Remove</button><${ReadNow} id=${id} /></div>
+    ${form === "change" && html`<${MeterForm} meter=${meter} done=${refresh} close=${() => setForm("")} />`}
+    ${form === "remove" && html`<${RemoveMeter} meter=${meter} done=${() => { location.hash = fleetAt || "#/"; }} close=${() => setForm("")} />`}
     ${state === "offline" && code && html`<p class="note bad"><b>${code}</b> ${text}</p>`}
     <${Headline} id=${id} chosen=${chosen} choose=${choose} />
     <div class="cards">
@@ -110,6 +116,8 @@ export function Meter({ id, params }) {
         ${chosen.length > 0 && html`<${Plot} id=${id} chosen=${chosen} range=${view.range} bars=${view.bars} keys=${numbers} change=${change} />`}
         <${Values} id=${id} chosen=${chosen} choose=${choose} />
         <${Objects} id=${id} />
+        <section class="card" aria-label="Completeness"><header><h2>Completeness</h2><span class="space"></span><a class="tool" href=${href("completeness", "", { q: id })}>All meters</a></header><${Calendar} ids=${[id]} days=${31} own=${true} /></section>
+        <${Performance} name="Reads of this meter" ask=${() => api.meterStatistics(id)} keys=${[id]} />
       </div>
       <aside><${MeterAlarms} id=${id} /><${Commands} id=${id} /><${Identity} meter=${meter} told=${refresh} /><${Settings} meter=${meter} /><${MeterEvents} id=${id} /></aside>
     </div>`;

@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { href } from "../lib/route.js";
 import { signedIn } from "../lib/access.js";
 import { store } from "../lib/store.js";
+import { useAsked } from "../lib/asked.js";
 import { api } from "../lib/api.js";
 import { Happenings } from "./happenings.js";
 
@@ -31,6 +32,7 @@ export function Settings({ meter }) {
   const profile = store.profiles.get(meter.profile_id);
   const params = Object.entries(meter.params || {});
   const state = meter.state || {};
+  const [plan] = useAsked(() => api.meterPlan(meter.id), [meter.id, meter.revision], 60000);
   return html`<section class="card" aria-label="Settings"><header><h2>Settings</h2></header><div class="body"><dl class="facts">
     <${Fact} name="id"><span class="mono">${meter.id}</span><//>
     <${Fact} name="model">${profile ? `${profile.vendor} ${profile.model}` : ""}<//>
@@ -40,6 +42,7 @@ export function Settings({ meter }) {
     <${Fact} name="polled">${meter.enabled === false || !meter.poll_seconds ? "no" : `every ${meter.poll_seconds} s`}<//>
     <${Fact} name="tags">${(meter.tags || []).map((tag) => html`<a class="tag" href=${href("fleet", "", { q: tag })}>${tag}</a> `)}<//>
     <${Fact} name="reads">${(state.reads_ok ?? 0).toLocaleString("en")} good, ${(state.reads_failed ?? 0).toLocaleString("en")} failed<//>
+    ${plan?.last_requests > 0 && html`<${Fact} name="requests">${plan.last_requests} a read, for ${plan.groups.reduce((sum, group) => sum + group.quantities.length, 0)} values<//>`}
   </dl></div></section>`;
 }
 

@@ -3,7 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { ENERGY, POWER, VOLTAGE, firstOf, prepend, store, useStore } from "../lib/store.js";
 import { meterLink } from "../lib/route.js";
-import { age, amount } from "../lib/format.js";
+import { age, amount, moment } from "../lib/format.js";
 import { place, stateOf } from "../lib/words.js";
 import { Sparkline } from "./sparkline.js";
 import { State } from "./state.js";
@@ -19,6 +19,7 @@ export const modelOf = (meter) => {
 };
 
 function show(reading, unit) {
+  if (reading?.stale) return html`<span class="quiet" title=${`last value ${moment(reading.at)}`}>–</span>`;
   const [text, symbol] = amount(reading?.value, unit);
   return html`${text} <span class="quiet">${symbol}</span>`;
 }

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { ENERGY, POWER, store } from "../lib/store.js";
 import { amount, moment, precise } from "../lib/format.js";
 import { grouped } from "../lib/groups.js";
-import { qualityWords } from "../lib/words.js";
+import { qualityWords, receiptWords } from "../lib/words.js";
 
 const PHASES = ["l1", "l2", "l3"];
 const MANY = 24;
@@ -25,7 +25,7 @@ const choosing = (keys, choose) => ({
 function Tile({ name, keys, live, chosen, choose, short }) {
   const found = keys.filter((key) => live.has(key));
   if (!found.length) return null;
-  const values = found.map((key) => amount(live.get(key).value, unitOf(key)));
+  const values = found.map((key) => (live.get(key).stale ? ["–", ""] : amount(live.get(key).value, unitOf(key))));
   const chart = found.filter((key) => typeof live.get(key).value === "number");
   return html`<button class="tile" aria-pressed=${chart.length > 0 && chart.every((key) => chosen.includes(key))} disabled=${!chart.length} title=${found.map(labelOf).join(", ")}
       ...${choosing(chart, choose)}>
@@ -54,12 +54,12 @@ export function Headline({ id, chosen, choose }) {
 }
 
 function Cell({ cell: { key, part, at }, live, chosen, choose }) {
-  const { value, at: time, quality, changed } = live.get(key);
-  const [text, unit] = precise(value, unitOf(key));
+  const { value, at: time, quality, received, source, changed, stale } = live.get(key);
+  const [text, unit] = stale ? ["–", ""] : precise(value, unitOf(key));
   const words = qualityWords(quality);
   const long = typeof value === "string" && value.length > 14;
-  return html`<button class=${`cell p${at}${long ? " long" : ""}${performance.now() - changed < 1200 ? " fresh" : ""}`} aria-pressed=${chosen.includes(key)} aria-disabled=${typeof value !== "number"}
-      aria-label=${`${labelOf(key)}: ${text} ${unit}${words ? `, ${words}` : ""}`} title=${`${labelOf(key)}\n${moment(time)}${words ? `\n${words}` : ""}`}
+  return html`<button class=${`cell p${at}${long ? " long" : ""}${stale ? " quiet" : ""}${performance.now() - changed < 1200 ? " fresh" : ""}`} aria-pressed=${chosen.includes(key)} aria-disabled=${typeof value !== "number"}
+      aria-label=${`${labelOf(key)}: ${text} ${unit}${words ? `, ${words}` : ""}`} title=${`${labelOf(key)}\n${stale ? "last value, " : ""}measured ${moment(time)}\n${receiptWords(source, received)}\n${words || "good"}`}
       ...${typeof value === "number" ? choosing([key], choose) : {}}>
     ${part && html`<i>${part}</i>`}<b>${text}</b> <small>${unit}</small>${words && html`<em title=${words}>!</em>`}</button>`;
 }

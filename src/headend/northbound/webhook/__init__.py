@@ -1,0 +1,5 @@
+"""Webhooks: what is stored as signed CloudEvents over HTTP."""
+
+from headend.northbound.webhook.sink import kind
+
+__all__ = ["kind"]
