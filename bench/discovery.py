@@ -77,7 +77,7 @@ async def _scan(meters: int, networks: list[str]) -> dict[str, Any]:
                         await asyncio.sleep(0.2)
                 seconds, cpu = time.monotonic() - began, time.process_time() - used
                 page = await discoverer.devices(DeviceQuery(limit=meters * 3))
-            size = _size(store.path)
+            size = _size(Path(store.name))
     taken.sort()
     return {
         "seconds": seconds,

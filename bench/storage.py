@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench.common import Result, Settings
 from headend.model.reading import ReadingBatch, Source, Value
-from headend.storage import engine, readings
+from headend.storage import readings_sqlite, sqlite
 from headend.storage.store import Store
 from headend.storage.values import EPOCH_MS, POINT_SHIFT, QUARTER_MS
 
@@ -47,9 +47,10 @@ def values(meter: int, slot: int, chance: random.Random) -> list[Value]:
     ]
 
 
-def polled(slot: int, meters: int = METERS) -> list[ReadingBatch]:
-    """One poll of every meter, spread over a minute."""
+def polled(slot: int, meters: int = METERS, sets: int = 1) -> list[ReadingBatch]:
+    """One poll of every meter, spread over a minute; four values, or so many sets of four."""
     chance = random.Random(slot)
+    quantities = QUANTITIES if sets == 1 else [f"{name}_{n}" for n in range(sets) for name in QUANTITIES]
     batches = []
     for meter in range(meters):
         at = START + slot * SLOT_MS + meter * 60_000 // meters
@@ -58,10 +59,10 @@ def polled(slot: int, meters: int = METERS) -> list[ReadingBatch]:
                 meter_id=f"meter-{meter:05}",
                 source=Source.POLL,
                 received_at=at,
-                quantities=QUANTITIES,
-                values=values(meter, slot, chance),
-                measured_at=(at,) * 4,
-                quality=GOOD,
+                quantities=quantities,
+                values=[value for _ in range(sets) for value in values(meter, slot, chance)],
+                measured_at=(at,) * 4 * sets,
+                quality=GOOD * sets,
             )
         )
     return batches
@@ -84,7 +85,7 @@ def history(meter: int, first: int, slots: int) -> ReadingBatch:
 
 
 def groups(batches: Sequence[ReadingBatch], size: int) -> Iterator[Sequence[ReadingBatch]]:
-    step = max(size // 4, 1)
+    step = max(size // len(batches[0]), 1)
     for first in range(0, len(batches), step):
         yield batches[first : first + step]
 
@@ -93,7 +94,7 @@ def raw(path: Path, slots: list[list[ReadingBatch]], size: int, *, latest: bool)
     """Seconds of the processor for bare executemany with rows made beforehand, under the store's own settings."""
     Store.open(path, vault_key=None).close()
     connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in engine._WRITER:
+    for pragma in sqlite._WRITER:
         connection.execute(pragma)
     names = [(f"meter-{m:05}", q) for m in range(METERS) for q in QUANTITIES]
     connection.execute("BEGIN")
@@ -113,9 +114,9 @@ def raw(path: Path, slots: list[list[ReadingBatch]], size: int, *, latest: bool)
         since = time.process_time()
         for first in range(0, len(rows), size):
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(readings._INSERT, rows[first : first + size])
+            connection.executemany(readings_sqlite._INSERT, rows[first : first + size])
             if latest:
-                connection.executemany(readings._LATEST, news[first : first + size])
+                connection.executemany(readings_sqlite._LATEST, news[first : first + size])
             connection.execute("COMMIT")
         seconds += time.process_time() - since
     connection.close()

@@ -24,19 +24,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bench.common import CLIENT_CORE, Result, Settings, module, say, server, start
-from bench.polling import parts, profile
+from bench.common import CLIENT_CORE, Result, module, say, server, start
+from bench.common import Settings as Bench
 from bench.storage import START
-from headend.drivers.library import Library
 from headend.model import meter as model
 from headend.model.reading import ReadingBatch, Source
-from headend.services.bus import Bus
-from headend.services.commands import Commands
-from headend.storage.store import Store, wall_millis
-from headend.web.app import create_app
-from headend.web.parts import WebParts
-from headend.web.serve import serve
-from headend.web.settings import WebSettings
+from headend.runtime.database import open_store
+from headend.runtime.settings import Settings
+from headend.runtime.wiring import running
+from headend.telemetry import configure_logging
 
 ROWS = 10_000
 CONNECTIONS = 8
@@ -64,26 +60,22 @@ def batch(meter_id: str, times: list[int], values: list[Any]) -> ReadingBatch:
 
 
 async def ours(folder: Path) -> None:
-    with Store.open(folder / "web.db", vault_key=None) as store:
+    """The whole head-end, with a meter that nobody polls."""
+    values = {"data": str(folder), "web": {"port": 0}, "mqtt": {"enabled": False}}
+    settings = Settings.model_validate(values)
+    with open_store(settings) as store:
         store.readings.write([batch("meter", TIMES, VALUES)])
         store.readings.write([batch(f"other-{n:05}", [TIMES[n]], [VALUES[n]]) for n in range(ROWS)])
         endpoint = model.Endpoint(kind=model.EndpointKind.TCP, host="127.0.0.1", port=1)
-        known = model.Meter(id="meter", protocol="dlms", framing="wrapper", endpoint=endpoint)
-        made, bus = parts(profile(1), store.readings.write, [known]), Bus()
-        app = create_app(
-            WebParts(
-                store=store,
-                bus=bus,
-                roster=made.roster,
-                lanes=made.lanes,
-                poller=made.poller,
-                commands=Commands(made.lanes, bus, wall_millis),
-                writer=made.writer,
-                library=Library(),
-                version="bench",
-            )
-        )
-        await until_told(lambda ready: serve(app, WebSettings(port=0), ready))
+        store.meters.put(model.Meter(id="meter", protocol="dlms", framing="wrapper", endpoint=endpoint, enabled=False))
+
+    async def served(ready: Callable[[int], object]) -> None:
+        async with running(settings) as head_end:
+            assert head_end.web_port is not None
+            ready(head_end.web_port)
+            await asyncio.Event().wait()
+
+    await until_told(served)
 
 
 async def bare() -> None:
@@ -169,7 +161,7 @@ def rate(who: str, what: str, seconds: float) -> float:
     return float(count / cpu)
 
 
-def run(settings: Settings) -> list[Result]:
+def run(settings: Bench) -> list[Result]:
     titles = {
         "latest": (f"latest {ROWS:,} readings as JSON, shared for a second", 0.6),
         "series": (f"a series of {ROWS:,} readings, from SQLite each time", None),
@@ -198,6 +190,7 @@ def main() -> None:
     match sys.argv[1:]:
         case ["ours"]:
             with tempfile.TemporaryDirectory(prefix="headend-bench-") as temporary:
+                configure_logging(level="error", json=False)
                 uvloop.run(ours(Path(temporary)))
         case ["bare"]:
             uvloop.run(bare())
