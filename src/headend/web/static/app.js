@@ -1,6 +1,6 @@
 // The frame of the console: header, pages by the part of the address behind #, theme, sign-in, and what is wrong.
 
-import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
+import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { refreshStatus, useStore } from "./lib/store.js";
 import { askToSignIn } from "./lib/access.js";
 import { useRoute } from "./lib/route.js";
@@ -34,7 +34,7 @@ const THEMES = { auto: ["light", "◐"], light: ["dark", "☀"], dark: ["auto", 
 
 function useTheme() {
   const [theme, setTheme] = useState(() => (THEMES[localStorage.getItem("theme")] ? localStorage.getItem("theme") : "auto"));
-  useEffect(() => {
+  useLayoutEffect(() => { // before it is painted: no button says one thing while the page shows another
     localStorage.setItem("theme", theme);
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
