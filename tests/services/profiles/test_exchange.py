@@ -20,6 +20,7 @@ from headend.model.profile import MeterProfile
 from headend.model.quantity import quantities
 from headend.services.profiles.exchange import COLUMNS, from_csv, from_document, items, to_csv, to_document
 from headend.services.profiles.schema import check, profile_schema
+from headend.standards.event_codes import event_tables
 
 LIBRARY = list(Library())
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -52,9 +53,19 @@ def profiles(draw: st.DrawFn) -> MeterProfile:
     meter = {"vendor": draw(TEXTS), "model": draw(TEXTS), "protocol": "dlms", "source": draw(TEXTS)}
     meter |= {"note": draw(TEXTS), "revision": draw(st.integers(1, 10**6)), "flag": draw(TEXTS)}
     detect = draw(st.lists(st.tuples(TEXTS, TEXTS, st.integers(1, 100)), max_size=3))
+    log = {
+        "ref": "7/0-0:99.98.0.255/2",
+        "name": draw(TEXTS),
+        "period_seconds": draw(st.integers(0, 86_400)),
+        "capacity": draw(st.integers(0, 10_000)),
+        "columns": [each["ref"] for each in objects],
+        "event_table": draw(st.sampled_from(["", *event_tables()])),
+        "events": draw(st.dictionaries(st.integers(0, 2**32).map(str), TEXTS, max_size=3)),
+    }
     document = {
         "meter": meter,
         "object": objects,
+        "load_profile": [log],
         "association": {"client": draw(st.integers(1, 100)), "auth": draw(st.sampled_from(["none", "lls"]))},
         "detect": [{"fact": fact, "value": value, "weight": weight} for fact, value, weight in detect],
         "quirk": [{"name": name} for name in draw(st.lists(TEXTS, max_size=2))],

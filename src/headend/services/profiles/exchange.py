@@ -57,6 +57,8 @@ def to_document(profile: MeterProfile) -> dict[str, Any]:
                 "period_seconds": each.period_seconds,
                 "capacity": each.capacity,
                 "columns": [str(ref) for ref in each.columns],
+                **({"event_table": each.event_table} if each.event_table else {}),
+                **({"events": {str(code): text for code, text in each.events.items()}} if each.events else {}),
             }
             for each in profile.load_profiles
         ],
