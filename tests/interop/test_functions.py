@@ -47,6 +47,11 @@ EXPECTED: dict[str, Any] = {
         2,
     ],
     "profile": [1, 2, 0, 300],
+    # the clock under the time before and the time after, the relay from remote: codes of IDIS
+    "events": [
+        [["12:17", 4], ["12:19", 5], ["12:19", 4], ["12:19", 5], ["12:19", 4], ["12:15", 5]],
+        [["12:17", 62], ["12:17", 63], ["12:17", 62], ["12:17", 63]],
+    ],
     "image": [1, 512, 3, 3, 6, len(IMAGE), "firmware 3", sha256(IMAGE).hexdigest()],
 }
 

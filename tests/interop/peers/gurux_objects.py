@@ -133,6 +133,14 @@ class HeadEnd(Asking):
         self.ask(self.client.write(loads, 4))
         return [*seen, self.read(loads, 4)]
 
+    def events(self) -> list[Any]:
+        seen = []
+        for group in (0, 2):
+            log = GXDLMSProfileGeneric(f"0.0.99.98.{group}.255")
+            self.read(log, 3)
+            seen.append([[row[0].value.strftime("%H:%M"), row[1]] for row in self.read(log, 2)])
+        return seen
+
     def image(self) -> list[Any]:
         transfer, seen = GXDLMSImageTransfer("0.0.44.0.0.255"), []
         self.read(transfer, 2)
@@ -173,6 +181,18 @@ def main() -> None:
 
 
 STEPS = (
-    *("relay", "scripts", "calendar", "special_days", "schedule", "monitors", "push", "profile", "image", "clock"),
+    *(
+        "relay",
+        "scripts",
+        "calendar",
+        "special_days",
+        "schedule",
+        "monitors",
+        "push",
+        "profile",
+        "image",
+        "clock",
+        "events",
+    ),
 )
 main()

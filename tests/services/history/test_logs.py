@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from headend.drivers.library import load_profile
+from headend.drivers.library import Library, load_profile
 from headend.drivers.meter_text import document_of, write
 from headend.emulator.meter import VirtualMeter
 from headend.errors import ConfigError
 from headend.model.event import EventType
+from headend.model.job import Command, CommandKind
 from headend.model.objects import HistoryBlock, HistoryColumn, ObjectRef
+from headend.model.profile import MeterProfile
+from headend.services.acquisition.turns import Priority
 from headend.services.history.kept import Rules
 from headend.services.history.logs import Logs, entries_of
 from headend.services.recorder import Recorder
@@ -85,21 +88,21 @@ class Logging(VirtualMeter):
         return (chosen[0], chosen[-1]) if chosen else (1, 0)
 
 
-def logs_of(here: HeadEnd) -> Logs:
+def logs_of(here: HeadEnd, profile: MeterProfile) -> Logs:
     return Logs(
         here.roster,
         here.lanes,
         here.bus,
         events=here.store.events,
         readings=here.store.readings,
-        profile=lambda _meter: PROFILE,
+        profile=lambda _meter: profile,
         clock=clock,
         rules=Rules(),
     )
 
 
-async def read_for(here: HeadEnd, seconds: float) -> None:
-    logs, recorder = logs_of(here), Recorder(here.bus, here.store.events.append)
+async def read_for(here: HeadEnd, seconds: float, profile: MeterProfile = PROFILE) -> None:
+    logs, recorder = logs_of(here, profile), Recorder(here.bus, here.store.events.append)
     tasks = [asyncio.create_task(logs.run()), asyncio.create_task(recorder.run())]
     await asyncio.sleep(seconds)
     logs.stop()
@@ -134,6 +137,27 @@ async def test_entries_become_events_and_billing_values_readings_each_once(tmp_p
     async with running(plant, tmp_path) as here:
         await read_for(here, 2 * 3600)
         assert next(iter(here.store.events.list(types=[EventType.METER_EVENT]))).event.data["code"] == 9
+
+
+@virtual
+async def test_what_commands_did_is_told_in_words_once(tmp_path: Path) -> None:
+    profile = Library().get("generic-dlms-functions")
+    plant = Plant(1, profile)
+    async with running(plant, tmp_path) as here:
+        for kind in (CommandKind.DISCONNECT, CommandKind.SET_CLOCK):
+            await here.lanes.run_job(
+                "m1", lambda session, kind=kind: session.execute(Command(kind=kind)), Priority.COMMAND, timeout=30
+            )
+            await asyncio.sleep(60)
+        await read_for(here, 3 * 3600, profile)
+        told = [each.event for each in here.store.events.list(types=[EventType.METER_EVENT])]
+    told.sort(key=lambda event: (event.occurred_at, event.data["code"]))
+    assert [(event.data["name"], event.data["code"], event.data["text"]) for event in told] == [
+        ("Events of the disconnector", 62, "disconnected remotely"),
+        ("Standard events", 4, "clock adjusted: the time before"),
+        ("Standard events", 5, "clock adjusted: the time after"),
+    ]
+    assert told[1].occurred_at - told[0].occurred_at == pytest.approx(60_000, abs=2000)
 
 
 def test_what_codes_mean_is_written_back_into_the_file() -> None:

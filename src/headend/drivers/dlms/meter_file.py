@@ -8,6 +8,7 @@ from typing import Final
 from headend.drivers.base import MeterModel
 from headend.drivers.dlms import meter_objects
 from headend.drivers.dlms.meter.clock import Clock
+from headend.drivers.dlms.meter.event_log import TABLES, EventLog
 from headend.drivers.dlms.meter.functions import Party, Plant
 from headend.drivers.dlms.meter.known import make_function
 from headend.drivers.dlms.meter.listed import add_listed
@@ -86,7 +87,8 @@ class MeterFile:
         for made in self.objects.values():
             meter_objects.complete(made, self._zone)
         for load_profile in self._profile.load_profiles:
-            buffer = LoadBuffer(self.plant, load_profile, values)
+            kind = EventLog if load_profile.event_table in TABLES else LoadBuffer
+            buffer = kind(self.plant, load_profile, values)
             made = self.plant.add(buffer)
             made.reads[_BUFFER] = _whole(buffer)
             self._put(made)

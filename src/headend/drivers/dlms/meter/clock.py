@@ -31,6 +31,8 @@ _ANYTHING: Final = octet_string(CosemDateTime(CosemDate(), CosemTime()).to_bytes
 _TIME, _TIME_ZONE, _STATUS, _BEGIN, _END, _DEVIATION, _ENABLED, _BASE = 2, 3, 4, 5, 6, 7, 8, 9
 _ZONE_RULES: Final = (_TIME_ZONE, _BEGIN, _END, _DEVIATION, _ENABLED)
 _PRESET: Final = record(DATE_TIME, DATE_TIME, DATE_TIME)
+_SET_FROM, _SET_TO = 4, 5
+"""What a log of events has of it, under the time before and under the time after (table idis of event_codes.csv)."""
 
 
 class Clock(Function):
@@ -140,7 +142,9 @@ class Clock(Function):
     def _set(self, model: MeterModel, moment: int) -> None:
         if not 0 <= moment < _LAST:
             raise Refused(DataAccessResult.OTHER_REASON)
+        self.plant.happened(model, _SET_FROM)
         model.set_clock(moment)
+        self.plant.happened(model, _SET_TO)
         self.plant.clock_was_set(model)
 
     def _adjust(self, model: MeterModel, step: int) -> None:

@@ -75,6 +75,9 @@ class Function:
     def written(self, model: MeterModel, attribute_id: int) -> None:
         """Somebody has written an attribute."""
 
+    def note(self, model: MeterModel, code: int) -> None:
+        """Something happened to the meter, which a log of events would write down."""
+
     def is_heard(self, model: MeterModel) -> bool:  # noqa: ARG002 - of those that tell somebody
         """True when somebody outside hears of what it does."""
         return False
@@ -214,6 +217,11 @@ class Plant:
     def of_class(self, class_id: int) -> Iterable[Function]:
         """The functions of one class."""
         return (function for (each, _), function in self.functions.items() if each == class_id)
+
+    def happened(self, model: MeterModel, code: int) -> None:
+        """Let the meter's logs write down what happened."""
+        for function in self.functions.values():
+            function.note(model, code)
 
     # --- the clock ---
 

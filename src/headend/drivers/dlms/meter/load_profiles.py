@@ -39,7 +39,8 @@ from headend.protocols.dlms.classes import CaptureObject, to_capture_objects
 from headend.protocols.dlms.clock import CosemDateTime, EpochReader
 from headend.protocols.dlms.selective import EntryDescriptor, RangeDescriptor, from_selection
 
-_CAPTURE_OBJECTS, _PERIOD, _SORT_METHOD, _SORT_OBJECT, _IN_USE, _ENTRIES = 3, 4, 5, 6, 7, 8
+PERIOD, ENTRIES = 4, 8
+_CAPTURE_OBJECTS, _SORT_METHOD, _SORT_OBJECT, _IN_USE = 3, 5, 6, 7
 _FIFO, _LIFO, _LARGEST, _SMALLEST, _NEAREST, _FARTHEST = range(1, 7)
 _SELECTORS: Final = {2: (RangeDescriptor.selector, EntryDescriptor.selector)}
 _ARRAY: Final = bytes((Tag.ARRAY,))
@@ -77,10 +78,10 @@ class LoadBuffer(Function):
     version = 1
     holds: ClassVar[Holds] = {
         _CAPTURE_OBJECTS: Held(rows(CAPTURED, most=_MOST_COLUMNS), array()),
-        _PERIOD: Held(UINT32, uint32(0)),
+        PERIOD: Held(UINT32, uint32(0)),
         _SORT_METHOD: Held(enumerated(*range(_FIFO, _FARTHEST + 1)), enum(_FIFO)),
         _SORT_OBJECT: Held(CAPTURED, _UNSORTED),
-        _ENTRIES: Held(UINT32, uint32(0)),
+        ENTRIES: Held(UINT32, uint32(0)),
     }
 
     def __init__(self, plant: Plant, profile: LoadProfile, values: Mapping[ObjectRef, tuple[int, Encode]]) -> None:
@@ -99,8 +100,8 @@ class LoadBuffer(Function):
         self._write_time = clock_writer(plant.zone)
         self._initial |= {
             _CAPTURE_OBJECTS: array(*(column.to_data() for column in captured)),
-            _PERIOD: uint32(profile.period_seconds),
-            _ENTRIES: uint32(profile.capacity),
+            PERIOD: uint32(profile.period_seconds),
+            ENTRIES: uint32(profile.capacity),
         }
         self.made.reads[_IN_USE] = self._read_entries_in_use
 
@@ -131,9 +132,9 @@ class LoadBuffer(Function):
         """Refuse columns that are no objects, and a buffer without end; note when the times change that captures come at."""
         if attribute_id == _CAPTURE_OBJECTS:
             self._to_columns(to_capture_objects(data.plain()))
-        elif attribute_id == _ENTRIES and not 0 < _whole(data) <= _MOST_ENTRIES:
+        elif attribute_id == ENTRIES and not 0 < _whole(data) <= _MOST_ENTRIES:
             raise Refused(DataAccessResult.OTHER_REASON)
-        elif attribute_id == _PERIOD:
+        elif attribute_id == PERIOD:
             now = model.now()
             captures = self._captures(model)
             ended = tuple((since, min(until, now + 1), period) for since, until, period in captures.periods)
@@ -142,7 +143,7 @@ class LoadBuffer(Function):
 
     def written(self, model: MeterModel, attribute_id: int) -> None:
         """Another kind of rows begins with an empty buffer."""
-        if attribute_id in (_CAPTURE_OBJECTS, _ENTRIES):
+        if attribute_id in (_CAPTURE_OBJECTS, ENTRIES):
             self._clear(model)
 
     def _clear(self, model: MeterModel) -> None:
@@ -154,7 +155,7 @@ class LoadBuffer(Function):
 
     def _period(self, model: MeterModel) -> int:
         """Milliseconds between rows."""
-        return 1000 * _whole(self.data(model, _PERIOD))
+        return 1000 * _whole(self.data(model, PERIOD))
 
     def _captures(self, model: MeterModel) -> Captures:
         """When it has captured; until it is touched as the meter file says."""
@@ -181,7 +182,7 @@ class LoadBuffer(Function):
     def _entries(self, model: MeterModel, at: int) -> Sequence[int]:
         """The times of the rows of a profile that was touched, in the order in which they are sent."""
         captures = self._captures(model)
-        most: int = self.plain(model, _ENTRIES)
+        most: int = self.plain(model, ENTRIES)
         method: int = self.plain(model, _SORT_METHOD)
         sorted_by = self._sorted_by(model) if method > _LIFO else None
         newest_first = merge(

@@ -42,6 +42,10 @@ class Cause(Enum):
     LOCAL = "local"
 
 
+_EVENTS: Final = {Cause.MANUAL: (60, 61), Cause.REMOTE: (62, 63), Cause.LOCAL: (64, 69)}
+"""What a log of events has of it when the relay is opened, and when it is closed (table idis of event_codes.csv)."""
+
+
 class Relay(Function):
     """The load relay as an object: output_state, control_state, control_mode."""
 
@@ -70,9 +74,9 @@ class Relay(Function):
         if mode == 0 or (cause is Cause.MANUAL and mode not in _MANUAL_DISCONNECT):
             raise Refused(DataAccessResult.OTHER_REASON)
         if cause is Cause.REMOTE:
-            self._enter(model, after_remote_disconnect(state, mode))
+            self._enter(model, after_remote_disconnect(state, mode), cause)
         elif state is ControlState.CONNECTED:
-            self._enter(model, ControlState.READY_FOR_RECONNECTION)
+            self._enter(model, ControlState.READY_FOR_RECONNECTION, cause)
 
     def reconnect(self, model: MeterModel, cause: Cause) -> None:
         """Close the relay, or let it be closed by hand; raises Refused where the mode does not allow it."""
@@ -80,17 +84,20 @@ class Relay(Function):
         if mode == 0 or (cause is Cause.LOCAL and mode not in _LOCAL_RECONNECT):
             raise Refused(DataAccessResult.OTHER_REASON)
         if cause is Cause.REMOTE:
-            self._enter(model, after_remote_reconnect(state, mode))
+            self._enter(model, after_remote_reconnect(state, mode), cause)
         elif state is ControlState.READY_FOR_RECONNECTION:
-            self._enter(model, ControlState.CONNECTED)
+            self._enter(model, ControlState.CONNECTED, cause)
 
     def written(self, model: MeterModel, attribute_id: int) -> None:  # noqa: ARG002 - there is one
         """In mode 0 the load is always connected."""
         if self.plain(model, _CONTROL_MODE) == 0:
-            self._enter(model, ControlState.CONNECTED)
+            self._enter(model, ControlState.CONNECTED, Cause.LOCAL)
 
-    def _enter(self, model: MeterModel, state: ControlState) -> None:
+    def _enter(self, model: MeterModel, state: ControlState, cause: Cause) -> None:
         ready = state is ControlState.READY_FOR_RECONNECTION
         if bool(self.state(model)) is not ready:
             self.remember(model, ready)
-        model.switch_relay(closed=state is ControlState.CONNECTED)
+        closed = state is ControlState.CONNECTED
+        if closed is not model.relay_closed():
+            self.plant.happened(model, _EVENTS[cause][closed])
+        model.switch_relay(closed=closed)
