@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 from headend.drivers.library import Library
@@ -12,6 +11,7 @@ from headend.emulator.fleet import Fleet
 from headend.emulator.fleet_file import load_fleet, load_groups
 from headend.emulator.remote import ControlServer, RemoteControl
 from headend.runtime.secrets import resolve_secret
+from tests.ports import free_port
 
 
 class FleetHere:
@@ -37,9 +37,7 @@ async def launch_here(path: Path, profiles: Path) -> FleetHere:
 
 def _any_port(_wanted: int) -> int:
     """One that is free: fleets of tests that run at the same time must not want the same."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def emulators_here(folder: Path, library: Library) -> Emulators:

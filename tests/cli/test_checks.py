@@ -17,6 +17,7 @@ import pytest
 from headend.cli.main import EXIT_CODES, app, exit_code
 from headend.drivers.library import Library
 from headend.errors import CapabilityError, ConnectRefused, DecodeError, KeyMissing, NotFound
+from tests.ports import free_port
 
 from .conftest import Headend
 
@@ -33,10 +34,7 @@ embedded_port = {mqtt}
 @pytest.fixture
 def ports() -> tuple[int, int]:
     """Two ports that are free, as far as one can know."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    return free_port(), free_port()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import signal
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from headend.northbound.topics import Request, Stamp, Topics
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.services.roster import Roster
+from tests.ports import free_port
 from tests.services.support import clock, virtual
 from tests.services.support import meter as a_meter
 
@@ -246,12 +246,6 @@ async def test_states_are_sent_as_they_are_and_not_as_they_were(tmp_path: Path) 
     assert set(said) == {("m1", False), ("m2", True)}, "m1 was said to be online when it was not any more"
     told = [json.loads(message.payload)["event"] for message in broker.seen if message.topic.endswith("m1/events")]
     assert told == ["METER_ONLINE", "METER_OFFLINE"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(look: Callable[[], bool]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 from headend.storage.store import Store
+from tests.ports import free_port
 from tests.services.support import meter
 
 from .contract import on_the_bus
@@ -91,12 +91,6 @@ async def answer(request: Request) -> object:
 
 def make(target: Broker, roster: Roster | None = None) -> MqttSink:
     return MqttSink(target, voice(roster), lambda: 5, answer)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 OWN: dict[int, Any] = {}

@@ -23,10 +23,11 @@ from headend.northbound.sparkplug import kind
 from headend.northbound.sparkplug.device import datatype_of, value_of
 from headend.northbound.sparkplug.payload import Datatype, Metric, Payload, Quality, decode_payload, encode_payload
 from headend.northbound.sparkplug.sink import SparkplugChannel, SparkplugOptions
+from tests.ports import free_port
 
 from .contract import QUANTITY, Seen
 from .contract import check as contract
-from .peers import NOW, Door, Watcher, World, free_port, meter, mosquitto, watching
+from .peers import NOW, Door, Watcher, World, meter, mosquitto, watching
 from .sparkplug_reader import read, write
 from .sparkplug_rules import GROUP, NODE, RULES, Heard, check, hear
 

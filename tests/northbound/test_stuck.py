@@ -24,11 +24,12 @@ from headend.runtime.supervising import keep_delivering
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 from headend.services.supervisor import Patience, Supervisor
+from tests.ports import free_port
 from tests.services.support import virtual
 
 from .contract import batch, rig
 from .test_courier import MemoryPeer
-from .test_delivery import free_port, mosquitto, no_answer, until, voice
+from .test_delivery import mosquitto, no_answer, until, voice
 
 PUBACK: Final = 4
 

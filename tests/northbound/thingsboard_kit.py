@@ -23,8 +23,9 @@ from headend.northbound.thingsboard.options import DeviceOptions, GatewayOptions
 from headend.northbound.topics import Request
 from headend.services.bus import Bus
 from headend.services.roster import Roster
+from tests.ports import free_port
 
-from .thingsboard_door import MOSQUITTO, Door, free_port, mosquitto
+from .thingsboard_door import MOSQUITTO, Door, mosquitto
 from .thingsboard_fake import Server
 
 NOW = 1_700_000_000_000

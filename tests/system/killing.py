@@ -20,8 +20,9 @@ import pytest
 
 from headend.runtime.database import open_store
 from headend.runtime.settings import load_settings
+from tests.ports import free_port
 
-from .served import HeadEnd, Meters, Process, configured, enter, free_port
+from .served import HeadEnd, Meters, Process, configured, enter
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 FLEET = """

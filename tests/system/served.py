@@ -7,12 +7,12 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +31,6 @@ from headend.runtime.settings import load_settings
 
 COMMAND = [sys.executable, "-m", "headend.cli.main"]
 WITHIN = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -94,6 +88,15 @@ class Process:
             self.lines.append(line or "")
         return "".join(self.lines)
 
+    @contextmanager
+    def ended_unless_ready(self) -> Iterator[None]:
+        """Who has not begun well is nobody's to end."""
+        try:
+            yield
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
     def __enter__(self) -> Self:
         return self
 
@@ -114,7 +117,8 @@ class HeadEnd(Process):
 
     def __init__(self, folder: Path, settings: str = "", env: Mapping[str, str] | None = None) -> None:
         super().__init__("serve", "--config", str(configured(folder, settings)), env=env)
-        ready = self.until("head-end ready")
+        with self.ended_unless_ready():
+            ready = self.until("head-end ready")
         self.meters: int = ready["meters"]
         self.url: str = ready["console"]
         self.mqtt: int = ready["mqtt"]
@@ -167,8 +171,11 @@ class Meters(Process):
         path = folder / "fleet.toml"
         path.write_text(fleet)
         super().__init__("emulate", str(path), "--json", env=env)
-        assert self.child.stdout is not None
-        self.roster: list[dict[str, str]] = json.loads(self.child.stdout.readline())
+        with self.ended_unless_ready():
+            assert self.child.stdout is not None
+            line = self.child.stdout.readline()
+            assert line, f"it ended: {self.said}"
+            self.roster: list[dict[str, str]] = json.loads(line)
 
 
 def enter(folder: Path, roster: list[dict[str, str]], poll_seconds: float, secret: str = "") -> None:

@@ -16,7 +16,9 @@ import httpx
 import psutil
 import pytest
 
-from .served import Process, free_port
+from tests.ports import free_port
+
+from .served import Process
 
 METERS = 210
 WITHIN = 180.0
@@ -29,15 +31,16 @@ class Demo(Process):
 
     def __init__(self, folder: Path, meters: int = METERS, *more: str) -> None:
         super().__init__("demo", "--meters", str(meters), "--port", "0", "--data", str(folder / "data"), *more)
-        assert self.child.stdout is not None
-        self.told = ""
-        while "Ctrl-C" not in self.told:
-            line = self.child.stdout.readline()
-            assert line, self.said
-            self.told += line
-        found = re.search(r"Console +(http://127\.0\.0\.1:\d+/)", self.told)
-        assert found is not None
-        self.url = found.group(1)
+        with self.ended_unless_ready():
+            assert self.child.stdout is not None
+            self.told = ""
+            while "Ctrl-C" not in self.told:
+                line = self.child.stdout.readline()
+                assert line, self.said
+                self.told += line
+            found = re.search(r"Console +(http://127\.0\.0\.1:\d+/)", self.told)
+            assert found is not None
+            self.url = found.group(1)
 
     def get(self, path: str) -> Any:
         answer = httpx.get(f"{self.url}{path}", timeout=20)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 from .killing import FLEET, SETTINGS, Outcome, Received, collected, delivered, mosquitto, stored_readings
-from .served import HeadEnd, Meters, configured, enter, free_port
+from .served import HeadEnd, Meters, configured, enter
 
 TIMES = int(os.environ.get("HEADEND_DISK_FULL", "1"))
 DISK = "24m"

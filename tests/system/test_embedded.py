@@ -11,7 +11,9 @@ from typing import Any, Literal
 import aiomqtt
 import pytest
 
-from .served import HeadEnd, Meters, configured, enter, free_port
+from tests.ports import free_port
+
+from .served import HeadEnd, Meters, configured, enter
 
 METER = "smart-001"
 FLEET = """

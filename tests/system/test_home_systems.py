@@ -14,8 +14,9 @@ from tests.northbound.homeassistant_rules import check_payload
 from tests.northbound.peers import Watcher, mosquitto, watching
 from tests.northbound.sparkplug_reader import write
 from tests.northbound.sparkplug_rules import Heard, check, hear
+from tests.ports import free_port
 
-from .served import HeadEnd, Meters, configured, enter, free_port
+from .served import HeadEnd, Meters, configured, enter
 
 FLEET = """
 [fleet]
@@ -60,16 +61,13 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
 
 @asynccontextmanager
 async def running(folder: Path, port: int) -> AsyncIterator[HeadEnd]:
-    def start() -> tuple[Meters, HeadEnd]:
-        meters = Meters(folder, FLEET.format(dlms=free_port(), modbus=free_port()))
+    fleet = FLEET.format(dlms=free_port(), modbus=free_port())
+    with await asyncio.to_thread(Meters, folder, fleet) as meters:
         settings = SETTINGS.format(port=port)
         configured(folder, settings)
         enter(folder, meters.roster, 0.5)
-        return meters, HeadEnd(folder, settings)
-
-    meters, head_end = await asyncio.to_thread(start)
-    with meters, head_end:
-        yield head_end
+        with await asyncio.to_thread(HeadEnd, folder, settings) as head_end:
+            yield head_end
 
 
 async def state(watcher: Watcher, topic: str, payload: bytes) -> None:

@@ -23,8 +23,9 @@ from headend.northbound.client import Broker, publish_all
 from headend.northbound.message import Message
 from headend.runtime.database import open_store
 from headend.runtime.settings import load_settings
+from tests.ports import free_port
 
-from .served import HeadEnd, Meters, certificate_files, configured, enter, free_port
+from .served import HeadEnd, Meters, certificate_files, configured, enter
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto"
 PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"

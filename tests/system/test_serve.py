@@ -23,7 +23,9 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from .served import COMMAND, HeadEnd, Meters, Process, certificate_files, configured, enter, free_port
+from tests.ports import free_port
+
+from .served import COMMAND, HeadEnd, Meters, Process, certificate_files, configured, enter
 
 PASSWORD = "w9-Lkd21"
 FLEET = """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .served import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "docs/tutorial/find-a-fleet.md").read_text(encoding="utf-8")

@@ -93,8 +93,8 @@ class Wire:
                     meter_writer.write(request)
         finally:
             answers.cancel()
+            meter_writer.transport.abort()  # before anything is awaited: somebody may cancel this once more
             await asyncio.gather(answers, return_exceptions=True)
-            meter_writer.transport.abort()
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while answer := await reader.read(65536):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from headend.model.access import Role
 from headend.model.url import parse_url
 from headend.runtime.settings import load_settings
 from headend.runtime.wiring import open_store
+from tests.ports import free_port
 
 STATIC = Path(__file__).resolve().parents[2] / "src/headend/web/static"
 OPENAPI = Path(__file__).with_name("openapi.json")
@@ -176,21 +176,10 @@ class Site:
             return json.load(answer)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("console")
-    *meter_ports, port = free_ports(4)
+    *meter_ports, port = (free_port() for _ in range(4))
     (folder / "fleet.toml").write_text(FLEET.format(*meter_ports))
     (folder / "headend.toml").write_text(SETTINGS.format(port=port))
     fleet = Background("emulate", str(folder / "fleet.toml"), "--json", ready="[{")

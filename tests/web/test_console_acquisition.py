@@ -17,6 +17,7 @@ from headend.model.intervals import DAY_MS, Grid, Reason
 from headend.model.url import parse_url
 from headend.runtime.settings import load_settings
 from headend.runtime.wiring import open_store
+from tests.ports import free_port
 
 from .receiver import Receiver
 from .test_console import (
@@ -28,7 +29,6 @@ from .test_console import (
     Site,
     Tab,
     chromium,
-    free_ports,
     tab,
 )
 from .test_console_alarms import sign_in
@@ -95,7 +95,7 @@ class Place(Site):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("acquisition")
-    meters, port = free_ports(2)
+    meters, port = free_port(), free_port()
     receiver = Receiver()
     (folder / "fleet.toml").write_text(FLEET.format(meters))
     (folder / "headend.toml").write_text(SETTINGS.format(port=port) + MORE.format(hook=receiver.url))

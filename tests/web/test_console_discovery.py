@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from headend.model.access import Role
 from headend.runtime.settings import load_settings
 from headend.runtime.wiring import open_store
+from tests.ports import free_port
 
 from .test_console import (
     NAMELESS,
@@ -22,7 +23,6 @@ from .test_console import (
     Site,
     Tab,
     chromium,
-    free_ports,
     tab,
 )
 from .test_console_alarms import sign_in
@@ -52,7 +52,7 @@ class Place:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("discovery")
-    Place.port, port = free_ports(2)
+    Place.port, port = free_port(), free_port()
     (folder / "fleet.toml").write_text(FLEET.format(Place.port))
     (folder / "headend.toml").write_text(SETTINGS.format(port=port))
     fleet = Background("emulate", str(folder / "fleet.toml"), "--json", ready="[{")

@@ -12,6 +12,7 @@ from headend.emulator.faults.kinds import FaultKind, Layer
 from headend.model.access import Role
 from headend.runtime.settings import load_settings
 from headend.runtime.wiring import open_store
+from tests.ports import free_port
 
 from .test_console import (
     NAMELESS,
@@ -22,7 +23,6 @@ from .test_console import (
     Site,
     Tab,
     chromium,
-    free_ports,
     tab,
 )
 from .test_console_alarms import sign_in
@@ -35,7 +35,7 @@ PATIENCE = 60_000
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("emulators")
-    (port,) = free_ports(1)
+    port = free_port()
     (folder / "headend.toml").write_text(SETTINGS.format(port=port))
     made = Site(folder=folder, port=port)
     with open_store(load_settings(None).model_copy(update={"data": str(folder / "data")})) as store:
