@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from headend.drivers.library import Library
@@ -25,39 +22,9 @@ from headend.northbound.topics import Request
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 NOW = 1_763_727_430_000
 """2025-11-21 12:17:10 UTC"""
 LIBRARY = Library()
-
-
-@asynccontextmanager
-async def mosquitto(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A broker that takes anybody, on loopback."""
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine (Debian package mosquitto)")
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n"
-        f"user root\nlog_type all\nlog_dest file {folder}/mosquitto.log\n"
-    )
-    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    break
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
 
 
 class Door:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from headend.northbound.topics import Request, Stamp, Topics
 from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.services.roster import Roster
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 from tests.services.support import clock, virtual
 from tests.services.support import meter as a_meter
@@ -38,9 +37,6 @@ TOPICS = Topics("headend/v1")
 
 def voice() -> Voice:
     return Voice([HeadendLayout(TOPICS)], version="1", roster=Roster(Bus(), lambda: 5))
-
-
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
 def batch(meter: int, at: int) -> ReadingBatch:
@@ -254,52 +250,18 @@ async def until(look: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-@asynccontextmanager
-async def mosquitto(port: int, folder: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """A real broker that keeps what it has acknowledged for subscribers who are away; the function kills it and starts it anew."""
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine (Debian package mosquitto)")
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
-        f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\nuser root\n"
-    )
-
-    async def start() -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    return process
-
-    process = await start()
-
-    async def again() -> None:
-        nonlocal process
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-        await asyncio.sleep(0.3)
-        process = await start()
-
-    try:
-        yield again
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 @pytest.mark.broker
 async def test_a_real_broker_that_is_stopped_in_the_middle_of_publishing_gets_everything(tmp_path: Path) -> None:
     port, count = free_port(), 1500
     bus, seen = Bus(), Counter[int]()
     sink = MqttSink(Broker(host="127.0.0.1", port=port), voice(), lambda: 5, no_answer)
-    async with mosquitto(port, tmp_path) as again, on_the_bus(tmp_path / "data", sink, bus) as courier:
+    keeping = (
+        "persistence true",
+        f"persistence_location {tmp_path}/",
+        "autosave_on_changes true",
+        "autosave_interval 1",
+    )
+    async with mosquitto(tmp_path, port, *keeping) as broker, on_the_bus(tmp_path / "data", sink, bus) as courier:
 
         async def watch() -> None:
             while True:
@@ -322,7 +284,9 @@ async def test_a_real_broker_that_is_stopped_in_the_middle_of_publishing_gets_ev
                 if number % 20 == 0:
                     await asyncio.sleep(0.001)
                 if number in (count // 3, 2 * count // 3):
-                    await again()
+                    await broker.stop()
+                    await asyncio.sleep(0.3)
+                    await broker.start()
             await until(lambda: len(seen) == count and courier.state.backlog == 0)
         finally:
             watching.cancel()

@@ -25,11 +25,12 @@ from headend.northbound.homeassistant.classes import Units, decided, present
 from headend.northbound.homeassistant.discovery import Discovery, Names, Told, quantities_of, slug
 from headend.northbound.homeassistant.sink import HomeAssistantChannel, HomeAssistantOptions
 from headend.northbound.homeassistant.states import states
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 
 from .contract import QUANTITY, batch, rig
 from .homeassistant_rules import NAME, check_component, check_payload, check_topic
-from .peers import LIBRARY, NOW, Door, Watcher, World, meter, mosquitto, watching
+from .peers import LIBRARY, NOW, Door, Watcher, World, meter, watching
 
 NAMES = Names("homeassistant", "headend/homeassistant", "headend")
 PLACE = "headend/homeassistant"

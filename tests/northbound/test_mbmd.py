@@ -16,9 +16,10 @@ from headend.model.quantity import quantity
 from headend.model.reading import Source
 from headend.northbound.mbmd import kind
 from headend.northbound.mbmd.sink import MbmdOptions
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 
-from .peers import LIBRARY, NOW, Watcher, World, meter, mosquitto, watching
+from .peers import LIBRARY, NOW, Watcher, World, meter, watching
 
 # The names that mbmd's own list of measurements has (meters/measurements.go), without those of inverters.
 KNOWN = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from headend.northbound.voice import Voice
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 from headend.storage.store import Store
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 from tests.services.support import meter
 
@@ -39,9 +39,6 @@ TOPICS = Topics("headend/v1")
 
 def voice(roster: Roster | None = None) -> Voice:
     return Voice([HeadendLayout(TOPICS)], version="1", roster=roster or Roster(Bus(), lambda: 5))
-
-
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
 class Watcher:
@@ -118,27 +115,9 @@ async def port(kind: tuple[str, str], tmp_path: Path) -> AsyncIterator[int]:
         yield broker.port
         await broker.stop()
         return
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine (Debian package mosquitto)")
     chosen = free_port()
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {chosen} 127.0.0.1\nallow_anonymous true\n")
-    process = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", chosen)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    break
+    async with mosquitto(tmp_path, chosen):
         yield chosen
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @pytest.fixture

@@ -23,11 +23,12 @@ from headend.northbound.sparkplug import kind
 from headend.northbound.sparkplug.device import datatype_of, value_of
 from headend.northbound.sparkplug.payload import Datatype, Metric, Payload, Quality, decode_payload, encode_payload
 from headend.northbound.sparkplug.sink import SparkplugChannel, SparkplugOptions
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 
 from .contract import QUANTITY, Seen
 from .contract import check as contract
-from .peers import NOW, Door, Watcher, World, meter, mosquitto, watching
+from .peers import NOW, Door, Watcher, World, meter, watching
 from .sparkplug_reader import read, write
 from .sparkplug_rules import GROUP, NODE, RULES, Heard, check, hear
 
@@ -447,7 +448,8 @@ async def test_what_the_broker_saw_of_the_connection(tmp_path: Path) -> None:
     message-flow-edge-node-ncmd-subscribe, message-flow-device-dcmd-subscribe.
     """
     chosen = free_port()
-    async with mosquitto(tmp_path, chosen), make(World([meter()]), chosen, client_id="north").session():
+    log = ("log_type all", f"log_dest file {tmp_path}/mosquitto.log")
+    async with mosquitto(tmp_path, chosen, *log), make(World([meter()]), chosen, client_id="north").session():
         pass
     seen = (tmp_path / "mosquitto.log").read_text()
     assert "as north (p2, c1, k20)" in seen

@@ -24,12 +24,13 @@ from headend.runtime.supervising import keep_delivering
 from headend.services.bus import Bus
 from headend.services.roster import Roster
 from headend.services.supervisor import Patience, Supervisor
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 from tests.services.support import virtual
 
 from .contract import batch, rig
 from .test_courier import MemoryPeer
-from .test_delivery import mosquitto, no_answer, until, voice
+from .test_delivery import no_answer, until, voice
 
 PUBACK: Final = 4
 
@@ -194,7 +195,7 @@ async def test_a_broker_whose_acknowledgements_get_lost(tmp_path: Path) -> None:
     restarts = telemetry.SUPERVISED.labels("sink test")
     before = restarts._value.get()
     ids: dict[int, set[str]] = defaultdict(set)
-    async with mosquitto(port, tmp_path), door.open() as place, aiomqtt.Client("127.0.0.1", port) as reader:
+    async with mosquitto(tmp_path, port), door.open() as place, aiomqtt.Client("127.0.0.1", port) as reader:
         await reader.subscribe("headend/v1/meters/+/telemetry", qos=1)
 
         async def read() -> None:

@@ -8,45 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from tests.mosquitto_server import mosquitto
+
 from .thingsboard_fake import Connection, Server
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE = 1, 3, 4, 8, 10
 QUOTA_EXCEEDED: Final = 0x97
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 
 
 @asynccontextmanager
-async def mosquitto(folder: Path, port: int) -> AsyncIterator[None]:
-    assert MOSQUITTO is not None
-    (folder / "acl").write_text("user server\ntopic readwrite #\n\npattern write t/%u/#\npattern read s/%u/#\n")
-    (folder / "conf").write_text(
-        f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nacl_file {folder}/acl\nmax_queued_messages 0\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        MOSQUITTO, "-c", str(folder / "conf"), stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    break
+async def platform(folder: Path, port: int) -> AsyncIterator[None]:
+    """The broker of a platform: a client reads and writes what belongs to its user name, the server everything."""
+    acl = folder / "acl"
+    acl.write_text("user server\ntopic readwrite #\n\npattern write t/%u/#\npattern read s/%u/#\n")
+    async with mosquitto(folder, port, f"acl_file {acl}"):
         yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @dataclass

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from headend.errors import KeyMissing
 from headend.model.event import Event, EventType, Severity
 from headend.model.journal import Entry, Item
@@ -25,7 +23,7 @@ from headend.services.bus import Bus
 from headend.services.roster import Roster
 from tests.ports import free_port
 
-from .thingsboard_door import MOSQUITTO, Door, mosquitto
+from .thingsboard_door import Door, platform
 from .thingsboard_fake import Server
 
 NOW = 1_700_000_000_000
@@ -117,10 +115,8 @@ class Site:
 @asynccontextmanager
 async def site(folder: Path, *, limits: dict[str, Any] | None = None) -> AsyncIterator[Site]:
     """A platform with a gateway device."""
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine (Debian package mosquitto)")
     port = free_port()
     said = {"maxPayloadSize": 65_536, "maxInflightMessages": 100, "rateLimits": {}} if limits is None else limits
-    async with mosquitto(folder, port), Server(port, limits=said) as server, Door(server) as door:
+    async with platform(folder, port), Server(port, limits=said) as server, Door(server) as door:
         server.device("gateway-token", "the gateway", gateway=True)
         yield Site(server, door, folder, Roster(Bus(), lambda: NOW))

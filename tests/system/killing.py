@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import signal
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
-import pytest
 
 from headend.runtime.database import open_store
 from headend.runtime.settings import load_settings
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 
 from .served import HeadEnd, Meters, Process, configured, enter
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 FLEET = """
 [fleet]
 seed = 3
@@ -150,26 +148,3 @@ async def _collect(port: int, received: Received) -> None:
         await client.subscribe("headend/v1/meters/+/telemetry", qos=1)
         async for message in client.messages:
             received.add(message.topic.value, json.loads(bytes(message.payload)))
-
-
-@asynccontextmanager
-async def mosquitto(folder: Path, port: int) -> AsyncIterator[None]:
-    """A broker that keeps everything for whoever is slow."""
-    if MOSQUITTO is None:
-        pytest.skip("no mosquitto on this machine (Debian package mosquitto): make test installs it")
-    config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
-    broker = await asyncio.create_subprocess_exec(MOSQUITTO, "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    await writer.wait_closed()
-                    break
-                await asyncio.sleep(0.02)
-        yield
-    finally:
-        broker.terminate()
-        await broker.wait()

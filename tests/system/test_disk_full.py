@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mosquitto_server import mosquitto
 from tests.ports import free_port
 
-from .killing import FLEET, SETTINGS, Outcome, Received, collected, delivered, mosquitto, stored_readings
+from .killing import FLEET, SETTINGS, Outcome, Received, collected, delivered, stored_readings
 from .served import HeadEnd, Meters, configured, enter
 
 TIMES = int(os.environ.get("HEADEND_DISK_FULL", "1"))

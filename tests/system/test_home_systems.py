@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.mosquitto_server import mosquitto
 from tests.northbound.homeassistant_rules import check_payload
-from tests.northbound.peers import Watcher, mosquitto, watching
+from tests.northbound.peers import Watcher, watching
 from tests.northbound.sparkplug_reader import write
 from tests.northbound.sparkplug_rules import Heard, check, hear
 from tests.ports import free_port
