@@ -118,7 +118,7 @@ def associate(client: Side, meter: Side, mechanism: Mechanism, conformance: Conf
     )
     meter.connection.send(response)
     hand_over(meter, client)
-    said = Said(*TITLES.values(), request.authentication_value, response.authentication_value)
+    said = Said(TITLES[Role.CLIENT], TITLES[Role.SERVER], request.authentication_value, response.authentication_value)
     client.connection.send(pass_3(client.authentication, said, client.connection.next_invoke_id()))
     third = hand_over(client, meter)
     assert isinstance(third, ActionRequestNormal)

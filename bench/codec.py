@@ -32,7 +32,8 @@ from headend.protocols.dlms.clock import CosemDateTime, EpochReader
 from headend.protocols.dlms.connection import DlmsConnection
 from headend.protocols.dlms.events import AssociationRequest
 from headend.protocols.dlms.initiate import Conformance, InitiateRequest
-from headend.protocols.dlms.rows import Row, RowStream, decode_rows, times
+from headend.protocols.dlms.layout import Row
+from headend.protocols.dlms.rows import RowStream, decode_rows, times
 from headend.protocols.dlms.template import decode_get_response
 from headend.protocols.hdlc import Address
 from headend.protocols.hdlc.frame import build_frame

@@ -142,7 +142,7 @@ class Process:
         """The next line that the child says; raises when it died instead."""
         said = self._out.readline()
         if not said:
-            raise RuntimeError(f"{self.child.args} ended with {self.child.wait(5)}")
+            raise RuntimeError(f"{self.child.args!r} ended with {self.child.wait(5)}")
         return said
 
     def ask(self, text: str = "") -> str:

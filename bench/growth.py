@@ -116,7 +116,7 @@ def fill_sqlite(path: Path, made: Shape) -> None:
     connection.close()
 
 
-def write_last(store: Store, made: Shape, tidy: Callable[[], None] = lambda: None) -> None:
+def write_last(store: Store, made: Shape, tidy: Callable[[], object] = lambda: None) -> None:
     """`tidy` does, before the last slots, what the server does by itself while it takes a day and a half to write all."""
     last = made.bulk_days * DAY_SLOTS + WRITTEN_SLOTS
     for slot in range(made.bulk_days * DAY_SLOTS, last):

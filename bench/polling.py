@@ -69,7 +69,7 @@ class Parts:
 
 
 def parts(
-    read: MeterProfile, write: Callable[..., object], known: Iterable[model.Meter], port: int | None = None
+    read: MeterProfile, write: Callable[..., Any], known: Iterable[model.Meter], port: int | None = None
 ) -> Parts:
     """The parts as the runtime puts them together; with `port` every meter is found there, whatever its endpoint."""
     bus = Bus()

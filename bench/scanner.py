@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.common import CLIENT_CORE, Result, Settings, client, module, pin, say, server
-from headend.model.discovery import PortState
+from headend.model.discovery import Hit, PortState
 from headend.model.targets import parse_ports, parse_targets
 from headend.services.discovery.scanner import Scanner, ScanPlan
 from headend.transport.loop import run as run_loop
@@ -112,7 +112,7 @@ async def scan(window: int, timeout: float, networks: str, ports: str) -> None:
         timeout=timeout,
         kept=frozenset(PortState),
     )
-    hits = []
+    hits: list[Hit] = []
     since, cpu = time.perf_counter(), time.process_time()
     async for batch in scanner.run(plan):
         hits += batch

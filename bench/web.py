@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvicorn
@@ -139,7 +139,7 @@ class Asking(asyncio.Protocol):
 async def ask(port: int, path: str) -> None:
     loop = asyncio.get_running_loop()
     octets = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
-    kind = type("kind", (Asking,), {"request": octets})
+    kind = cast("type[Asking]", type("kind", (Asking,), {"request": octets}))
     for _ in range(CONNECTIONS):
         await loop.create_connection(kind, "127.0.0.1", port)
     say(ready=True)

@@ -62,7 +62,9 @@ class Server:
             stdout=subprocess.DEVNULL,
             cwd="/",
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            **({"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}),
+            user=self._user.pw_uid if self._user else None,
+            group=self._user.pw_gid if self._user else None,
+            extra_groups=[] if self._user else None,
         )
 
     def url(self, name: str, user: str = "headend") -> str:
