@@ -54,7 +54,7 @@ def make_intake(
         return await lanes.run_job(meter_id, ask_lists, timeout=timeout, repeat=False)
 
     def reachable(meter: Meter) -> bool:
-        return meter.endpoint.kind is not EndpointKind.INBOUND or lanes.unit(meter.id).lane.reachable
+        return meter.endpoint.kind is not EndpointKind.INBOUND or lanes.unit(meter.id).lane.linkage.reachable
 
     known = KnownMeters(roster=roster, profile=profile, secrets=secrets, ask_lists=ask, reachable=reachable)
     return Intake(known, bus, Pushes(bus, profile, wall_millis).heard, wall_millis)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import structlog
@@ -26,16 +27,16 @@ from headend.errors import (
     RemoteProtocolError,
     SecurityError,
 )
-from headend.model.meter import Endpoint, EndpointKind
+from headend.model.meter import Endpoint
 from headend.services.acquisition.access import Access
-from headend.services.acquisition.circuit import Circuit, CircuitState
+from headend.services.acquisition.circuit import CircuitState
+from headend.services.acquisition.linkage import Linkage
 from headend.services.acquisition.mending import Level, count
-from headend.services.acquisition.networks import Berth, enter, give_back_links, leave, take_links
-from headend.services.acquisition.party import Keeper, PartyLine
+from headend.services.acquisition.networks import enter, leave
+from headend.services.acquisition.party import PartyLine
 from headend.services.acquisition.turns import Priority, Turns
 from headend.services.acquisition.unit import Tries, Unit
 from headend.transport.deadline import NEVER
-from headend.transport.link import Link
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Session], Awaitable[T]]
@@ -54,15 +55,12 @@ class Lane:
 
     __slots__ = (
         "_access",
-        "_berth",
         "_expired",
         "_unit",
         "circuit",
         "closed",
         "deadline",
-        "endpoint",
-        "inbound",
-        "line",
+        "linkage",
         "turns",
         "units",
         "wire",
@@ -70,18 +68,14 @@ class Lane:
 
     def __init__(self, access: Access, endpoint: Endpoint) -> None:
         self._access = access
-        self.endpoint = endpoint
         self.wire = endpoint.wire
-        self.inbound = endpoint.kind is EndpointKind.INBOUND
-        """its link is opened by the meter"""
-        self.circuit = Circuit(self.wire)
-        self.line: PartyLine | None = None
+        self.linkage = Linkage(access, endpoint, self._hang_up)
+        self.circuit = self.linkage.circuit
         self.units: set[Unit] = set()
         self.closed = False
         self.deadline = NEVER
         """of the job at work"""
         self._expired = False
-        self._berth = Berth(self._hang_up)
         self.turns = Turns(self.wire, access.sweeper)
         self._unit: Unit | None = None
         """whose job is at work"""
@@ -105,7 +99,7 @@ class Lane:
         self._expired = False
         self.deadline = deadline
         state = unit.state
-        access = self._access
+        access, linkage = self._access, self.linkage
         access.sweeper.add(self)
         try:
             if state.circuit.error or self.circuit.error or self.closed or unit.removed or unit.gates:
@@ -117,8 +111,8 @@ class Lane:
                     session = unit.session
                     if session is None or not session.sound or secrets is not None or unit.renews:
                         session = await self._ready(unit, secrets)
-                    elif self.line is not None and self.line.active is not unit.port:
-                        self._listen(unit)
+                    else:
+                        linkage.listen(unit.port)
                     proven = unit.proven
                     result = await work(session)
                     said = session.notifications()
@@ -151,7 +145,7 @@ class Lane:
             self.deadline = NEVER
             self._unit = None
             turns.pass_on()
-            if unit.entered or self._berth.gates or not unit.kept:
+            if unit.entered or linkage.berth.gates or not unit.kept:
                 self._leave(unit)
 
     def held(self, deadline: float) -> contextlib.AbstractAsyncContextManager[None]:
@@ -159,25 +153,9 @@ class Lane:
         return self.turns.held(Priority.REQUEST, deadline)
 
     @property
-    def reachable(self) -> bool:
-        """False while a meter that dials in has no link open."""
-        return not self.inbound or (self.line is not None and self.line.is_open)
-
-    @property
     def busy(self) -> bool:
         """True while a job has the turn."""
         return self.turns.busy
-
-    def take(self, link: Link, keeper: Keeper, ready_at: float) -> None:
-        """The meter has opened this link: it is the lane's until it is lost, in the place of the one that there was before.
-
-        Nothing is asked over it before `ready_at`.
-        """
-        if self.line is not None:
-            self.line.drop()
-        self.line = PartyLine(link, keeper, ready_at)
-        for tell in self._access.opened:
-            tell(self.wire, link)
 
     def overhear(self) -> None:
         """Something came that no job may have been waiting for: publish what the meters say."""
@@ -189,8 +167,8 @@ class Lane:
             if said := unit.session.notifications():
                 self._access.roster.heard(unit.state)
                 self._access.heard(unit.state, said)
-            if not unit.session.sound and self.line is not None:
-                self.line.drop()
+            if not unit.session.sound:
+                self.linkage.drop()
 
     def expire(self) -> None:
         """The job at work has passed its deadline: take the link away from under it."""
@@ -219,7 +197,7 @@ class Lane:
             return
         self.turns.busy = True
         try:
-            self._listen(unit)
+            self.linkage.listen(unit.port)
             await self._close(unit)
         finally:
             self.turns.pass_on()
@@ -233,10 +211,6 @@ class Lane:
         await self._release_all()
 
     # work and recovery
-
-    def _listen(self, unit: Unit) -> None:
-        if unit.port is not None and self.line is not None and self.line.active is not unit.port:
-            self.line.turn(unit.port)
 
     async def _admit(self, unit: Unit, priority: Priority, secrets: Secrets | None) -> None:
         """Raise what speaks against beginning now, and wait for a place in the networks of the meter.
@@ -255,7 +229,7 @@ class Lane:
                     raise refusal
 
         if unit.gates:
-            self._berth.busy()
+            self.linkage.berth.busy()
             await enter(unit.gates, unit.entered, priority, self.deadline)
             self._go_on(unit)
 
@@ -264,7 +238,7 @@ class Lane:
         if unit.entered:
             leave(unit.entered)
         if not self.turns.busy:
-            self._berth.idle()
+            self.linkage.berth.idle()
         if not unit.kept and unit.session is not None:
             self._close_later(unit)
 
@@ -294,7 +268,7 @@ class Lane:
         sound = unit.session is not None and unit.session.sound
         if not sound:
             await self._discard(unit, error)
-        if repeat and self.reachable and not self._expired and not unit.removed:
+        if repeat and self.linkage.reachable and not self._expired and not unit.removed:
             wait = tries.next(error, sound=sound, proven=proven)
             if wait is not None:
                 if wait:
@@ -339,7 +313,7 @@ class Lane:
         if session is None or not session.sound or secrets is not None:
             return await self._open(unit, secrets)
         if not unit.worn(self._access.time()):
-            self._listen(unit)
+            self.linkage.listen(unit.port)
             return session
         try:
             session = await self._open(unit, None)
@@ -358,14 +332,10 @@ class Lane:
         profile = access.profile(meter)
         if secrets is None:
             secrets = await access.secrets(meter)
-        if self.line is not None and (early := self.line.ready_at - access.time()) > 0:
-            await asyncio.sleep(early)
-        if self.line is not None and (not self.line.is_open or self.line is unit.timed_out_on):
-            self.line.drop()
-            self.line = None
+        await self.linkage.settle(unit.timed_out_on)
         self._go_on(unit)
         async with access.trying(meter, secrets):
-            line = self.line if self.line is not None else await self._connect(unit)
+            line = self.linkage.line or await self._connect(unit)
             unit.port = line.open_port()
             unit.timed_out_on = None
             unit.proven = False
@@ -388,46 +358,11 @@ class Lane:
         return unit.session
 
     async def _connect(self, unit: Unit) -> PartyLine:
-        access = self._access
-        if self.inbound:
-            raise NotConnected(f"{self.endpoint.host} has not dialled in", hint="it is asked when it connects")
-        gates = unit.gates
-        await take_links(gates, Priority.REQUEST, self.deadline)
-        try:
-            paces = [gate.pace.reserve(access.time()) for gate in gates if gate.pace is not None]
-            wait = max(access.reserve(access.time()), *paces) if paces else access.reserve(access.time())
-            if wait:
-                self.deadline += wait
-                await asyncio.sleep(wait)
-            link = await self._dial()
-        except BaseException:
-            give_back_links(gates)
-            raise
-        line = PartyLine(link)
-        self._berth.take(gates, line)
-        try:
-            self._go_on(unit)
-        except HeadendError:
-            line.drop()
-            raise
-        self.line = line
-        for tell in access.opened:
-            tell(self.wire, link)
-        return line
+        async def pause(seconds: float) -> None:
+            self.deadline += seconds
+            await asyncio.sleep(seconds)
 
-    async def _dial(self) -> Link:
-        """Open the link; whether that is possible is the matter of the wire's circuit."""
-        access, before = self._access, self.circuit.state
-        try:
-            link = await access.open_link(self.endpoint, access.connect_timeout)
-        except HeadendError as error:
-            self.circuit.failed(error, access.time(), access.recovery)
-            access.teller.moved(self.circuit, before, self.wire, "", access.time())
-            raise
-        if self.circuit.error is not None:
-            self.circuit.succeeded(access.recovery)
-            access.teller.moved(self.circuit, before, self.wire, "", access.time())
-        return link
+        return await self.linkage.connect(unit.gates, self.deadline, pause, partial(self._go_on, unit))
 
     async def _discard(self, unit: Unit, error: HeadendError) -> None:
         """Get rid of a session that is not sound, and of the link with it when it is out of step."""
@@ -435,8 +370,8 @@ class Lane:
             unit.lost = error
         if isinstance(error, LinkTimeout):
             self._abandon(unit)
-        elif isinstance(error, RemoteProtocolError) and self.line is not None:
-            self.line.drop()
+        elif isinstance(error, RemoteProtocolError) and self.linkage.line is not None:
+            self.linkage.drop()
         elif unit.port is not None:
             unit.port.abort()
         await self._close(unit)
@@ -444,10 +379,10 @@ class Lane:
     def _abandon(self, unit: Unit) -> None:
         """Close the port of a meter under whose session a request may be in flight."""
         if unit.port is not None:
-            unit.timed_out_on = self.line
+            line = unit.timed_out_on = self.linkage.line
             unit.port.abort()
-            if self.line is not None and self.line.keeper is not None and len(self.units) == 1:
-                self.line.drop()  # the meter dials in again, the sooner the better
+            if line is not None and line.keeper is not None and len(self.units) == 1:
+                line.drop()  # the meter dials in again, the sooner the better
 
     async def _close(self, unit: Unit) -> None:
         """Close the session of a meter, if it has one."""
@@ -486,15 +421,6 @@ class Lane:
 
     def _count(self, unit: Unit) -> None:
         """Put the octets and the requests since the last count down to this meter."""
-        state, line, port = unit.state, self.line, unit.port
-        if line is not None:
-            link, octets = line.link, self._access.octets
-            received, sent = link.octets_in - line.seen_in, link.octets_out - line.seen_out
-            line.seen_in += received
-            line.seen_out += sent
-            state.octets_in += received
-            state.octets_out += sent
-            octets.received += received
-            octets.sent += sent
-        if port is not None:
-            unit.count(port)
+        self.linkage.count(unit.state)
+        if unit.port is not None:
+            unit.count(unit.port)

@@ -159,7 +159,7 @@ class Lanes:
         It is left alone for `delay` seconds.
         """
         lane = self.unit(meter_id).lane
-        lane.take(link, keeper, self._access.time() + delay)
+        lane.linkage.take(link, keeper, self._access.time() + delay)
         return lane
 
     async def release(self, meter: Meter) -> None:
@@ -179,8 +179,7 @@ class Lanes:
             if late:
                 await asyncio.wait(late)
         for lane in self._lanes.values():
-            if lane.line is not None:
-                lane.line.drop()
+            lane.linkage.drop()
             self._access.teller.gone(lane.circuit, "wire")
         for unit in self._units.values():
             self._access.teller.gone(unit.state.circuit, "meter")
@@ -204,7 +203,8 @@ class Lanes:
     def link(self, wire: str) -> Link | None:
         """The link that a wire has now."""
         lane = self._lanes.get(wire)
-        return lane.line.link if lane is not None and lane.line is not None and lane.line.is_open else None
+        line = None if lane is None else lane.linkage.line
+        return line.link if line is not None and line.is_open else None
 
     def report(self) -> None:
         """Count the octets since the last report; the poller calls it every second."""

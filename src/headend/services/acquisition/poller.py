@@ -275,7 +275,7 @@ class Poller:
                 return
             unit = polled.unit = self._lanes.unit(polled.id)
         lane, wire = unit.lane, polled.wire
-        if lane.inbound and not lane.reachable:
+        if not lane.linkage.reachable:
             polled.missed = True
             return
         if unit.gates and (gate := unit.shut) is not None:

@@ -62,7 +62,7 @@ def _state(lane: Lane, now: float) -> LaneState:
     return LaneState(
         wire=_standing(lane.wire, lane.circuit, now),
         meters=len(lane.units),
-        linked=lane.line is not None and lane.line.is_open,
+        linked=lane.linkage.is_open,
         busy=lane.busy,
         networks=sorted({gate.name for unit in lane.units for gate in unit.gates}),
         troubled=[_standing(each.meter.id, each.circuit, now) for each in sorted(bad, key=lambda one: one.meter.id)],
