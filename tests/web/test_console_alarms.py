@@ -177,6 +177,7 @@ def test_the_pages_are_legible_and_fit(site: Site, tab: Tab, theme: str, width: 
         assert page.evaluate(POOR_CONTRAST) == [], address
         assert page.evaluate(NAMELESS) == [], address
     page.get_by_role("button", name="Change Over-voltage").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     assert page.evaluate(POOR_CONTRAST) == []
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -235,8 +235,13 @@ def test_the_pages_are_legible_and_fit(site: Site, tab: Tab, theme: str, width: 
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
         assert page.evaluate(POOR_CONTRAST) == [], address
         assert page.evaluate(NAMELESS) == [], address
-    for button in ("Examine again", "Evidence of conformance"):
-        page.get_by_role("button", name=button).click()
-        assert page.evaluate(POOR_CONTRAST) == []
-        assert page.evaluate(NAMELESS) == []
-        page.keyboard.press("Escape")
+    page.get_by_role("button", name="Evidence of conformance").click()
+    expect(page.get_by_role("button", name="Evidence of conformance")).to_have_attribute("aria-expanded", "true")
+    assert page.evaluate(POOR_CONTRAST) == []
+    assert page.evaluate(NAMELESS) == []
+    page.get_by_role("button", name="Examine again").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate(POOR_CONTRAST) == []
+    assert page.evaluate(NAMELESS) == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
