@@ -133,6 +133,19 @@ async def test_names(url: str) -> None:
         assert len(await meter.read_all()) == len(everything)
 
 
+async def test_an_event_log_says_in_words_what_happened() -> None:
+    made = Fleet([Group(profile=Library().get("generic-dlms-functions"), framing="wrapper")], seed=5)
+    await made.start()
+    try:
+        async with headend.connect(next(iter(made.roster())).url) as meter:
+            assert (await meter.disconnect()).verdict is Verdict.CONFIRMED
+            (row,) = [row async for row in meter.history("0-0:99.98.2.255")]
+        assert row.values == {"1/0-0:96.11.2.255/2": 62, "event": "disconnected remotely"}
+        assert row.units.keys() == row.values.keys()
+    finally:
+        await made.aclose()
+
+
 async def test_history_by_time_and_by_entry(url: str) -> None:
     async with headend.connect(url) as meter:
         newest = [row async for row in meter.history("1-0:99.1.0.255", first=8637)]

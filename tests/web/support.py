@@ -34,7 +34,7 @@ from headend.model.objects import (
     ReadPlan,
     ReadResult,
 )
-from headend.model.profile import MeterProfile, ProfileState
+from headend.model.profile import LoadProfile, MeterProfile, ProfileState
 from headend.model.reading import ReadingBatch, Source
 from headend.northbound.deliveries import Deliveries
 from headend.runtime.discovery import rules_of
@@ -90,6 +90,15 @@ PROFILE = MeterProfile(
     state=ProfileState.EMULATED,
     source="tests",
     objects=(ObjectEntry(ref=ObjectRef("bench", "voltage"), quantity="voltage_l1", unit="V", scaler=-1, exponent=-1),),
+    load_profiles=(
+        LoadProfile(
+            ref=ObjectRef("bench", "journal"),
+            period_seconds=0,
+            capacity=3,
+            columns=(ObjectRef("bench", "voltage"),),
+            events={2300: "low", 2302: "less low"},
+        ),
+    ),
 )
 
 

@@ -85,6 +85,16 @@ async def test_a_load_profile_scaled_and_limited(tmp_path: Path) -> None:
         assert body["times"] == [NOW, NOW + 1, NOW + 2]
         assert body["rows"] == [[230.0], [230.1], [230.2]]
         assert body["truncated"] is False
+        assert body["events"] == []
         short = (await client.get("/api/v1/meters/a/history?ref=voltage&limit=2")).json()
         assert short["times"] == [NOW, NOW + 1]
         assert short["truncated"] is True
+
+
+async def test_an_event_log_says_in_words_what_happened(tmp_path: Path) -> None:
+    async with world(tmp_path) as head_end, head_end.client(Role.OPERATOR) as client:
+        head_end.add("a", profile_id="bench")
+        body = (await client.get("/api/v1/meters/a/history?ref=journal&limit=3")).json()
+        assert body["rows"] == [[230.0], [230.1], [230.2]]
+        assert body["events"] == ["low", "", "less low"]
+        assert (await client.get("/api/v1/meters/a/history?ref=journal&limit=1")).json()["events"] == ["low"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -58,9 +58,24 @@ class LoadProfile:
     events: Mapping[int, str] = field(default_factory=dict, hash=False)
     """what codes mean that are not in the table, or mean something else on this model"""
 
+    @property
+    def is_event_log(self) -> bool:
+        """True where it is known what the codes in its rows mean."""
+        return bool(self.event_table or self.events)
+
+    def told_by(self, row: Iterable[object]) -> str:
+        """What a row of an event log tells, in words."""
+        code = event_code(row)
+        return "" if code is None else self.event_text(code)
+
     def event_text(self, code: int) -> str:
         """What happened, in words; empty for a code that nothing is known of."""
         return self.events.get(code) or event_tables().get(self.event_table, {}).get(code, "")
+
+
+def event_code(row: Iterable[object]) -> int | None:
+    """The code in a row of an event log: its first whole number."""
+    return next((value for value in row if type(value) is int), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +193,12 @@ class MeterProfile:
 
 
 @lru_cache(maxsize=1024)
+def event_log(profile: MeterProfile | None, ref: ObjectRef) -> LoadProfile | None:
+    """The load profile of that name, if it is an event log of which it is known what its codes mean."""
+    known = profile.load_profiles if profile is not None else ()
+    return next((each for each in known if each.ref == ref and each.is_event_log), None)
+
+
 def entries_of(profile: MeterProfile | None) -> Mapping[ObjectRef, ObjectEntry]:
     """The objects of a meter file by reference, none without one; one mapping for all its meters: nobody changes it."""
     return {entry.ref: entry for entry in profile.objects} if profile is not None else {}

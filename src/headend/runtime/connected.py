@@ -14,7 +14,7 @@ from headend.errors import ConfigError, HeadendError, NotFound
 from headend.model.job import Command, CommandKind, Outcome
 from headend.model.meter import Meter, MeterIdentity, Secret
 from headend.model.objects import HistoryColumn, HistoryRequest, ObjectEntry, ObjectInfo, ObjectRef, RawValue, ReadPlan
-from headend.model.profile import MeterProfile, entries_of
+from headend.model.profile import MeterProfile, entries_of, event_log
 from headend.model.quantity import base_unit
 from headend.model.reading import Quality, Value, from_millis, to_millis
 
@@ -39,7 +39,8 @@ class Measured:
 class Row:
     """One row of a load profile: aware UTC time, None where the meter gave none; values and units by column.
 
-    A column is named by its quantity, by its address where it has none, or where another column has that quantity.
+    A column is named by its quantity, by its address where it has none, or where another column has that quantity. An event
+    log whose codes are known has one more, `event`, which says in words what happened.
     """
 
     time: datetime | None
@@ -123,15 +124,21 @@ class Connected:
             first_entry=first,
             last_entry=last,
         )
+        log = event_log(self.profile, request.ref)
         async for block in self.session.read_history(request):
             columns = block.columns
             keys = _keys(columns)
             units = {key: column.unit for key, column in zip(keys, columns, strict=True)}
+            if log is not None:
+                units["event"] = ""
             for at, row, quality in zip(block.times, block.rows, block.quality, strict=True):
-                values = (plain(value, column.exponent) for value, column in zip(row, columns, strict=True))
+                plain_row = (plain(value, column.exponent) for value, column in zip(row, columns, strict=True))
+                values = dict(zip(keys, plain_row, strict=True))
+                if log is not None:
+                    values["event"] = log.told_by(row)
                 yield Row(
                     time=None if at is None else from_millis(at),
-                    values=dict(zip(keys, values, strict=True)),
+                    values=values,
                     units=units,
                     quality=Quality(quality),
                 )

@@ -19,7 +19,7 @@ from headend.errors import HeadendError
 from headend.model.event import Event, EventType, Severity
 from headend.model.meter import Meter
 from headend.model.objects import HistoryBlock, HistoryRequest
-from headend.model.profile import LoadProfile, MeterProfile
+from headend.model.profile import LoadProfile, MeterProfile, event_code
 from headend.model.reading import Value
 from headend.services.acquisition.lanes import Lanes
 from headend.services.acquisition.schedule import fraction, retry_delay
@@ -61,9 +61,9 @@ class Log:
 
 
 def entries_of(block: HistoryBlock) -> Iterator[Entry]:
-    """The entries of an event log: the first whole number of a row is the code."""
+    """The entries of an event log."""
     for at, row in zip(block.times, block.rows, strict=True):
-        code = next((value for value in row if type(value) is int), None)
+        code = event_code(row)
         if at is None or code is None:
             continue
         rest = list(row)

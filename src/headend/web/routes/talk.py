@@ -22,6 +22,7 @@ from headend.model.objects import (
     ReadPlan,
     ReadResult,
 )
+from headend.model.profile import LoadProfile, event_log
 from headend.model.quantity import find_quantity
 from headend.model.reading import Missing, ReadingBatch, Source
 from headend.services.acquisition.plan import poll_plan
@@ -135,8 +136,10 @@ async def read_history(
         end=None if end is None else parse_time(end, "query.end"),
     )
 
+    log = event_log(parts.library.get(meter.profile_id) if meter.profile_id else None, request.ref)
+
     async def work(session: Session) -> dict[str, Any]:
-        return await _collect(session, request, limit)
+        return await _collect(session, request, limit, log)
 
     found = await parts.lanes.run_job(meter_id, work, timeout=300.0)
     return ready({"meter_id": meter_id, "ref": str(request.ref), **found})
@@ -148,17 +151,20 @@ def _keep_identity(parts: WebParts, meter_id: str, identity: MeterIdentity) -> N
         parts.store.meters.put(dataclasses.replace(stored.meter, identity=identity), revision=stored.revision)
 
 
-async def _collect(session: Session, request: HistoryRequest, limit: int) -> dict[str, Any]:
-    """At most `limit` rows of a load profile, as JSON will have them."""
+async def _collect(session: Session, request: HistoryRequest, limit: int, log: LoadProfile | None) -> dict[str, Any]:
+    """At most `limit` rows of a load profile, as JSON will have them; of an event log also what they tell."""
     columns: tuple[HistoryColumn, ...] = ()
     times: list[int | None] = []
     rows: list[list[Any]] = []
     quality: list[int] = []
+    events: list[str] = []
     async for block in session.read_history(request):
         columns = block.columns
         exponents = [column.exponent for column in columns]
         times += block.times
         quality += block.quality
+        if log is not None:
+            events += map(log.told_by, block.rows)
         rows += [[_scaled(raw, power) for raw, power in zip(row, exponents, strict=True)] for row in block.rows]
         if len(rows) >= limit:
             break
@@ -171,6 +177,7 @@ async def _collect(session: Session, request: HistoryRequest, limit: int) -> dic
         "rows": rows[:limit],
         "quality": quality[:limit],
         "truncated": len(rows) >= limit,
+        "events": events[:limit],
     }
 
 

@@ -82,6 +82,9 @@ class HistoryOut(BaseModel):
     rows: list[list[Any]]
     quality: list[int]
     truncated: bool
+    events: list[str] = Field(
+        description="of an event log whose codes are known: what each row tells, in words; else empty"
+    )
 
 
 class TriedOut(BaseModel):
