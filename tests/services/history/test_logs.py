@@ -133,6 +133,11 @@ async def test_entries_become_events_and_billing_values_readings_each_once(tmp_p
             }
             assert stored(here.store, "m1") == {START - 10 * DAY: 5000, START + 7200_000: 6000}
     assert set(once.values()) == {1}
+    meter.rows["standard events"].append((START + 7200_000 - 1200_000, [5]))  # its clock was set back, then forward
+    async with running(plant, tmp_path) as here:
+        await read_for(here, 2 * 3600)
+        found = [each.event for each in here.store.events.list(types=[EventType.METER_EVENT])]
+        assert sorted(event.data["code"] for event in found) == [1, 3, 4, 5]
     meter.rows["standard events"].append((clock() + 1000, [9]))
     async with running(plant, tmp_path) as here:
         await read_for(here, 2 * 3600)

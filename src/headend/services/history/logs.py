@@ -34,6 +34,8 @@ from headend.storage.readings import Readings
 TICK_SECONDS: Final = 15.0
 EVERY_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+OVERLAP_MS: Final = 3_600_000
+"""A meter's clock may have been set back since it was asked: so far back it is asked once more, and nothing is told twice."""
 MOST_TEXT: Final = 200
 _KNOWN: Final = 1000
 
@@ -55,9 +57,9 @@ class Log:
         self.busy = False
         self.failures = 0
         self.since: int | None = None
-        """from when on it is asked; None before it is known what is stored"""
+        """the latest time of what is known; None before it is known what is stored"""
         self.known: set[Entry] = set()
-        """entries of that time and later that were told already"""
+        """entries that were told already, of those that may come once more"""
 
 
 def entries_of(block: HistoryBlock) -> Iterator[Entry]:
@@ -150,11 +152,12 @@ class Logs:
     async def _read(self, each: Log) -> None:
         if each.since is None:
             await asyncio.to_thread(self._remember, each, self._clock())
-        request = HistoryRequest(ref=each.load_profile.ref, start=each.since)
+        since = each.since or 0
+        request = HistoryRequest(ref=each.load_profile.ref, start=max(0, since - OVERLAP_MS))
         blocks = await self._lanes.run_job(
             each.meter_id, partial(rows_of, request), Priority.BILLING, timeout=PIECE_SECONDS
         )
-        newest = each.since or 0
+        newest = since
         for block in blocks:
             await self._bus.room()
             if any(column.quantity for column in block.columns):
@@ -163,7 +166,7 @@ class Logs:
                 self._tell(each, block)
             newest = max(newest, *(at for at in block.times if at is not None), 0) if block.times else newest
         each.since = newest
-        each.known = {entry for entry in each.known if entry[0] >= newest}
+        each.known = {entry for entry in each.known if entry[0] >= newest - OVERLAP_MS}
 
     def _remember(self, each: Log, now: int) -> None:
         """What of the log was told before this process began."""
