@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headend.model.event import Event, EventType
-from headend.model.reading import ReadingBatch
+from headend.model.reading import ReadingBatch, Source
 from headend.model.url import parse_url
 from headend.runtime.database import open_store
 from headend.runtime.settings import Settings
@@ -37,7 +37,10 @@ def settings_for(folder: Path) -> Settings:
 
 
 class Observed:
-    """What passes over the bus, by meter."""
+    """What polls brought, and failures, as they pass over the bus, by meter.
+
+    A load profile arrives in batches of its own, at times of its own, and how far a clock is off by itself: neither is a poll.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._queue = bus.subscribe("test", ReadingBatch, Event, maxsize=1_000_000)
@@ -53,6 +56,8 @@ class Observed:
 
     def _note(self, item: ReadingBatch | Event) -> None:
         if isinstance(item, ReadingBatch):
+            if item.source is not Source.POLL or tuple(item.quantities) == ("clock_offset",):
+                return
             self.read_at.setdefault(item.meter_id, []).append(item.received_at)
             if item.meter_id in self.codes:
                 self.back.add(item.meter_id)
