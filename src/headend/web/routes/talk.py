@@ -136,7 +136,7 @@ async def read_history(
         end=None if end is None else parse_time(end, "query.end"),
     )
 
-    log = event_log(parts.library.get(meter.profile_id) if meter.profile_id else None, request.ref)
+    log = event_log(parts.library.of(meter), request.ref)
 
     async def work(session: Session) -> dict[str, Any]:
         return await _collect(session, request, limit, log)
